@@ -1,0 +1,54 @@
+# `make repro` rebuilds every result of the active study, `make test` runs the tests; both install what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+INSTALLED := $(VENV)/.installed
+export PATH := $(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+
+.PHONY: repro test lint ablations ui clean install lock help
+
+help:
+	@echo "make repro      rebuild the active study (params.yaml): data, training, sampling, evaluation, report"
+	@echo "make ablations  run the study's ablations and write them into the report"
+	@echo "make ui         open the MLflow page of all runs (http://127.0.0.1:5000)"
+	@echo "make test       run the tests;  make lint: style and types"
+	@echo "make clean      remove what runs made (data, runs, state, MLflow), not the committed reports"
+
+repro: $(INSTALLED)
+	dvc repro
+
+ablations: $(INSTALLED)
+	snakemake --cores all ablations
+	dvc repro
+
+test: $(INSTALLED)
+	pytest
+
+lint: $(INSTALLED)
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: $(INSTALLED)
+	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --port 5000
+
+clean:
+	rm -rf runs state mlartifacts mlruns mlflow.db .snakemake
+	find data -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON=python3.11"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+# Exact versions for everyone, without hashes or addresses.
+lock:
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links pyproject.toml --output-file requirements.lock

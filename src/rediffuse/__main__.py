@@ -1,0 +1,5 @@
+"""`python -m rediffuse`."""
+
+from rediffuse.cli import main
+
+main()

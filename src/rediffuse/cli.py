@@ -1,0 +1,192 @@
+"""The command line. Verbs import what they need when they run, so that `rediffuse --help` answers at once."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rediffuse.errors import UserError
+
+if TYPE_CHECKING:
+    from rediffuse.stages.context import Context
+
+app = typer.Typer(
+    help="Rebuild a denoising-diffusion study: data, training, sampling, evaluation, report.",
+    epilog="The whole study: `make repro` (or `dvc repro`). The active study is params.yaml; others lie in studies/.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+StudyFile = Annotated[Path, typer.Option("--study", help="Study to work on.", show_default=True)]
+RunName = Annotated[str, typer.Argument(help="Run or ablation of the study.")]
+Seed = Annotated[int, typer.Option("--seed", help="Training seed.", min=0)]
+ACTIVE = Path("params.yaml")
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="Study to check.")] = ACTIVE,
+    full: Annotated[bool, typer.Option("--full", help="Print every resolved setting.")] = False,
+) -> None:
+    """Validate a study and print the runs it resolves to."""
+    from rediffuse.config import load_study
+    from rediffuse.config.describe import describe_study
+
+    print(describe_study(load_study(file), full=full))
+
+
+@app.command()
+def use(study: Annotated[str, typer.Argument(help="Name in studies/ (such as smoke), or a file.")]) -> None:
+    """Make a study the active one: check it, then copy it to params.yaml."""
+    from rediffuse.config import load_study
+    from rediffuse.files import write_atomically
+
+    path = Path(study) if study.endswith((".yaml", ".yml")) else Path("studies", f"{study}.yaml")
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in Path("studies").glob("*.yaml"))) or "none"
+        raise UserError(f"{path}: no such study; use one of {known}, or name a file ending in .yaml")
+    loaded = load_study(path)
+    write_atomically(ACTIVE, path.read_bytes())
+    print(f"params.yaml is now {path}: {loaded.study.title}\nnext: `dvc repro`")
+
+
+@app.command()
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="The reference page instead of JSON.")] = False,
+) -> None:
+    """Print what a study may say: the JSON schema, or a page with every key, meaning and default."""
+    from rediffuse.config.describe import json_schema, reference_page
+
+    print(reference_page() if markdown else json_schema())
+
+
+@app.command()
+def status(study: StudyFile = ACTIVE) -> None:
+    """Say of every job whether it is up to date and, if not, why."""
+    from rediffuse.pipeline.receipts import Digests, why_stale
+
+    context = _open(study)
+    digests = Digests(context.root)
+    for job in context.plan.jobs.values():
+        print(f"{job.name:40} {why_stale(job, digests) or 'up to date'}")
+    digests.save()
+
+
+@app.command()
+def prepare(study: StudyFile = ACTIVE) -> None:
+    """Write the study's images to data/ (downloading them where the source asks for it)."""
+    from rediffuse.stages.prepare import prepare as stage
+
+    _run(study, "prepare", stage)
+
+
+@app.command()
+def reference(study: StudyFile = ACTIVE) -> None:
+    """Write the reference statistics of the training images in the study's feature network."""
+    from rediffuse.stages.reference import reference as stage
+
+    _run(study, "reference", stage)
+
+
+@app.command()
+def real(study: StudyFile = ACTIVE) -> None:
+    """Score held-out real images and noise as samples are scored: the lines results are read against."""
+    from rediffuse.stages.real import real as stage
+
+    _run(study, "real", stage)
+
+
+@app.command()
+def train(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
+    """Train one run; a killed training goes on where it was."""
+    from rediffuse.stages.train import train as stage
+
+    _run_of(study, "train", run, seed, stage)
+
+
+@app.command()
+def sample(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
+    """Sample one trained run with every sampler and step count of the study."""
+    from rediffuse.stages.sample import sample as stage
+
+    _run_of(study, "sample", run, seed, stage)
+
+
+@app.command()
+def evaluate(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
+    """Score the samples of one run."""
+    from rediffuse.stages.evaluate import evaluate as stage
+
+    _run_of(study, "evaluate", run, seed, stage)
+
+
+@app.command()
+def ablations(study: StudyFile = ACTIVE) -> None:
+    """Gather the results of finished ablations into reports/, for the report's ablation table."""
+    from rediffuse.stages.report import gather_ablations
+
+    gather_ablations(_open(study))
+
+
+@app.command()
+def report(study: StudyFile = ACTIVE) -> None:
+    """Write tables, figures and the report from what is on disk."""
+    from rediffuse.stages.report import report as stage
+
+    _run(study, "report", stage)
+
+
+@app.command()
+def track(study: StudyFile = ACTIVE) -> None:
+    """Log to MLflow whatever is on disk and not there yet."""
+    from rediffuse.stages.track import track as stage
+
+    stage(_open(study))
+
+
+def _open(study: Path) -> "Context":
+    from rediffuse.stages.context import Context
+
+    return Context.open(study)
+
+
+def _run(study: Path, job_name: str, stage: Callable[["Context"], None]) -> None:
+    """Run a stage unless its files are up to date."""
+    context = _open(study)
+    if _stale(context, job_name):
+        stage(context)
+
+
+def _run_of(study: Path, kind: str, run: str, seed: int, stage: Callable[..., None]) -> None:
+    context = _open(study)
+    resolved = context.loaded.run(run)
+    if seed not in resolved.seeds:
+        raise UserError(f"run {run!r} has no seed {seed}; use one of {', '.join(map(str, resolved.seeds))}")
+    if _stale(context, f"{kind}/{run}/seed{seed}"):
+        stage(context, resolved, seed)
+
+
+def _stale(context: "Context", job_name: str) -> bool:
+    from rediffuse.pipeline.receipts import Digests, why_stale
+
+    digests = Digests(context.root)
+    reason = why_stale(context.plan.jobs[job_name], digests)
+    if reason is None:
+        print(f"{job_name} is up to date", file=sys.stderr)
+    return reason is not None
+
+
+def main() -> None:
+    """Run a verb; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"rediffuse: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("rediffuse: stopped; the same command goes on where it was", file=sys.stderr)
+        raise SystemExit(130) from None

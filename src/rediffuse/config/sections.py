@@ -1,0 +1,188 @@
+"""The sections of a study: what may be set, in which range, what it means and what it is by default.
+
+Every field carries its description, from which `rediffuse schema` writes the JSON schema and the reference page.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="lower-case letters, digits and hyphens")]
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are refused, values are never silently converted to another kind."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """The images."""
+
+    name: Name = Field(..., description="folder below data/, and the source unless `source` says otherwise")
+    source: str | None = Field(None, description="entry of the registry of data sources; `name` when absent")
+    image_size: PositiveInt | None = Field(
+        None, description="side in pixels after centre crop and resizing, for sources that have no size of their own"
+    )
+    path: str | None = Field(None, description="local file or folder to read instead of downloading")
+
+    @property
+    def source_name(self) -> str:
+        """The registry's entry."""
+        return self.source or self.name
+
+
+class Hardware(Section):
+    """What the numbers depend on besides the seed: fixed here, never detected."""
+
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks run")
+    threads: PositiveInt = Field(1, description="CPU threads of one job")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 runs forwards under autocast")
+    compile: bool = Field(False, description="compile the network with torch.compile")
+    channels_last: bool = Field(False, description="keep activations in channels-last memory order")
+
+
+class Network(Section):
+    """The U-Net."""
+
+    channels: PositiveInt = Field(16, description="channels of the first scale")
+    multipliers: tuple[PositiveInt, ...] = Field((1, 2), description="channels of each scale, as multiples")
+    blocks: PositiveInt = Field(2, description="residual blocks a scale")
+    attention: tuple[PositiveInt, ...] = Field((4,), description="side lengths at which self-attention stands")
+    heads: PositiveInt = Field(1, description="attention heads")
+    time_conditioning: Literal["additive", "scale-shift"] = Field(
+        "additive", description="how a block takes the time embedding: added, or as scale and shift of its second norm"
+    )
+    dropout: Fraction = Field(0.0, description="dropout inside residual blocks")
+
+    @model_validator(mode="after")
+    def _heads_divide_channels(self) -> "Network":
+        for multiplier in self.multipliers:
+            if (self.channels * multiplier) % self.heads:
+                raise ValueError(
+                    f"heads: {self.heads} does not divide the {self.channels * multiplier} channels of a scale; "
+                    "use a divisor"
+                )
+        return self
+
+
+class Diffusion(Section):
+    """The forward process and what the network learns of it."""
+
+    timesteps: Annotated[int, Field(ge=2)] = Field(1000, description="T, the steps of the forward process")
+    schedule: Literal["linear", "cosine", "quadratic", "sigmoid", "piecewise"] = Field(
+        "linear", description="noise schedule"
+    )
+    prediction: Literal["eps", "x0", "mu", "v"] = Field("eps", description="what the network predicts")
+    variance: Literal["fixed-small", "fixed-large", "learned-range", "learned"] = Field(
+        "fixed-large", description="reverse variance: β̃, β, or learned by the network"
+    )
+    loss: Literal["simple", "l1", "weighted", "vlb", "hybrid"] = Field("simple", description="training objective")
+    weighting: Literal["none", "snr", "min-snr", "importance"] = Field("none", description="weight of the loss by t")
+
+    @model_validator(mode="after")
+    def _loss_fits_variance(self) -> "Diffusion":
+        learned = self.variance in ("learned", "learned-range")
+        if self.loss == "hybrid" and not learned:
+            raise ValueError(
+                f"loss: hybrid trains a learned variance, but variance is {self.variance}; "
+                "use variance: learned-range, or loss: simple"
+            )
+        if learned and self.loss not in ("hybrid", "vlb"):
+            raise ValueError(f"variance: {self.variance} is not trained by loss: {self.loss}; use loss: hybrid or vlb")
+        if self.weighting != "none" and self.loss not in ("simple", "l1", "hybrid"):
+            raise ValueError(f"weighting: {self.weighting} does not apply to loss: {self.loss}; use weighting: none")
+        return self
+
+
+class Training(Section):
+    """Algorithm 1 of Ho et al. (2020)."""
+
+    steps: PositiveInt = Field(5000, description="optimiser steps")
+    batch_size: PositiveInt = Field(128, description="images a step")
+    accumulate: PositiveInt = Field(1, description="micro-batches a step is split into")
+    learning_rate: PositiveFloat = Field(1e-3, description="Adam's step size after warm-up")
+    warmup: Annotated[int, Field(ge=0)] = Field(100, description="steps of linear warm-up")
+    decay: Literal["constant", "cosine"] = Field("constant", description="learning rate after warm-up")
+    min_learning_rate: Annotated[float, Field(ge=0.0)] = Field(0.0, description="floor of the cosine decay")
+    clip_norm: PositiveFloat = Field(1.0, description="largest gradient norm")
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.9995, description="decay of the weight average; 0 turns it off"
+    )
+    flip: bool = Field(False, description="random horizontal flips: right for photographs, wrong for digits")
+    timestep_sampling: Literal["uniform", "loss-second-moment"] = Field("uniform", description="how t is drawn")
+    log_every: PositiveInt = Field(100, description="steps a row of history.csv averages")
+    preview_steps: tuple[PositiveInt, ...] = Field((), description="steps after which a preview grid is sampled")
+    checkpoint_every: PositiveInt = Field(500, description="steps between resume points")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Training":
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate: {self.accumulate} does not divide batch_size {self.batch_size}; use a divisor"
+            )
+        late = [step for step in self.preview_steps if step > self.steps]
+        if late:
+            raise ValueError(
+                f"preview_steps: {late[0]} lies beyond the last step {self.steps}; use steps up to {self.steps}"
+            )
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"min_learning_rate: {self.min_learning_rate} exceeds learning_rate {self.learning_rate}; use less"
+            )
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup: {self.warmup} does not end before the last step {self.steps}; use less")
+        return self
+
+
+class Sampler(Section):
+    """One way of sampling, at one or several step counts."""
+
+    kind: str | None = Field(None, description="sampler of the registry; the entry's own name when absent")
+    steps: tuple[PositiveInt, ...] = Field(..., min_length=1, description="numbers of sampling steps")
+    eta: Fraction | None = Field(None, description="stochasticity of DDIM: 0 deterministic, 1 ancestral with β̃")
+    variance: Literal["fixed-small", "fixed-large"] | None = Field(
+        None, description="reverse variance used instead of the one of training"
+    )
+    spacing: Literal["uniform", "quadratic"] = Field("uniform", description="how the kept time steps are spread")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Sampler":
+        if len(set(self.steps)) != len(self.steps):
+            raise ValueError(f"steps: {list(self.steps)} names a number twice; use each once")
+        return self
+
+
+class Sampling(Section):
+    """How many images are sampled and how."""
+
+    images: PositiveInt = Field(1080, description="images of each setting")
+    batch_size: PositiveInt = Field(1080, description="images sampled at once")
+    clip: bool = Field(True, description="clip the predicted x0 to [-1, 1] and re-derive ε")
+    samplers: dict[Name, Sampler] = Field(
+        {"ancestral": Sampler(steps=(50,)), "ddim": Sampler(steps=(50,))},
+        min_length=1,
+        description="the ways of sampling, by a name of one's own",
+    )
+
+
+class Evaluation(Section):
+    """What the samples are scored with."""
+
+    features: Name = Field(..., description="feature network of the registry")
+    weights: str | None = Field(None, description="file with the feature network's weights, where it ships none")
+    group_size: Annotated[int, Field(ge=2)] = Field(360, description="n: images one value is computed from")
+    groups: PositiveInt = Field(3, description="disjoint groups of n images; their spread gives the interval")
+    batch_size: PositiveInt = Field(360, description="images the feature network sees at once")
+
+
+class Tracking(Section):
+    """MLflow."""
+
+    enabled: bool = Field(True, description="log every run to MLflow while it works")
+    uri: str = Field(
+        "sqlite:///mlflow.db", description="tracking store; the environment's MLFLOW_TRACKING_URI goes first"
+    )

@@ -1,0 +1,211 @@
+"""A study: defaults, the runs that override them, ablations and claims; and each run fully resolved."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from rediffuse.config.facts import DATASETS, FEATURE_NETWORKS, METRICS, SAMPLERS
+from rediffuse.config.sections import (
+    Data,
+    Diffusion,
+    Evaluation,
+    Hardware,
+    Name,
+    Network,
+    Sampling,
+    Section,
+    Tracking,
+    Training,
+)
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Settings(Section):
+    """Everything that decides a run's numbers, apart from its seed."""
+
+    network: Network = Field(Network(), description="the U-Net")
+    diffusion: Diffusion = Field(Diffusion(), description="forward process and objective")
+    training: Training = Field(Training(), description="optimisation")
+    sampling: Sampling = Field(Sampling(), description="samplers and step counts")
+
+
+class Overrides(Section):
+    """What differs from the defaults. Keys merge into the defaults; lists and `samplers` replace them whole."""
+
+    network: dict[str, Any] = Field({}, description="overrides of defaults.network")
+    diffusion: dict[str, Any] = Field({}, description="overrides of defaults.diffusion")
+    training: dict[str, Any] = Field({}, description="overrides of defaults.training")
+    sampling: dict[str, Any] = Field({}, description="overrides of defaults.sampling")
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """The overriding sections, empty ones left out."""
+        return {name: value for name in Settings.model_fields if (value := getattr(self, name))}
+
+
+class Run(Overrides):
+    """A run of the main comparison; DVC has a stage for each of its phases and seeds."""
+
+    role: Literal["baseline", "improved", "variant"] = Field("variant", description="its part in the comparison")
+    label: str | None = Field(None, description="its name in tables and figures; the key when absent")
+
+
+class Ablation(Overrides):
+    """A run that changes one thing of another, made by `snakemake ablations`."""
+
+    of: Name = Field(..., description="the run it starts from")
+    question: str = Field(..., description="what it is meant to answer")
+    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="training seeds; the study's when absent")
+
+
+class Claim(Section):
+    """One sentence of a paper, put to the test: metric of cell `better` against metric of cell `worse`."""
+
+    claim: str = Field(..., description="what the paper says")
+    source: str = Field(..., description="where it says so")
+    metric: str = Field("frechet_distance", description="what is compared")
+    better: str = Field(..., description="run/sampler-steps expected to win")
+    worse: str = Field(..., description="run/sampler-steps expected to lose, or real/held-out, real/noise")
+
+
+class Study(Section):
+    """One study: the whole content of `params.yaml`."""
+
+    study: Name = Field(..., description="its name, part of every path")
+    title: str = Field(..., description="title of the report")
+    summary: str = Field("", description="a sentence or two below the title")
+    data: Data = Field(..., description="the images")
+    hardware: Hardware = Field(Hardware(), description="device, threads, precision")
+    tracking: Tracking = Field(Tracking(), description="MLflow")
+    evaluation: Evaluation = Field(..., description="metrics and sample counts")
+    seeds: tuple[Seed, ...] = Field(..., min_length=1, description="training seeds of every run")
+    defaults: Settings = Field(Settings(), description="settings that runs start from")
+    runs: dict[Name, Run] = Field(..., min_length=1, description="the runs compared, in the report's order")
+    ablation_defaults: Overrides = Field(Overrides(), description="overrides shared by all ablations")
+    ablations: dict[Name, Ablation] = Field({}, description="runs that change one thing of another")
+    claims: tuple[Claim, ...] = Field((), description="statements of the papers to judge")
+
+    @model_validator(mode="after")
+    def _seeds_once(self) -> "Study":
+        for where, seeds in [("seeds", self.seeds)] + [
+            (f"ablations.{k}.seeds", a.seeds) for k, a in self.ablations.items()
+        ]:
+            if seeds and len(set(seeds)) != len(seeds):
+                raise ValueError(f"{where}: {list(seeds)} names a seed twice; use each once")
+        return self
+
+
+class ResolvedRun(Section):
+    """A run with nothing left to look up."""
+
+    study: str
+    name: str
+    role: Literal["baseline", "improved", "variant", "ablation"]
+    label: str
+    of: str | None = None
+    question: str | None = None
+    seeds: tuple[int, ...]
+    data: Data
+    hardware: Hardware
+    evaluation: Evaluation
+    network: Network
+    diffusion: Diffusion
+    training: Training
+    sampling: Sampling
+
+    def settings(self) -> list[tuple[str, str, int]]:
+        """(setting name `<sampler>-<steps>`, sampler key, steps) of everything this run samples."""
+        return [(f"{key}-{n}", key, n) for key, sampler in self.sampling.samplers.items() for n in sampler.steps]
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`, mapping by mapping; lists and the mapping `samplers` are replaced whole."""
+    merged = dict(base)
+    for key, value in over.items():
+        deep = key != "samplers" and isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if deep else value
+    return merged
+
+
+def check_run(run: ResolvedRun) -> None:
+    """Raise ValueError (`section.key: message`) when settings that are right by themselves do not fit together."""
+    facts = DATASETS.get(run.data.source_name)
+    if facts is None:
+        raise ValueError(f"data.name: {run.data.source_name!r} is not a data set; use one of {', '.join(DATASETS)}")
+    if run.evaluation.features not in FEATURE_NETWORKS:
+        raise ValueError(
+            f"evaluation.features: {run.evaluation.features!r} is not a feature network; "
+            f"use one of {', '.join(FEATURE_NETWORKS)}"
+        )
+    _check_sizes(run, run.data.image_size or facts.image_size)
+    _check_counts(run, facts.held_out, facts.images)
+    steps = run.diffusion.timesteps
+    if run.diffusion.schedule == "linear" and steps <= 20:
+        # beta_end = 0.02 · 1000 / T reaches 1 at T = 20 (Nichol & Dhariwal's scaling of Ho's schedule).
+        raise ValueError(f"diffusion.timesteps: {steps} makes the linear schedule reach β ≥ 1; use at least 21")
+    for key, sampler in run.sampling.samplers.items():
+        where, kind = f"sampling.samplers.{key}", sampler.kind or key
+        if kind not in SAMPLERS:
+            raise ValueError(f"{where}.kind: {kind!r} is not a sampler; use one of {', '.join(SAMPLERS)}")
+        if max(sampler.steps) > steps:
+            raise ValueError(
+                f"{where}.steps: {max(sampler.steps)} exceeds the {steps} diffusion time steps; use at most {steps}"
+            )
+        if sampler.eta is not None and not SAMPLERS[kind].eta:
+            raise ValueError(f"{where}.eta: {kind} has no η; leave it out, or use kind: ddim")
+        if sampler.variance is not None and not SAMPLERS[kind].variance:
+            raise ValueError(f"{where}.variance: {kind} takes no variance; leave it out, or use kind: ancestral")
+
+
+def _check_sizes(run: ResolvedRun, size: int | None) -> None:
+    if size is None:
+        if run.data.source_name in ("celeba", "archive"):
+            raise ValueError(
+                f"data.image_size: {run.data.source_name} has images of any size; say which side to use, such as 64"
+            )
+        return
+    halvings = len(run.network.multipliers) - 1
+    if size % 2**halvings:
+        raise ValueError(
+            f"network.multipliers: {halvings} halvings do not divide the image side {size}; use fewer scales"
+        )
+    sides = [size // 2**scale for scale in range(halvings + 1)]
+    for side in run.network.attention:
+        if side not in sides:
+            raise ValueError(f"network.attention: no scale has side {side}; use some of {sides}")
+
+
+def _check_counts(run: ResolvedRun, held_out: int | None, images: int | None) -> None:
+    n, groups = run.evaluation.group_size, run.evaluation.groups
+    if held_out is not None and n > held_out:
+        raise ValueError(
+            f"evaluation.group_size: {n} exceeds the {held_out} held-out images of {run.data.source_name}, "
+            f"so no real-vs-real line at the same n exists; use at most {held_out}"
+        )
+    if n * groups > run.sampling.images:
+        raise ValueError(
+            f"sampling.images: {run.sampling.images} is less than evaluation's {groups} groups of {n}; "
+            f"use at least {n * groups}"
+        )
+    if images is not None and held_out is not None and run.training.batch_size > images - held_out:
+        raise ValueError(
+            f"training.batch_size: {run.training.batch_size} exceeds the {images - held_out} training images "
+            f"of {run.data.source_name}; use at most {images - held_out}"
+        )
+
+
+def check_claims(study: Study, runs: Mapping[str, ResolvedRun]) -> None:
+    """Raise ValueError when a claim names a cell or a metric that the study does not make."""
+    cells = {"real/held-out", "real/noise"} | {f"{n}/{s}" for n, run in runs.items() for s, _, _ in run.settings()}
+    for index, claim in enumerate(study.claims):
+        if claim.metric not in METRICS:
+            raise ValueError(
+                f"claims.{index}.metric: {claim.metric!r} is not a metric; use one of {', '.join(METRICS)}"
+            )
+        for side in ("better", "worse"):
+            if (cell := getattr(claim, side)) not in cells:
+                raise ValueError(
+                    f"claims.{index}.{side}: {cell!r} is sampled by no run of this study; "
+                    "use run/sampler-steps as `rediffuse check` prints them"
+                )

@@ -1,0 +1,1 @@
+"""Evaluation: feature networks and pure functions from features to numbers."""

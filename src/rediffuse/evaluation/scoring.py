@@ -1,0 +1,107 @@
+"""All metrics of a set of images against a reference, group by group, in the form kept in a metrics file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rediffuse.errors import UserError
+from rediffuse.evaluation.features import Features
+from rediffuse.evaluation.frechet import FrechetReference
+from rediffuse.evaluation.inception_score import inception_score
+from rediffuse.evaluation.intervals import grouped
+from rediffuse.evaluation.kernel import KernelReference
+from rediffuse.evaluation.reference import Reference
+
+
+class UnavailableError(Exception):
+    """A metric cannot be computed from what there is; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """A reference with what its metrics need computed once, so that scoring many sets of images is quick."""
+
+    reference: Reference
+
+    @cached_property
+    def _frechet(self) -> FrechetReference:
+        return FrechetReference(self.reference.mu, self.reference.sigma)
+
+    @cached_property
+    def _kernel(self) -> KernelReference:
+        if self.reference.features is None:
+            raise UnavailableError("the reference holds only mu and sigma; a kernel distance needs its features")
+        return KernelReference(self.reference.features)
+
+    def score(self, features: Features, *, group_size: int, groups: int) -> dict[str, Any]:
+        """Metrics of the first `groups` × `group_size` images: group g is images [g·n, (g + 1)·n).
+
+        Gives {"images", "features", "resize", "reference", "metrics"}; each metric is an `Estimate` as a dictionary, or
+        has value null and the key "unavailable" with the reason.
+        """
+        used = self._check(features, group_size, groups)
+        parts = [features[g * group_size : (g + 1) * group_size] for g in range(groups)]
+        return {
+            "images": used,
+            "features": features.network,
+            "resize": features.resize,
+            "reference": self.reference.to_dict(),
+            "metrics": {name: self._estimate(metric, parts, group_size) for name, metric in METRICS.items()},
+        }
+
+    def _check(self, features: Features, group_size: int, groups: int) -> int:
+        if group_size < 2 or groups < 1:
+            raise UserError(f"scoring needs groups of at least 2 images, not {groups} groups of {group_size}")
+        used = group_size * groups
+        if len(features) < used:
+            raise UserError(f"{groups} groups of {group_size} images need {used} images, there are {len(features)}")
+        identity = self.reference.identity
+        theirs, ours = (identity.network, identity.resize), (features.network, features.resize)
+        dims, dim = len(self.reference.mu), features.features.shape[1]
+        if theirs != ours or dims != dim:
+            raise UserError(
+                f"the reference is for {theirs[0]} ({theirs[1]}, {dims} dimensions), the images' features are of "
+                f"{ours[0]} ({ours[1]}, {dim} dimensions): run `rediffuse reference`"
+            )
+        if None not in (identity.weights_sha256, features.weights_sha256) and (
+            identity.weights_sha256 != features.weights_sha256
+        ):
+            raise UserError(f"the reference was made with other weights of {ours[0]}: run `rediffuse reference`")
+        return used
+
+    def _estimate(
+        self, metric: "Callable[[Scorer, Features], float]", parts: list[Features], group_size: int
+    ) -> dict[str, Any]:
+        try:
+            values = [metric(self, part) for part in parts]
+        except UnavailableError as reason:
+            empty = dict.fromkeys(("value", "low", "high", "std"))
+            return {**empty, "groups": [], "n": group_size, "interval": "none", "unavailable": str(reason)}
+        return grouped(values, group_size).to_dict()
+
+
+def _frechet_distance(scorer: Scorer, features: Features) -> float:
+    return scorer._frechet.distance(features.features)
+
+
+def _kernel_distance(scorer: Scorer, features: Features) -> float:
+    return scorer._kernel.distance(features.features)
+
+
+def _inception_score(scorer: Scorer, features: Features) -> float:
+    if features.probabilities is None:
+        raise UnavailableError(f"{features.network} gives no class probabilities")
+    return inception_score(features.probabilities, splits=1).mean
+
+
+METRICS: dict[str, Callable[[Scorer, Features], float]] = {
+    "frechet_distance": _frechet_distance,
+    "kid": _kernel_distance,
+    "inception_score": _inception_score,
+}
+
+
+def score(features: Features, reference: Reference, *, group_size: int, groups: int) -> dict[str, Any]:
+    """Metrics of one set of images against `reference`; see `Scorer.score`."""
+    return Scorer(reference).score(features, group_size=group_size, groups=groups)

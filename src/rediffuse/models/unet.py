@@ -1,0 +1,185 @@
+"""The U-Net of Ho et al. 2020 (appendix B) and, by its options, of Nichol & Dhariwal 2021 and smaller kin."""
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from rediffuse.errors import UserError
+from rediffuse.models.blocks import Downsample, GroupNorm, ResidualBlock, SelfAttention, Upsample, silu, zero
+from rediffuse.models.conditioning import ClassEmbedding, TimeEmbedding
+from rediffuse.models.unet_config import UNetConfig, check_size
+
+
+class Stage(nn.Module):
+    """A residual block and the attention that follows it, if any."""
+
+    def __init__(self, residual: ResidualBlock, attention: SelfAttention | None) -> None:
+        super().__init__()
+        self.residual = residual
+        self.attention = attention
+
+    def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
+        """[B, in, H, W] → [B, out, H, W]."""
+        x = self.residual(x, embedding)
+        return x if self.attention is None else self.attention(x)
+
+
+class Level(nn.Module):
+    """What happens at one resolution on one side of the U: the stages, then the change of resolution, if any."""
+
+    def __init__(self, stages: list[Stage], resample: nn.Module | None) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.resample = resample
+
+
+class UNet(nn.Module):
+    """`UNet(config)(x, t, y=None)`: the denoising network.
+
+    Convert the module and its input to `torch.channels_last` at will: no operation forces another layout.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        embedding_width = 4 * config.channels
+        self.time = (
+            TimeEmbedding(config.channels, order=config.time_order, frequency_shift=config.time_frequency_shift)
+            if config.use_time
+            else None
+        )
+        self.classes = None if config.num_classes is None else ClassEmbedding(config.num_classes, embedding_width)
+
+        self.input = nn.Conv2d(config.in_channels, config.channels, 3, padding=1)
+        levels = list(zip(config.widths, config.resolutions, strict=True))
+        last = len(levels) - 1
+        current, skips = config.channels, [config.channels]
+        self.down = nn.ModuleList()
+        for index, (width, resolution) in enumerate(levels):
+            stages = []
+            for _ in range(config.blocks):
+                stages.append(self._stage(current, width, resolution in config.attention))
+                current = width
+                skips.append(width)
+            resample = None if index == last else Downsample(width, config.downsample, config.downsample_padding)
+            if resample is not None:
+                skips.append(width)
+            self.down.append(Level(stages, resample))
+        self.middle = nn.ModuleList(
+            [self._stage(current, current, config.middle_attention), self._stage(current, current, False)]
+        )
+        self.up = nn.ModuleList()
+        for index, (width, resolution) in reversed(list(enumerate(levels))):
+            stages = []
+            for _ in range(config.blocks + 1):
+                stages.append(self._stage(current + skips.pop(), width, resolution in config.attention))
+                current = width
+            self.up.append(Level(stages, Upsample(width) if index > 0 else None))
+        self.norm = GroupNorm(current, config.groups, config.norm_eps)
+        self.output = nn.Conv2d(current, config.out_channels, 3, padding=1)
+
+        # One projection of the embedding for all residual blocks, in the order in which they run: one matrix product
+        # instead of one a block.
+        self.embedding_widths = [m.embedding_width for m in self.modules() if isinstance(m, ResidualBlock)]
+        embeds = self.time is not None or self.classes is not None
+        self.projection = nn.Linear(embedding_width, sum(self.embedding_widths)) if embeds else None
+        self.reset_parameters()
+
+    @property
+    def null_label(self) -> int | None:
+        """The label that stands for "no label"; None for an unconditional network."""
+        return self.config.num_classes
+
+    def reset_parameters(self) -> None:
+        """Draw the weights afresh; the last layer of every residual path and of the network starts at zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.Embedding):
+                module.reset_parameters()
+            if isinstance(module, nn.Conv2d | nn.Linear) and self.config.initialisation == "xavier":
+                # Xavier's bound depends on the output width: in the shared projection, use each block's own.
+                widths = self.embedding_widths if module is self.projection else [len(module.weight)]
+                for rows in module.weight.data.split(widths):
+                    nn.init.xavier_uniform_(rows)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, ResidualBlock):
+                zero(module.conv2)
+            elif isinstance(module, SelfAttention):
+                zero(module.out)
+        zero(self.output)
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """Predict from noisy images.
+
+        Args:
+            x: noisy images [B, in_channels, H, W].
+            t: timesteps [B], or [1] when all images share one (cheaper: the embedding is computed once).
+            y: labels [B] (int64; `num_classes` is the null token); None means the null token throughout.
+
+        Returns:
+            [B, out_channels, H, W].
+
+        Raises:
+            UserError: if H and W do not survive the halvings, or labels are given to an unconditional network.
+        """
+        check_size((x.shape[-2], x.shape[-1]), len(self.down))
+        pieces = iter(self._embeddings(t, y))
+        x = self.input(x)
+        skips = [x]
+        for level in cast(Iterable[Level], self.down):
+            for stage in level.stages:
+                x = stage(x, next(pieces))
+                skips.append(x)
+            if level.resample is not None:
+                x = level.resample(x)
+                skips.append(x)
+        for stage in self.middle:
+            x = stage(x, next(pieces))
+        for level in cast(Iterable[Level], self.up):
+            for stage in level.stages:
+                x = stage(torch.cat((x, skips.pop()), dim=1), next(pieces))
+            if level.resample is not None:
+                x = level.resample(x)
+        return self.output(silu(self.norm(x)))
+
+    def _embeddings(self, t: Tensor, y: Tensor | None) -> Sequence[Tensor | None]:
+        """The conditioning's slice for each residual block, [B or 1, embedding_width]."""
+        if self.classes is None and y is not None:
+            raise UserError("labels were given to a network without classes; set num_classes or leave the labels out")
+        parts = []
+        if self.time is not None:
+            parts.append(self.time(t))
+        if self.classes is not None:
+            parts.append(self.classes(y))
+        if self.projection is None:
+            return [None] * len(self.embedding_widths)
+        embedding = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        return self.projection(nn.functional.silu(embedding)).split(self.embedding_widths, dim=1)
+
+    def _stage(self, in_channels: int, out_channels: int, attends: bool) -> Stage:
+        config = self.config
+        residual = ResidualBlock(
+            in_channels,
+            out_channels,
+            scale_shift=config.time_conditioning == "scale-shift",
+            dropout=config.dropout,
+            groups=config.groups,
+            eps=config.norm_eps,
+            shortcut=config.shortcut,
+        )
+        attention = (
+            SelfAttention(out_channels, heads=config.heads, groups=config.groups, eps=config.norm_eps)
+            if attends
+            else None
+        )
+        return Stage(residual, attention)
+
+
+def build_unet(config: UNetConfig, seed: int) -> UNet:
+    """A U-Net whose initial weights are a function of `seed`; the global random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet(config)

@@ -1,0 +1,1 @@
+"""What has to be done, what is out of date, and the record of what was made."""

@@ -1,0 +1,185 @@
+"""Every job of a study: what it depends on, what it makes, and the key that says whether that is still true.
+
+A job's key is the digest of its settings, its code and the keys of the jobs it needs. Keys therefore follow from
+`params.yaml` and the source alone: nothing has to be read or run to know what is out of date.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.files import digest, sha256
+from rediffuse.pipeline.code import code_digest
+
+TRAIN_SETTINGS = ("data", "hardware", "network", "diffusion", "training")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One unit of work, executed by one command."""
+
+    stage: str
+    name: str
+    settings: dict[str, Any]
+    needs: tuple["Job", ...]
+    receipt: Path
+    outputs: tuple[Path, ...]
+    command: str
+    ablation: bool = False
+    code: str = field(init=False)
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "code", code_digest(f"rediffuse.stages.{self.stage}"))
+        parts = {"settings": self.settings, "code": self.code, "needs": {job.name: job.key for job in self.needs}}
+        object.__setattr__(self, "key", digest(parts))
+
+    def key_file(self, study: str) -> Path:
+        """Where the key is written for Snakemake to see (an input of the job's rule)."""
+        return Path("state", study, "keys", f"{self.name.replace('/', '-')}.json")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a study by name, those that others need first."""
+
+    study: str
+    jobs: dict[str, Job]
+
+    def find(self, stage: str, run: str | None = None, seed: int | None = None) -> Job:
+        """The job of a stage; for the stages of a run, of that run and seed."""
+        return self.jobs[stage if run is None else f"{stage}/{run}/seed{seed}"]
+
+    def of_stage(self, stage: str, ablation: bool = False) -> list[Job]:
+        """The jobs of a stage, of the main runs or of the ablations."""
+        return [job for job in self.jobs.values() if job.stage == stage and job.ablation == ablation]
+
+
+def run_folder(run: ResolvedRun, seed: int) -> Path:
+    """Folder of everything a run made with a training seed; ablations lie apart, where DVC does not look."""
+    where = ("ablations", run.name) if run.role == "ablation" else (run.name,)
+    return Path("runs", run.study, *where, f"seed{seed}")
+
+
+def evidence_file(study: str) -> Path:
+    """The committed record of ablation results, an input of the report."""
+    return Path("reports", study, "evidence", "ablations.json")
+
+
+def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
+    """The plan of a study, paths relative to `root` (which is only read for the evidence of ablations)."""
+    study = loaded.study
+    name = study.study
+    jobs: dict[str, Job] = {}
+
+    def add(job: Job) -> Job:
+        jobs[job.name] = job
+        return job
+
+    data = study.data.model_dump(mode="json")
+    evaluation = study.evaluation.model_dump(mode="json")
+    folder = Path("data", study.data.name)
+    prepare = add(
+        Job(
+            stage="prepare",
+            name="prepare",
+            settings={"data": data},
+            needs=(),
+            receipt=folder / "receipt.json",
+            outputs=tuple(folder / file for file in ("images.npy", "held_out.npy", "card.json")),
+            command="rediffuse prepare",
+        )
+    )
+    stem = f"reference-{study.evaluation.features}"
+    reference = add(
+        Job(
+            stage="reference",
+            name="reference",
+            settings={"features": study.evaluation.features, "weights": study.evaluation.weights},
+            needs=(prepare,),
+            receipt=folder / f"{stem}.receipt.json",
+            outputs=(folder / f"{stem}.npz", folder / f"{stem}.json"),
+            command="rediffuse reference",
+        )
+    )
+    real_folder = Path("runs", name, "real")
+    real = add(
+        Job(
+            stage="real",
+            name="real",
+            settings={"evaluation": evaluation},
+            needs=(prepare, reference),
+            receipt=real_folder / "receipts" / "real.json",
+            outputs=(real_folder / "held-out.json", real_folder / "noise.json"),
+            command="rediffuse real",
+        )
+    )
+    evaluated = [real]
+    for run in [*loaded.runs.values(), *loaded.ablations.values()]:
+        for seed in run.seeds:
+            job = _add_run(add, name, run, seed, prepare, reference, evaluation)
+            if run.role != "ablation":
+                evaluated.append(job)
+    evidence = root / evidence_file(name)
+    out = Path("reports", name)
+    add(
+        Job(
+            stage="report",
+            name="report",
+            settings={
+                # Tracking watches a study; it is not part of what the report says.
+                "study": study.model_dump(mode="json", exclude={"tracking"}),
+                "ablations": sha256(evidence) if evidence.exists() else None,
+            },
+            needs=tuple(evaluated),
+            receipt=out / "evidence" / "receipt.json",
+            outputs=tuple(out / file for file in ("report.html", "report.md", "metrics.json", "claims.json")),
+            command="rediffuse report",
+        )
+    )
+    return Plan(name, jobs)
+
+
+def _add_run(
+    add: Any, study: str, run: ResolvedRun, seed: int, prepare: Job, reference: Job, evaluation: dict[str, Any]
+) -> Job:
+    """Add the three jobs of a run and seed; the last of them is returned."""
+    folder = run_folder(run, seed)
+    values = run.model_dump(mode="json")
+    settings = [setting for setting, _, _ in run.settings()]
+    ablation = run.role == "ablation"
+
+    def job(stage: str, settings: dict[str, Any], needs: tuple[Job, ...], outputs: list[Path]) -> Job:
+        return add(
+            Job(
+                stage=stage,
+                name=f"{stage}/{run.name}/seed{seed}",
+                settings=settings,
+                needs=needs,
+                receipt=folder / "receipts" / f"{stage}.json",
+                outputs=tuple(outputs),
+                command=f"rediffuse {stage} {run.name} --seed {seed}",
+                ablation=ablation,
+            )
+        )
+
+    previews = [folder / "previews" / f"step-{step:06d}.png" for step in run.training.preview_steps]
+    train = job(
+        "train",
+        {"seed": seed, **{name: values[name] for name in TRAIN_SETTINGS}},
+        (prepare,),
+        [folder / "run.yaml", folder / "weights.safetensors", folder / "history.csv", *previews],
+    )
+    sample = job(
+        "sample",
+        {"sampling": values["sampling"]},
+        (train,),
+        [folder / "samples" / f"{setting}.npz" for setting in settings],
+    )
+    return job(
+        "evaluate",
+        {"evaluation": evaluation, "role": run.role, "study": study},
+        (sample, reference),
+        [folder / "metrics" / f"{setting}.json" for setting in settings],
+    )

@@ -1,0 +1,110 @@
+"""One estimate for each run, setting and metric, whatever the number of training seeds; and how two compare."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.special
+
+from rediffuse.config.facts import METRICS
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A metric of a run and setting.
+
+    value, low, high: over groups of n images for one training seed; the mean of the seeds' values and their t-interval
+    where there are several. low and high are None where nothing says how far the value would move.
+    """
+
+    run: str
+    setting: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    seeds: tuple[int, ...]
+    interval: str
+    files: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """As a claim names it."""
+        return f"{self.run}/{self.setting}"
+
+
+Cells = dict[tuple[str, str, str], Cell]
+
+
+def make_cells(quality: pd.DataFrame) -> Cells:
+    """All cells of a quality frame; metrics without a value have none."""
+    cells: Cells = {}
+    for (run, setting, metric), rows in quality.groupby(["run", "setting", "metric"], sort=False):
+        rows = rows[pd.to_numeric(rows["value"], errors="coerce").notna()]
+        if len(rows):
+            cells[run, setting, metric] = _cell(str(run), str(setting), str(metric), rows)
+    return cells
+
+
+def _cell(run: str, setting: str, metric: str, rows: pd.DataFrame) -> Cell:
+    seeds = tuple(int(seed) for seed in rows["seed"] if not pd.isna(seed))
+    files, n = tuple(rows["file"]), int(rows["n"].iloc[0])
+    if len(rows) == 1:
+        row = rows.iloc[0]
+        low, high = optional(row["low"]), optional(row["high"])
+        return Cell(run, setting, metric, float(row["value"]), low, high, n, seeds, str(row["interval"]), files)
+    values = rows["value"].astype(float).to_numpy()
+    half = t_half_width(values)
+    mean = float(values.mean())
+    text = f"{100 * CONFIDENCE:g} % t-interval over {len(values)} training seeds"
+    return Cell(run, setting, metric, mean, mean - half, mean + half, n, seeds, text, files)
+
+
+def optional(value: Any) -> float | None:
+    """A number, or None for what a frame holds where there is none."""
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def t_half_width(values: np.ndarray) -> float:
+    """Half the width of Student's interval for the mean of two or more independent values."""
+    quantile = float(scipy.special.stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2))
+    return quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a first cell stands against a second.
+
+    outcome: "better" or "worse" when the intervals are apart, "undecided" otherwise; leaning: "better", "worse" or
+    "equal", by the values alone; reason: why it is undecided, empty when it is not.
+    """
+
+    outcome: str
+    leaning: str
+    reason: str = ""
+
+
+def compare(first: Cell, second: Cell) -> Comparison:
+    """Compare two cells of one metric. A cell without an interval counts as a point if the other has one."""
+    sign = 1.0 if METRICS[first.metric] == "lower" else -1.0
+    difference = sign * (second.value - first.value)
+    leaning = "better" if difference > 0 else "worse" if difference < 0 else "equal"
+    if first.n != second.n:
+        return Comparison("undecided", leaning, f"the numbers of images differ ({first.n} and {second.n})")
+    if first.low is None and second.low is None:
+        return Comparison("undecided", leaning, "neither value has an interval")
+    (low1, high1), (low2, high2) = bounds(first), bounds(second)
+    if high1 < low2 or high2 < low1:
+        return Comparison(leaning, leaning)
+    return Comparison("undecided", leaning, "the intervals overlap")
+
+
+def bounds(cell: Cell) -> tuple[float, float]:
+    """Ends of a cell's interval, both its value when it has none."""
+    low = cell.value if cell.low is None else cell.low
+    return low, cell.value if cell.high is None else cell.high

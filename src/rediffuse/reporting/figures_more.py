@@ -1,0 +1,108 @@
+"""Figures of noise schedules and of ablations."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.lines import Line2D
+
+from rediffuse.errors import UserError
+from rediffuse.reporting.ablation import METRIC, Variant, ablation_settings
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.style import DASHES, MARKERS, WIDTH, Picture, finish, outside_legend, plain_log
+from rediffuse.reporting.table import Estimate
+from rediffuse.reporting.terms import NOT_ASKED, OTHER, metric_short, metric_title, run_colours
+
+
+def schedules(frames: Frames) -> Picture | None:
+    """ᾱ and log-SNR of the runs' schedules, in their colours, and of the other schedules of the registry, in grey."""
+    from rediffuse.diffusion.schedules import SCHEDULES
+
+    colours, runs = run_colours(frames.loaded), list(frames.loaded.runs.values())
+    used: dict[tuple[str, int], list[str]] = {}
+    for run in runs:
+        used.setdefault((run.diffusion.schedule, run.diffusion.timesteps), []).append(run.name)
+    timesteps = runs[0].diffusion.timesteps
+    others = [(name, timesteps) for name in SCHEDULES if (name, timesteps) not in used]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.4))
+    handles = []
+    for index, (name, steps) in enumerate([*others, *used]):
+        alphas_bar = _alphas_bar(name, steps)
+        if alphas_bar is None:
+            continue
+        names = used.get((name, steps), [])
+        look = {"color": OTHER, "linestyle": DASHES[1 + index % (len(DASHES) - 1)], "linewidth": 1.2}
+        label = name
+        if names:
+            look = {"color": colours[names[0]], "linestyle": "solid", "linewidth": 2.4}
+            label = f"{name} ({', '.join(frames.loaded.runs[run].label for run in names)})"
+        x = np.arange(1, steps + 1) / steps
+        left.plot(x, alphas_bar, **look)  # type: ignore[arg-type]
+        right.plot(x, np.log(alphas_bar / (1 - alphas_bar)), **look)  # type: ignore[arg-type]
+        handles.append(Line2D([], [], label=f"{label}, T = {steps}", **look))  # type: ignore[arg-type]
+    if not handles:
+        plt.close(figure)
+        return None
+    left.set(title="Signal kept", xlabel="(t + 1) / T", ylabel="ᾱ (share of the variance that is image)")
+    right.set(title="Signal to noise", xlabel="(t + 1) / T", ylabel="log SNR = ln(ᾱ / (1 − ᾱ))")
+    figure.legend(handles=handles[::-1], loc="outside lower center", ncols=min(3, len(handles)))
+    return finish(
+        figure, "schedules",
+        "Noise schedules: those of the runs in their colours, the others of the registry in grey for comparison.",
+        "Two panels: alpha-bar and log signal-to-noise ratio against time for each schedule.",
+    )  # fmt: skip
+
+
+def _alphas_bar(schedule: str, timesteps: int) -> np.ndarray | None:
+    from rediffuse.diffusion.schedules import make_betas
+
+    try:
+        betas = make_betas(schedule, timesteps).double().numpy()
+    except UserError:
+        return None  # a T too small for this schedule
+    return np.cumprod(1 - betas)
+
+
+def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
+    """The main metric of each run and its ablations, a panel for each run."""
+    settings = ablation_settings(frames.loaded)
+    drawn = [row for row in rows if any(isinstance(value, Estimate) for value in row.values.values())]
+    bases = [base for base in frames.loaded.runs if any(row.base == base and row.question != NOT_ASKED for row in drawn)]
+    if not bases:
+        return None
+    counts = [sum(row.base == base for row in drawn) for base in bases]
+    figure, grid = plt.subplots(
+        len(bases), 1, figsize=(WIDTH, 1.3 * len(bases) + 0.5 * sum(counts) + 0.6), sharex=True, squeeze=False,
+        gridspec_kw={"height_ratios": [count + 0.6 for count in counts]},
+    )  # fmt: skip
+    shades = [("#333333", "#888888", "#BBBBBB")[i % 3] for i in range(len(settings))]
+    positive = True
+    for axes, base in zip(grid[:, 0], bases, strict=True):
+        names = [row for row in drawn if row.base == base]
+        for place, row in enumerate(names):
+            for index, setting in enumerate(settings):
+                value = row.values[setting]
+                if not isinstance(value, Estimate):
+                    continue
+                own = row.question == NOT_ASKED
+                colour = run_colours(frames.loaded)[base] if own else shades[index]
+                low = value.value - value.std if value.std is not None else value.value if value.low is None else value.low
+                high = value.value + value.std if value.std is not None else value.value if value.high is None else value.high
+                positive = positive and low > 0
+                y = place + 0.22 * (index - (len(settings) - 1) / 2)
+                axes.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
+                axes.plot(value.value, y, marker=MARKERS[index % len(MARKERS)], color=colour, linestyle="none", markersize=7)
+        axes.set_yticks(range(len(names)), [row.name for row in names])
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_title(f"{frames.loaded.runs[base].label} and its ablations")
+    if positive:
+        grid[-1, 0].set_xscale("log")
+        plain_log(grid[-1, 0], "x")
+    grid[-1, 0].set_xlabel(f"{metric_short(METRIC, frames.features)} (lower is better, no unit)")
+    handles = [Line2D([], [], marker=MARKERS[i % len(MARKERS)], color=shades[i], linestyle="none", label=s)
+               for i, s in enumerate(settings)]  # fmt: skip
+    outside_legend(figure, handles)
+    return finish(
+        figure, "ablations",
+        f"{metric_title(METRIC, frames.features)[:1].upper()}{metric_title(METRIC, frames.features)[1:]} of each run (in its colour) and "
+        "of its ablations. Bars: the interval over groups of samples, or ± one standard deviation over training seeds.",
+        "Dots of the main metric for each run and ablation, by sampler and number of steps.",
+    )  # fmt: skip

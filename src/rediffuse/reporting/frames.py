@@ -1,0 +1,243 @@
+"""From files to tidy frames. With `pedigree` and `evidence`, the only place of the report that reads files."""
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rediffuse.config import LoadedStudy
+from rediffuse.config.facts import METRICS
+from rediffuse.errors import UserError
+from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder, run_folder
+from rediffuse.reporting.pedigree import Pedigree, read_pedigree
+
+QUALITY = (
+    "run", "seed", "setting", "sampler", "kind", "steps", "eta", "variance", "nfe", "metric", "value", "low", "high",
+    "std", "n", "groups", "images", "interval", "unavailable", "file",
+)  # fmt: skip
+TRAINING = (
+    "run", "seed", "seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "parameters", "resumed",
+    "machine", "file",
+)  # fmt: skip
+SAMPLING = (
+    "run", "seed", "setting", "seconds", "ms_per_step", "ms_per_image", "images", "batch_size", "nfe", "machine",
+    "file",
+)  # fmt: skip
+HISTORY = (
+    "run", "seed", "step", "loss", "loss_q1", "loss_q2", "loss_q3", "loss_q4", "mse", "vlb", "grad_norm",
+    "learning_rate", "held_out_loss", "file",
+)  # fmt: skip
+LIKELIHOOD = ("run", "seed", "metric", "value", "low", "high", "n", "file")
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """All that a report says, as read from disk; what is not on disk has no row.
+
+    quality: one row for each run, seed, setting and metric (run "real" holds the lines of held-out images and noise);
+    history: one row for each run, seed and logged step; training, sampling: timings, which belong to a machine;
+    likelihood: one row for each run, seed and number of metrics/nll.json; ablations: records of evidence/ablations.json.
+    """
+
+    loaded: LoadedStudy
+    root: Path
+    quality: pd.DataFrame
+    history: pd.DataFrame
+    training: pd.DataFrame
+    sampling: pd.DataFrame
+    likelihood: pd.DataFrame
+    ablations: list[dict[str, Any]]
+    ablations_file: str
+    card: dict[str, Any] | None
+    reference: dict[str, Any] | None
+    pedigree: Pedigree
+
+    @property
+    def features(self) -> str:
+        """Name of the feature network."""
+        return self.loaded.study.evaluation.features
+
+
+def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -> Frames:
+    """Read everything the report needs.
+
+    Args:
+        loaded: the study.
+        root: the project's root, to which all paths are relative.
+        evidence: folder of timings.json and ablations.json; the study's own below `root` when absent.
+
+    Raises:
+        UserError: a file is damaged or was made for another study; the line names it.
+    """
+    study = loaded.study.study
+    evidence = evidence or root / evidence_folder(study)
+    pedigree = read_pedigree(loaded, root)
+    known_timings = read_json(evidence / "timings.json") or {}
+    quality: list[dict[str, Any]] = []
+    history: list[pd.DataFrame] = []
+    training: list[dict[str, Any]] = []
+    sampling: list[dict[str, Any]] = []
+    likelihood: list[dict[str, Any]] = []
+    for name in ("held-out", "noise"):
+        quality += _quality(loaded, root, real_folder(study) / f"{name}.json", "real", name)
+    for run in loaded.runs.values():
+        for seed in run.seeds:
+            folder = run_folder(study, run.name, seed)
+            for setting, _, _ in run.settings():
+                quality += _quality(loaded, root, folder / "metrics" / f"{setting}.json", run.name, setting)
+            history += _history(root, folder / "history.csv", run.name, seed)
+            who: dict[str, Any] = {"run": run.name, "seed": seed}
+            for timing in _timing(root, folder, "train", pedigree, known_timings, evidence):
+                training.append({**dict.fromkeys(TRAINING), **timing, **who})
+            for timing in _timing(root, folder, "sample", pedigree, known_timings, evidence):
+                for setting, measured in timing["settings"].items():
+                    row = {**dict.fromkeys(SAMPLING), **measured, **who, "setting": setting}
+                    sampling.append({**row, "machine": timing["machine"], "file": timing["file"]})
+            likelihood += [{**who, **row} for row in _likelihood(root, folder / "metrics" / "nll.json")]
+    data = root / data_folder(loaded)
+    ablations = read_json(evidence / "ablations.json") or []
+    ablations_file = _name(evidence / "ablations.json", root)
+    return Frames(
+        loaded=loaded,
+        root=root,
+        quality=pd.DataFrame(quality, columns=list(QUALITY)),
+        history=_joined(history),
+        training=pd.DataFrame(training, columns=list(TRAINING)),
+        sampling=pd.DataFrame(sampling, columns=list(SAMPLING)),
+        likelihood=pd.DataFrame(likelihood, columns=list(LIKELIHOOD)),
+        ablations=ablations,
+        ablations_file=ablations_file,
+        card=read_json(data / "card.json"),
+        reference=read_json(data / f"reference-{loaded.study.evaluation.features}.json"),
+        pedigree=pedigree.with_ablations(ablations, ablations_file),
+    )
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file, None when there is none; UserError when it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: is not JSON ({error}); remove it and make it again with `dvc repro`") from None
+
+
+def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each metric of a metrics file's content, without run, seed and file."""
+    shared = {name: record.get(name) for name in ("setting", "sampler", "kind", "steps", "eta", "variance", "nfe")}
+    rows = []
+    for metric in METRICS:
+        estimate = record["metrics"].get(metric)
+        if estimate is None:
+            continue
+        numbers = {name: estimate.get(name) for name in ("value", "low", "high", "std", "n", "interval")}
+        groups = len(estimate.get("groups") or ())
+        other = {"groups": groups, "images": record.get("images"), "unavailable": estimate.get("unavailable")}
+        rows.append({**shared, "metric": metric, **numbers, **other})
+    return rows
+
+
+def _quality(loaded: LoadedStudy, root: Path, path: Path, run: str, setting: str) -> list[dict[str, Any]]:
+    record = read_json(root / path)
+    if record is None:
+        return []
+    wanted = loaded.study.evaluation.features
+    if record.get("features") != wanted:
+        raise UserError(
+            f"{path}: was scored with {record.get('features')}, the study says {wanted}; run `dvc repro` to score it anew"
+        )
+    try:
+        who = {"run": run, "seed": record.get("seed"), "setting": setting, "file": str(path)}
+        return [{**row, **who} for row in metric_rows(record)]
+    except (KeyError, AttributeError, TypeError):
+        raise UserError(f"{path}: is not a metrics file; remove it and run `dvc repro`") from None
+
+
+def _history(root: Path, path: Path, run: str, seed: int) -> list[pd.DataFrame]:
+    try:
+        text = (root / path).read_text(encoding="utf-8")
+        frame = pd.read_csv(io.StringIO(text), float_precision="round_trip")
+        _ = frame[["step", "loss", "grad_norm"]]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError):
+        raise UserError(f"{path}: is not a training history; run `dvc repro` to make it again") from None
+    return [frame.assign(run=run, seed=seed, file=str(path)).reindex(columns=list(HISTORY))]
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    # Columns without any number are left out of the concatenation, whose dtype they would make ambiguous.
+    joined = pd.concat([part.dropna(axis=1, how="all") for part in parts]) if parts else pd.DataFrame()
+    return joined.reindex(columns=list(HISTORY)).reset_index(drop=True)
+
+
+def _timing(
+    root: Path, folder: Path, stage: str, pedigree: Pedigree, known: dict[str, Any], evidence: Path
+) -> list[dict[str, Any]]:
+    """The timing of a job: the live file if it belongs to the files on disk, else what the evidence kept of it."""
+    path = folder / "timing" / f"{stage}.json"
+    live = read_json(root / path)
+    key = pedigree.key(folder / "receipts" / f"{stage}.json")
+    if live is not None and key in (None, live.get("key")):
+        return [{**live, "file": str(path)}]
+    if key in known:
+        return [{**known[key], "file": _name(evidence / "timings.json", root)}]
+    return []
+
+
+def _name(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+
+
+def _likelihood(root: Path, path: Path) -> list[dict[str, Any]]:
+    record = read_json(root / path)
+    if record is None:
+        return []
+    rows = []
+    for metric, estimate in record.get("metrics", {}).items():
+        if isinstance(estimate, int | float):
+            estimate = {"value": estimate}
+        if isinstance(estimate, dict) and isinstance(estimate.get("value"), int | float):
+            numbers = {name: estimate.get(name) for name in ("value", "low", "high", "n")}
+            rows.append({"metric": metric, **numbers, "file": str(path)})
+    return rows
+
+
+def held_out_images(frames: Frames, count: int) -> np.ndarray | None:
+    """`count` held-out real images spread over the split, uint8 [N, C, H, W]; None when the data are not there."""
+    folder = frames.root / data_folder(frames.loaded)
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        held_out = np.flatnonzero(np.load(folder / "held_out.npy", allow_pickle=False))
+    except (FileNotFoundError, ValueError):
+        return None
+    # Held-out images may lie sorted by class: evenly spaced ones show all of them.
+    chosen = held_out[np.arange(min(count, len(held_out))) * len(held_out) // max(1, min(count, len(held_out)))]
+    return np.ascontiguousarray(images[chosen]) if len(chosen) else None
+
+
+def sample_images(frames: Frames, run: str, seed: int, setting: str, count: int) -> np.ndarray | None:
+    """The first `count` samples of a setting, uint8 [N, C, H, W]; None when it was not sampled."""
+    path = frames.root / run_folder(frames.loaded.study.study, run, seed) / "samples" / f"{setting}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return np.ascontiguousarray(file["images"][:count])
+    except (FileNotFoundError, ValueError, KeyError, OSError):
+        return None
+
+
+def preview_image(frames: Frames, run: str, seed: int, step: int) -> np.ndarray | None:
+    """The grid of samples drawn after a training step, uint8 [H, W, 3]; None when there is none."""
+    from PIL import Image, UnidentifiedImageError
+
+    path = frames.root / run_folder(frames.loaded.study.study, run, seed) / "previews" / f"step-{step:06d}.png"
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (FileNotFoundError, UnidentifiedImageError):
+        return None

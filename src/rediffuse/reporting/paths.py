@@ -1,0 +1,25 @@
+"""Where a study's files lie, relative to the project's root."""
+
+from pathlib import Path
+
+from rediffuse.config import LoadedStudy
+
+
+def run_folder(study: str, run: str, seed: int) -> Path:
+    """Folder of everything a run made with one training seed."""
+    return Path("runs", study, run, f"seed{seed}")
+
+
+def real_folder(study: str) -> Path:
+    """Folder of the scores of held-out real images and of noise."""
+    return Path("runs", study, "real")
+
+
+def data_folder(loaded: LoadedStudy) -> Path:
+    """Folder of the study's data set."""
+    return Path("data", loaded.study.data.name)
+
+
+def evidence_folder(study: str) -> Path:
+    """Folder of what is committed although it was measured: timings and finished ablations."""
+    return Path("reports", study, "evidence")

@@ -1,0 +1,128 @@
+"""Names, number formats and colours: the same in every table, figure and sentence."""
+
+import math
+
+from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config.facts import METRICS
+
+NOT_RUN = "not run"
+NOT_RECORDED = "not recorded"
+NOT_ASKED = "—"
+
+FEATURES = {
+    "efficientnet-lite0": "EfficientNet-Lite0",
+    "inception-v3": "Inception-v3",
+    "inception-v3-clean": "Inception-v3 (clean-fid resizing)",
+}
+
+# Okabe and Ito's palette, which readers with any kind of colour vision can tell apart.
+BASELINE, IMPROVED = "#0072B2", "#D55E00"
+VARIANTS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+REAL, NOISE, OTHER = "#222222", "#777777", "#8C8C8C"
+
+
+def feature_title(features: str) -> str:
+    """Name of a feature network in prose."""
+    return FEATURES.get(features, features)
+
+
+def metric_title(metric: str, features: str) -> str:
+    """Full name of a metric. FID and Inception score are names of Inception-v3 metrics and of no other."""
+    network = feature_title(features)
+    if metric == "frechet_distance":
+        return "FID" if features == "inception-v3" else f"Fréchet distance in {network} features"
+    if metric == "kid":
+        return "KID" if features == "inception-v3" else f"kernel distance (KID formula) in {network} features"
+    if metric == "inception_score":
+        return "Inception score" if features == "inception-v3" else f"IS formula on {network} class probabilities"
+    return metric.replace("_", " ")
+
+
+def metric_short(metric: str, features: str) -> str:
+    """Name of a metric in a table header or on an axis."""
+    if features == "inception-v3":
+        return metric_title(metric, features)
+    short = {"frechet_distance": "Fréchet distance", "kid": "Kernel distance", "inception_score": "IS formula"}
+    return short.get(metric, metric.replace("_", " "))
+
+
+def direction(metric: str) -> str:
+    """Which way a metric is better: "lower" or "higher"."""
+    return METRICS[metric]
+
+
+def decimals(magnitude: float, digits: int = 4) -> int:
+    """Decimal places that give a number of this magnitude `digits` significant digits."""
+    if magnitude == 0 or not math.isfinite(magnitude):
+        return 0
+    return min(12, max(0, digits - 1 - math.floor(math.log10(abs(magnitude)))))
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A measured value with `digits` significant digits, whole counts in full."""
+    if isinstance(value, int):
+        return str(value)
+    if not math.isfinite(value):
+        return "not finite"
+    if value != 0 and abs(value) < 1e-4:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:.{decimals(value, digits)}f}"
+
+
+def setting_text(value: object) -> str:
+    """A setting as one would write it in the study."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(setting_text(item) for item in value) or "none"
+    return str(value)
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """"1 image", "2 images"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def listed(parts: list[str]) -> str:
+    """"a", "a and b", "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def run_of_role(loaded: LoadedStudy, role: str) -> ResolvedRun | None:
+    """The run of a role ("baseline" or "improved"), None when the study has none."""
+    return next((run for run in loaded.runs.values() if run.role == role), None)
+
+
+def run_colours(loaded: LoadedStudy) -> dict[str, str]:
+    """A colour for each run; baseline and improved keep theirs whatever else a study has."""
+    fixed = {"baseline": BASELINE, "improved": IMPROVED}
+    variants = iter(VARIANTS * len(loaded.runs))
+    return {name: fixed.get(run.role) or next(variants) for name, run in loaded.runs.items()}
+
+
+def run_label(loaded: LoadedStudy, name: str) -> str:
+    """How a run is called in the report."""
+    return loaded.runs[name].label if name in loaded.runs else name
+
+
+def cell_label(loaded: LoadedStudy, run: str, setting: str) -> str:
+    """How a run and setting, or a line of real images or noise, is called in a sentence."""
+    if run == "real":
+        return {"held-out": "held-out real images", "noise": "noise"}.get(setting, setting)
+    return f"{run_label(loaded, run)} with {setting}"
+
+
+def sampler_keys(loaded: LoadedStudy) -> list[str]:
+    """The samplers of the main runs, in the order in which the study names them."""
+    return list(dict.fromkeys(key for run in loaded.runs.values() for key in run.sampling.samplers))
+
+
+def settings_in_order(loaded: LoadedStudy) -> list[tuple[str, str, int]]:
+    """(setting, sampler key, steps) of all main runs: samplers as the study names them, most steps first."""
+    order = {key: position for position, key in enumerate(sampler_keys(loaded))}
+    every = {setting for run in loaded.runs.values() for setting in run.settings()}
+    return sorted(every, key=lambda setting: (order[setting[1]], -setting[2]))

@@ -1,0 +1,37 @@
+"""Any number of images in bounded memory: batches by index, as uint8, with progress."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from rediffuse.errors import UserError
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Images in [-1, 1] as uint8: round((x + 1) 127.5), clipped to 0 .. 255."""
+    return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def generate(
+    sample: Callable[[Tensor], Tensor],
+    indices: Tensor,
+    batch_size: int,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Tensor]:
+    """Yield the images of `indices` in order, uint8 [<= batch_size, C, H, W] on the CPU, one batch at a time.
+
+    `sample`: indices [B] (int64) -> x0 [B, C, H, W] in [-1, 1]; it builds its noise and labels from the indices, so
+    that an image does not depend on the batch it is made in. `on_progress(done, total)` runs after each batch.
+    Raises `UserError` if batch_size < 1.
+    """
+    if batch_size < 1:
+        raise UserError(f"batch_size = {batch_size} is not possible: at least 1 image a batch")
+    done = 0
+    for batch in indices.split(batch_size):
+        images = to_uint8(sample(batch)).cpu()
+        done += len(batch)
+        if on_progress is not None:
+            on_progress(done, len(indices))
+        yield images

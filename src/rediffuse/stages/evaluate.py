@@ -1,0 +1,27 @@
+"""Stage `evaluate`: the samples of a run become numbers."""
+
+from rediffuse.config import ResolvedRun
+from rediffuse.files import write_json
+from rediffuse.samplers.registry import SAMPLERS
+from rediffuse.stages.context import Context, Stopwatch, set_threads, working, write_timing
+from rediffuse.stages.sample import read_samples
+from rediffuse.stages.scoring import Judge, metrics_record
+from rediffuse.tracking import track_evaluation
+
+
+def evaluate(context: Context, run: ResolvedRun, seed: int) -> None:
+    """Write metrics/<setting>.json for every setting of the run."""
+    set_threads(run)
+    job = context.plan.find("evaluate", run.name, seed)
+    folder = context.folder(run, seed)
+    watch = Stopwatch()
+    with working(context, job):
+        judge = Judge(context)
+        for setting, key, steps in run.settings():
+            images = read_samples(folder / "samples" / f"{setting}.npz")
+            scores = judge.score(images, run.evaluation.groups, f"score {run.name} {setting}")
+            nfe = SAMPLERS[run.sampling.samplers[key].kind or key].nfe(steps)
+            record = metrics_record(run, seed, setting, key, steps, nfe)
+            write_json(folder / "metrics" / f"{setting}.json", {**record, **scores})
+    write_timing(folder / "timing" / "evaluate.json", job, run, seconds=watch.seconds)
+    track_evaluation(context, run, seed)

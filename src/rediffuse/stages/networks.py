@@ -1,0 +1,67 @@
+"""A run's network: built from its settings, its weights read from and written to safetensors."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rediffuse.config import ResolvedRun
+from rediffuse.errors import UserError
+from rediffuse.files import atomic_path
+from rediffuse.models import UNet, UNetConfig
+
+
+def build_network(run: ResolvedRun, image_shape: tuple[int, int, int], seed: int = 0) -> UNet:
+    """The U-Net of a run for images [C, H, W], with weights drawn from `seed` alone."""
+    channels, height, _ = image_shape
+    learned = run.diffusion.variance in ("learned", "learned-range")
+    config = UNetConfig(
+        image_size=height,
+        in_channels=channels,
+        out_channels=channels * (2 if learned else 1),
+        **run.network.model_dump(),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet(config)
+
+
+def write_weights(path: Path, state: dict[str, Tensor], description: dict[str, str]) -> None:
+    """Write a state dict as safetensors; the same weights give the same bytes."""
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in state.items()}, temporary, description)
+
+
+def trained_network(run: ResolvedRun, image_shape: tuple[int, int, int], path: Path) -> nn.Module:
+    """The network with the weights in `path`, on the run's device, ready to predict.
+
+    Raises:
+        UserError: the file is absent, no safetensors file, or of another network.
+    """
+    network = build_network(run, image_shape)
+    try:
+        network.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no weights; run `rediffuse train {run.name}`") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{path}: not the weights of run {run.name} ({str(error).splitlines()[0]})") from None
+    network = network.to(run.hardware.device).eval()
+    if run.hardware.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    module: nn.Module = _Autocast(network) if run.hardware.precision == "bfloat16" else network
+    return torch.compile(module) if run.hardware.compile else module  # type: ignore[return-value]
+
+
+class _Autocast(nn.Module):
+    """A network whose forward runs in bfloat16 where that is safe."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """As the network's own, result in the dtype of x."""
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            return self.network(x, t, y).to(x.dtype)

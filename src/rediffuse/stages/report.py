@@ -1,0 +1,40 @@
+"""Stage `report`: what is on disk becomes tables, figures, verdicts and a page."""
+
+import sys
+
+from rediffuse.errors import UserError
+from rediffuse.files import write_json
+from rediffuse.pipeline.plan import evidence_file
+from rediffuse.pipeline.receipts import Digests, why_stale
+from rediffuse.reporting import build_report, collect_ablations, terminal_summary, write_evidence
+from rediffuse.stages.context import Context, working
+from rediffuse.tracking import log_report, open_tracker
+
+
+def report(context: Context) -> None:
+    """Write reports/<study>/ from metrics, histories, timings and the evidence of ablations."""
+    job = context.plan.find("report")
+    out = context.root / "reports" / context.plan.study
+    with working(context, job):
+        write_evidence(context.loaded, context.root, out)
+        build_report(context.loaded, context.root, out)
+    with open_tracker(context) as tracker:
+        if tracker is not None:
+            log_report(tracker, context)
+    terminal_summary(context.loaded, context.root)
+
+
+def gather_ablations(context: Context) -> None:
+    """Write the results of finished ablations to reports/<study>/evidence/ablations.json.
+
+    Raises:
+        UserError: no ablation is finished.
+    """
+    digests = Digests(context.root)
+    stale = [job.name for job in context.plan.of_stage("evaluate", ablation=True) if why_stale(job, digests)]
+    records = collect_ablations(context.loaded, context.root)
+    if not records:
+        raise UserError("no ablation is finished; run `snakemake --cores 8 ablations`")
+    write_json(context.root / evidence_file(context.plan.study), records)
+    waiting = f"; not finished: {', '.join(stale)}" if stale else ""
+    print(f"{len(records)} ablations gathered{waiting}\nnext: `dvc repro` writes them into the report", file=sys.stderr)

@@ -1,0 +1,140 @@
+"""Stage `sample`: a trained network becomes images, setting by setting, batch by batch."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rediffuse.config import ResolvedRun
+from rediffuse.config.sections import Sampler
+from rediffuse.data import open_image_set
+from rediffuse.diffusion.denoiser import Denoiser
+from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.diffusion.randomness import SampleNoise, derive_seed
+from rediffuse.diffusion.schedules import respaced_timesteps
+from rediffuse.errors import UserError
+from rediffuse.files import atomic_path, digest, read_json
+from rediffuse.pipeline.plan import Job
+from rediffuse.progress import Progress
+from rediffuse.samplers.generate import to_uint8
+from rediffuse.samplers.registry import SAMPLERS
+from rediffuse.stages.context import Context, Stopwatch, set_threads, working, write_timing
+from rediffuse.stages.networks import trained_network
+
+
+def sample(context: Context, run: ResolvedRun, seed: int) -> None:
+    """Write samples/<setting>.npz (`images` uint8 [N, C, H, W], `stamp`) for every setting of the run.
+
+    Settings already there with today's stamp are kept, and finished batches of an interrupted one are used.
+    """
+    set_threads(run)
+    job = context.plan.find("sample", run.name, seed)
+    folder, state = context.folder(run, seed), context.state(run, seed) / "samples"
+    timings = {}
+    with working(context, job):
+        shape = open_image_set(context.data_folder).shape
+        network = trained_network(run, shape, folder / "weights.safetensors")
+        process = DiffusionProcess.create(run.diffusion.schedule, run.diffusion.timesteps)
+        for setting, key, steps in run.settings():
+            sampler = run.sampling.samplers[key]
+            stamp = _stamp(job, run, sampler, steps)
+            path = folder / "samples" / f"{setting}.npz"
+            if read_stamp(path) == stamp:
+                continue
+            kept = respaced_timesteps(run.diffusion.timesteps, steps, sampler.spacing)
+            denoiser = Denoiser(
+                network, process.respace(kept), prediction=run.diffusion.prediction,
+                variance=sampler.variance or run.diffusion.variance, clip=run.sampling.clip,
+            )  # fmt: skip
+            work = state / f"{setting}-{stamp[:16]}"
+            images, seconds, made = _draw(
+                denoiser, run, sampler, key, shape, seed, work, f"sample {run.name} {setting}"
+            )
+            with atomic_path(path) as temporary:
+                np.savez(temporary, images=images, stamp=np.array(stamp))
+            _discard(work)
+            timings[setting] = {
+                "seconds": seconds,
+                "images": made,
+                "batch_size": min(run.sampling.batch_size, made),
+                "nfe": SAMPLERS[sampler.kind or key].nfe(steps),
+                "ms_per_step": 1000 * seconds / steps / max(1, -(-made // run.sampling.batch_size)),
+                "ms_per_image": 1000 * seconds / made,
+            }
+    for stale in set((folder / "samples").glob("*.npz")) - {context.root / path for path in job.outputs}:
+        stale.unlink()
+    write_timing(folder / "timing" / "sample.json", job, run, settings=_merged(folder, timings))
+
+
+@torch.inference_mode()
+def _draw(
+    denoiser: Denoiser, run: ResolvedRun, sampler: Sampler, key: str, shape: tuple[int, int, int], seed: int,
+    work: Path, label: str,
+) -> tuple[np.ndarray, float, int]:  # fmt: skip
+    """All images of a setting, the seconds spent on those made now and their number."""
+    spec = SAMPLERS[sampler.kind or key]
+    options = {"eta": sampler.eta} if "eta" in spec.options and sampler.eta is not None else {}
+    steps, total = denoiser.process.num_timesteps, run.sampling.images
+    starts = range(0, total, run.sampling.batch_size)
+    batches, seconds, made = [], 0.0, 0
+    with Progress(label, "step") as progress:
+        for number, start in enumerate(starts):
+            part = work / f"{start:08d}.npy"
+            if part.exists():
+                batches.append(np.load(part, allow_pickle=False))
+                continue
+            indices = torch.arange(start, min(start + run.sampling.batch_size, total))
+            noise = SampleNoise(derive_seed(seed, "samples"), indices, shape, device=run.hardware.device)
+
+            def tick(k: int, *_: object, done: int = number) -> None:
+                progress(done * steps + k + 1, len(starts) * steps)
+
+            watch = Stopwatch()
+            x0 = spec.run(denoiser, noise, callback=tick, **options)
+            images = to_uint8(x0).cpu().numpy()
+            seconds, made = seconds + watch.seconds, made + len(images)
+            with atomic_path(part) as temporary:
+                np.save(temporary, images, allow_pickle=False)
+            batches.append(images)
+    return np.concatenate(batches), seconds, made
+
+
+def read_samples(path: Path) -> np.ndarray:
+    """The images of a samples file, uint8 [N, C, H, W]. Raises UserError when there is none."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return content["images"]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: no samples ({error.__class__.__name__}); run `rediffuse sample`") from None
+
+
+def read_stamp(path: Path) -> str | None:
+    """What the samples in `path` were made from, None when there are none."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return str(content["stamp"])
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _stamp(job: Job, run: ResolvedRun, sampler: Sampler, steps: int) -> str:
+    """Digest of all that one setting depends on: changing another setting leaves it as it is."""
+    shared = run.sampling.model_dump(mode="json", exclude={"samplers"})
+    entry = sampler.model_dump(mode="json", exclude={"steps"})
+    needs = {need.name: need.key for need in job.needs}
+    return digest({"needs": needs, "code": job.code, "sampling": shared, "sampler": entry, "steps": steps})
+
+
+def _merged(folder: Path, timings: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Today's timings on top of those of settings that were kept."""
+    path = folder / "timing" / "sample.json"
+    earlier = read_json(path)["settings"] if path.exists() else {}
+    return {**earlier, **timings}
+
+
+def _discard(work: Path) -> None:
+    for part in work.glob("*.npy"):
+        part.unlink()
+    if work.exists():
+        work.rmdir()

@@ -1,0 +1,40 @@
+"""Replays into MLflow what lies on disk and is not there yet."""
+
+import sys
+
+from rediffuse.config import ResolvedRun
+from rediffuse.errors import UserError
+from rediffuse.stages.context import Context
+from rediffuse.tracking import log_evaluation, log_report, open_tracker, track_training, tracking_uri
+
+
+def track(context: Context) -> None:
+    """Log every finished training, evaluation and report of the study; running it again changes nothing.
+
+    Raises:
+        UserError: tracking is off in this study.
+    """
+    if (uri := tracking_uri(context)) is None:
+        raise UserError("tracking.enabled: is false in this study; set it to true to log")
+    logged = 0
+    with open_tracker(context) as tracker:
+        if tracker is None:
+            raise UserError(f"tracking.uri: {uri} cannot be used; see the message above")
+        for run in [*context.loaded.runs.values(), *context.loaded.ablations.values()]:
+            for seed in run.seeds:
+                if is_made(context, "evaluate", run, seed):
+                    log_evaluation(tracker, context, run, seed)
+                elif is_made(context, "train", run, seed):
+                    track_training(tracker, context, run, seed)
+                else:
+                    continue
+                logged += 1
+        if (context.root / context.plan.find("report").receipt).exists():
+            log_report(tracker, context)
+    print(f"{logged} runs of study {context.plan.study} are in {uri}", file=sys.stderr)
+
+
+def is_made(context: Context, stage: str, run: ResolvedRun, seed: int) -> bool:
+    """Whether a stage's files lie there, of today's settings and code or of earlier ones."""
+    job = context.plan.find(stage, run.name, seed)
+    return all((context.root / path).exists() for path in (job.receipt, *job.outputs))

@@ -1,0 +1,140 @@
+"""Stage `train`: a run's network is trained, or goes on training where it was stopped."""
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from rediffuse.config import ResolvedRun
+from rediffuse.data import open_image_set
+from rediffuse.diffusion.denoiser import Denoiser
+from rediffuse.diffusion.objectives import Objective
+from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.diffusion.randomness import SampleNoise, derive_seed
+from rediffuse.diffusion.schedules import respaced_timesteps
+from rediffuse.errors import UserError
+from rediffuse.files import digest, write_atomically
+from rediffuse.grids import save_grid
+from rediffuse.samplers.generate import to_uint8
+from rediffuse.samplers.registry import SAMPLERS
+from rediffuse.stages.context import Context, set_threads, working, write_timing
+from rediffuse.stages.networks import build_network, write_weights
+from rediffuse.tracking import LiveTraining, open_tracker, track_training
+from rediffuse.training import TrainingConfig
+from rediffuse.training import train as train_network
+
+PREVIEW_IMAGES, PREVIEW_STEPS = 16, 25
+
+
+def train(context: Context, run: ResolvedRun, seed: int) -> None:
+    """Write run.yaml, weights.safetensors, history.csv and previews/ of a run.
+
+    Raises:
+        UserError: the hardware cannot do what the run asks for, or the loss is no longer finite.
+    """
+    set_threads(run)
+    _check_hardware(run)
+    job = context.plan.find("train", run.name, seed)
+    folder = context.folder(run, seed)
+    with open_tracker(context) as tracker:
+        with working(context, job):
+            image_set = open_image_set(context.data_folder)
+            images, _ = image_set.split("train")
+            held_out, _ = image_set.split("held-out")
+            network = build_network(run, image_set.shape, derive_seed(seed, "weights"))
+            process = DiffusionProcess.create(run.diffusion.schedule, run.diffusion.timesteps)
+
+            def preview(step: int, model: nn.Module) -> None:
+                drawn = preview_images(run, process, model, image_set.shape, seed)
+                save_grid(drawn, folder / "previews" / f"step-{step:06d}.png", pixels=40)
+
+            with LiveTraining(tracker, context, run, seed) as live:
+                result = train_network(
+                    network,
+                    process,
+                    objective(run),
+                    images,
+                    None,
+                    training_config(run),
+                    seed,
+                    state_dir=context.state(run, seed) / "train",
+                    # Resume state is only worth what made it: settings, code, data and the library that computes.
+                    stamp=digest([job.key, torch.__version__]),
+                    device=run.hardware.device,
+                    on_log=live.log,
+                    on_preview=preview,
+                    held_out=held_out,
+                )
+            write_weights(folder / "weights.safetensors", result.ema_state, {"job": job.name, "key": job.key})
+            write_atomically(folder / "history.csv", _csv(result.history))
+            write_atomically(folder / "timing" / "throughput.csv", _csv(result.throughput))
+            settings = {"run": run.name, "study": run.study, **job.settings}
+            write_atomically(folder / "run.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+            write_timing(
+                folder / "timing" / "train.json",
+                job,
+                run,
+                seconds=result.seconds,
+                steps=run.training.steps,
+                batch_size=run.training.batch_size,
+                ms_per_step=1000 * result.seconds / run.training.steps,
+                images_per_second=run.training.steps * run.training.batch_size / result.seconds,
+                parameters=sum(p.numel() for p in network.parameters()),
+                resumed_from=result.resumed_from,
+            )
+        if tracker is not None:
+            track_training(tracker, context, run, seed)
+
+
+def objective(run: ResolvedRun) -> Objective:
+    """The run's training objective."""
+    diffusion = run.diffusion
+    return Objective(
+        prediction=diffusion.prediction, variance=diffusion.variance, loss=diffusion.loss, weighting=diffusion.weighting
+    )
+
+
+def training_config(run: ResolvedRun) -> TrainingConfig:
+    """The run's optimisation settings."""
+    hardware = run.hardware
+    return TrainingConfig(
+        **run.training.model_dump(),
+        precision=hardware.precision,
+        compile=hardware.compile,
+        channels_last=hardware.channels_last,
+    )
+
+
+def preview_images(
+    run: ResolvedRun, process: DiffusionProcess, model: nn.Module, shape: tuple[int, int, int], seed: int
+) -> Any:
+    """A few images by DDIM, always from the same noise, so that previews of different steps compare."""
+    kept = respaced_timesteps(process.num_timesteps, min(PREVIEW_STEPS, process.num_timesteps))
+    denoiser = Denoiser(
+        model, process.respace(kept), prediction=run.diffusion.prediction, variance=run.diffusion.variance
+    )
+    indices = torch.arange(PREVIEW_IMAGES)
+    noise = SampleNoise(derive_seed(seed, "preview"), indices, shape, device=run.hardware.device)
+    return to_uint8(SAMPLERS["ddim"].run(denoiser, noise, eta=0.0)).cpu().numpy()
+
+
+def _check_hardware(run: ResolvedRun) -> None:
+    if run.hardware.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("hardware.device: cuda, but this machine has no usable GPU; use cpu")
+    if run.hardware.device == "cuda" and run.hardware.precision == "bfloat16" and not torch.cuda.is_bf16_supported():
+        raise UserError("hardware.precision: bfloat16, but this GPU cannot; use float32")
+
+
+def _csv(rows: Iterable[dict[str, Any]]) -> str:
+    """Rows as CSV; floats in the shortest form that reads back the same."""
+    rows = list(rows)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()

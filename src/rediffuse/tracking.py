@@ -1,0 +1,339 @@
+"""MLflow as a live view of what lies in runs/ and reports/.
+
+A job's MLflow run carries the job's key as a tag. Logging therefore asks first what is there: training writes while it
+works, `rediffuse track` fills in whatever is missing, and neither ever logs the same thing twice.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rediffuse.config import ResolvedRun
+from rediffuse.errors import UserError
+from rediffuse.files import digest, read_json
+from rediffuse.pipeline.plan import Job
+from rediffuse.pipeline.receipts import commit, lock
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from rediffuse.stages.context import Context
+
+KEY = "rediffuse.key"
+FLUSH_SECONDS = 5.0
+BATCH = 1000  # MLflow's own limit of metrics in one request
+
+
+def tracking_uri(context: "Context") -> str | None:
+    """Where the study is tracked, None when tracking is off."""
+    tracking = context.loaded.study.tracking
+    return os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri if tracking.enabled else None
+
+
+class Tracker:
+    """One experiment (a study) in one store."""
+
+    def __init__(self, context: "Context", uri: str) -> None:
+        self.context, self.study = context, context.loaded.study
+        self.client = _open_store(uri, context.root)
+        self.experiment = self._experiment()
+
+    def _experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        name = self.study.study
+        if (found := self.client.get_experiment_by_name(name)) is None:
+            # A store of our own keeps artefacts beside it; a server decides for itself.
+            local = not _is_remote(self.client.tracking_uri)
+            place = (self.context.root / "mlartifacts" / name).resolve().as_uri() if local else None
+            try:
+                self.client.create_experiment(name, artifact_location=place, tags={"rediffuse.title": self.study.title})
+            except MlflowException:
+                pass  # a run starting at the same moment made it
+            found = self.client.get_experiment_by_name(name)
+        assert found is not None
+        return found.experiment_id
+
+    def start(self, job: Job, key: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
+        """The MLflow run of `job` as made under `key`; created when it is not there yet, running again if it failed."""
+        wanted = f"tags.`{KEY}` = '{key}' and tags.`rediffuse.job` = '{job.name}'"
+        if runs := self.client.search_runs([self.experiment], wanted):
+            run = runs[0].info
+            if run.status == "FAILED":
+                self.client.update_run(run.run_id, status="RUNNING")
+            return run.run_id
+        every = {KEY: key, "rediffuse.job": job.name, "rediffuse.stage": job.stage, **tags}
+        if parent is not None:
+            every["mlflow.parentRunId"] = parent
+        return self.client.create_run(self.experiment, run_name=name, tags=every).info.run_id
+
+    def params(self, run_id: str, values: Mapping[str, Any]) -> None:
+        """Log parameters that are not there yet."""
+        from mlflow.entities import Param
+
+        there = self.client.get_run(run_id).data.params
+        new = [Param(key, str(value)) for key, value in values.items() if key not in there]
+        for start in range(0, len(new), 100):
+            self.client.log_batch(run_id, params=new[start : start + 100])
+
+    def rows(self, run_id: str, rows: list[dict[str, Any]]) -> None:
+        """Log rows of metrics by their `step`, those already there left out."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        last: dict[str, int] = {}
+        metrics = []
+        for row in rows:
+            for key, value in row.items():
+                if key == "step" or value is None or value != value:
+                    continue
+                if key not in last:
+                    last[key] = max((m.step for m in self.client.get_metric_history(run_id, key)), default=-1)
+                if int(row["step"]) > last[key]:
+                    metrics.append(Metric(key, float(value), now, int(row["step"])))
+        for start in range(0, len(metrics), BATCH):
+            self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+
+    def artefacts(self, run_id: str, paths: Mapping[Path, str]) -> None:
+        """Log files (path -> folder) that are not there yet."""
+        for folder in sorted(set(paths.values())):
+            there = {item.path for item in self.client.list_artifacts(run_id, folder or None)}
+            for path in sorted(p for p, place in paths.items() if place == folder):
+                if path.exists() and "/".join(filter(None, (folder, path.name))) not in there:
+                    self.client.log_artifact(run_id, str(path), folder or None)
+
+    def finish(self, run_id: str, status: str = "FINISHED") -> None:
+        """Mark a run as finished, or as failed."""
+        if self.client.get_run(run_id).info.status != status:
+            self.client.set_terminated(run_id, status)
+
+
+@contextlib.contextmanager
+def open_tracker(context: "Context") -> Iterator[Tracker | None]:
+    """The study's tracker; None when tracking is off or its store fails, which never stops the work itself."""
+    uri = tracking_uri(context)
+    if uri is None:
+        yield None
+        return
+    try:
+        tracker = Tracker(context, uri)
+    except ImportError:
+        print("tracking: mlflow is not installed, so nothing is logged", file=sys.stderr)
+        tracker = None
+    except Exception as error:
+        print(
+            f"tracking: {uri} cannot be used ({_first_line(error)}); `rediffuse track` logs it later", file=sys.stderr
+        )
+        tracker = None
+    try:
+        yield tracker
+    except _TrackingFailed as error:
+        print(f"tracking: {error}; `rediffuse track` logs the rest later", file=sys.stderr)
+
+
+class _TrackingFailed(Exception):
+    """The store failed; carries its first line."""
+
+
+@contextlib.contextmanager
+def _store_errors() -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise _TrackingFailed(_first_line(error)) from None
+
+
+class LiveTraining:
+    """Logs a training while it runs, in batches, so that a step never waits for the store."""
+
+    def __init__(self, tracker: Tracker | None, context: "Context", run: ResolvedRun, seed: int) -> None:
+        self.tracker, self.rows, self.flushed = tracker, [], time.monotonic()  # type: ignore[var-annotated]
+        if tracker is not None:
+            with self._guard():
+                job = context.plan.find("train", run.name, seed)
+                self.run_id = _start_training(tracker, context, run, seed, job.key)
+
+    def __enter__(self) -> "LiveTraining":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.flush()
+        if error is not None and self.tracker is not None:
+            with self._guard():
+                self.tracker.finish(self.run_id, "FAILED")
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Take a row of metrics; the store sees it within seconds."""
+        self.rows.append(row)
+        if time.monotonic() - self.flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what has gathered."""
+        rows, self.rows, self.flushed = self.rows, [], time.monotonic()
+        if self.tracker is not None and rows:
+            with self._guard():
+                self.tracker.rows(self.run_id, rows)
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            with _store_errors():
+                yield
+        except _TrackingFailed as error:
+            print(f"tracking: {error}; `rediffuse track` logs the rest later", file=sys.stderr)
+            self.tracker = None
+
+
+def track_training(tracker: Tracker, context: "Context", run: ResolvedRun, seed: int) -> str:
+    """Bring the MLflow run of a finished training up to what lies on disk; returns its id."""
+    with _store_errors():
+        folder = context.folder(run, seed)
+        key = _receipt(context, context.plan.find("train", run.name, seed))["key"]
+        run_id = _start_training(tracker, context, run, seed, key)
+        tracker.rows(run_id, _records(folder / "history.csv"))
+        if (throughput := folder / "timing" / "throughput.csv").exists():
+            tracker.rows(run_id, _records(throughput))
+        previews = dict.fromkeys((folder / "previews").glob("*.png"), "previews")
+        tracker.artefacts(run_id, {folder / "run.yaml": "", folder / "history.csv": "", **previews})
+        if (timing := folder / "timing" / "train.json").exists():
+            tracker.rows(run_id, [{"step": 0, "train_seconds": read_json(timing)["seconds"]}])
+        tracker.finish(run_id)
+        return run_id
+
+
+def track_evaluation(context: "Context", run: ResolvedRun, seed: int) -> None:
+    """Log the metrics of a run: nested under its training, and on it, so that comparing two runs compares them."""
+    with open_tracker(context) as tracker:
+        if tracker is not None:
+            log_evaluation(tracker, context, run, seed)
+
+
+def log_evaluation(tracker: Tracker, context: "Context", run: ResolvedRun, seed: int) -> None:
+    """As `track_evaluation`, with a tracker at hand."""
+    from rediffuse.grids import save_grid
+
+    folder, plan = context.folder(run, seed), context.plan
+    parent = track_training(tracker, context, run, seed)
+    with _store_errors():
+        job = plan.find("evaluate", run.name, seed)
+        receipt = _receipt(context, job)
+        name = f"{run.name}-seed{seed} evaluation"
+        run_id = tracker.start(job, receipt["key"], name, _tags(run, seed, job, receipt), parent)
+        final: dict[str, Any] = {"step": 0}
+        grids = context.state(run, seed) / "grids"
+        for setting, key, steps in run.settings():
+            record = read_json(folder / "metrics" / f"{setting}.json")
+            values = {name: metric["value"] for name, metric in record["metrics"].items()}
+            final |= {f"{name}.{setting}": value for name, value in values.items()}
+            tracker.rows(run_id, [{"step": steps, **{f"{name}.{key}": v for name, v in values.items()}}])
+            with np.load(folder / "samples" / f"{setting}.npz", allow_pickle=False) as content:
+                save_grid(content["images"][:64], grids / f"{setting}.png")
+        tracker.params(run_id, {"features": run.evaluation.features, "group_size": run.evaluation.group_size,
+                                "groups": run.evaluation.groups})  # fmt: skip
+        for target in (run_id, parent):
+            tracker.rows(target, [final])
+        metrics = dict.fromkeys((folder / "metrics").glob("*.json"), "metrics")
+        tracker.artefacts(run_id, {**metrics, **dict.fromkeys(grids.glob("*.png"), "samples")})
+        tracker.artefacts(parent, dict.fromkeys(grids.glob("*.png"), "samples"))
+        tracker.finish(run_id)
+
+
+def log_report(tracker: Tracker, context: "Context") -> None:
+    """Log the report and its figures as a run of their own."""
+    with _store_errors():
+        job = context.plan.find("report")
+        out = context.root / "reports" / context.plan.study
+        run_id = tracker.start(job, _receipt(context, job)["key"], "report", {"rediffuse.role": "report"})
+        figures = dict.fromkeys((out / "figures").glob("*.png"), "figures")
+        tables = dict.fromkeys((out / "tables").glob("*.csv"), "tables")
+        tracker.artefacts(run_id, {out / "report.html": "", out / "report.md": "", **figures, **tables})
+        tracker.finish(run_id)
+
+
+def _start_training(tracker: Tracker, context: "Context", run: ResolvedRun, seed: int, key: str) -> str:
+    job = context.plan.find("train", run.name, seed)
+    made_by = _receipt(context, job)
+    if made_by["key"] != key:  # what lies there is older than what is being made
+        made_by = {"commit": commit(context.root), "code": job.code, "settings": job.settings}
+    run_id = tracker.start(job, key, f"{run.name}-seed{seed}", _tags(run, seed, job, made_by))
+    values = {f"{part}.{k}": v for part, keys in made_by["settings"].items() if part != "seed" for k, v in keys.items()}
+    tracker.params(run_id, {"run": run.name, "seed": seed, "role": run.role} | values)
+    _log_dataset(tracker, context, run_id)
+    return run_id
+
+
+def _receipt(context: "Context", job: Job) -> dict[str, Any]:
+    """The receipt of a job, with no key where there is none."""
+    path = context.root / job.receipt
+    return read_json(path) if path.exists() else {"key": None}
+
+
+def _tags(run: ResolvedRun, seed: int, job: Job, made_by: dict[str, Any]) -> dict[str, str]:
+    tags = {
+        "rediffuse.role": run.role, "rediffuse.run": run.name, "rediffuse.seed": str(seed), "rediffuse.study": run.study,
+        "rediffuse.code": made_by["code"], "rediffuse.config": digest(made_by["settings"]),
+        "rediffuse.command": job.command, "mlflow.source.git.commit": made_by["commit"], "mlflow.source.name": job.command,
+    }  # fmt: skip
+    return tags | ({"rediffuse.ablation_of": run.of} if run.of else {})
+
+
+def _log_dataset(tracker: Tracker, context: "Context", run_id: str) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    card_path = context.data_folder / "card.json"
+    if tracker.client.get_run(run_id).inputs.dataset_inputs or not card_path.exists():
+        return
+    card = read_json(card_path)
+    source = f'{{"source": "{card["source"]}"}}'
+    dataset = Dataset(name=card["name"], digest=card["images_sha256"][:32], source_type="code", source=source)
+    tracker.client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    import pandas as pd
+
+    return pd.read_csv(path).to_dict("records")  # type: ignore[return-value]
+
+
+def _is_remote(uri: str) -> bool:
+    return uri.startswith(("http:", "https:", "databricks"))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [error.__class__.__name__])[0]
+
+
+def _open_store(uri: str, root: Path) -> "MlflowClient":
+    """A client of a store that exists and is ready: of several that start at once, one makes it."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import logging
+
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    if _is_remote(uri):
+        return MlflowClient(uri)
+    path = root / "state" / "mlflow.lock"
+    while True:
+        try:
+            descriptor = lock(path, "the creation of the MLflow store")
+        except UserError:
+            time.sleep(0.2)
+            continue
+        try:
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+            return client
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,63 @@
+"""What `config.facts` says of data sets, samplers and feature networks is what the registries hold."""
+
+import pytest
+
+from rediffuse.config.facts import DATASETS, FEATURE_NETWORKS, METRICS, SAMPLERS
+from rediffuse.config.sections import Diffusion, Sampler, Training
+from rediffuse.data import SOURCES, load
+from rediffuse.diffusion.objectives import LOSSES, WEIGHTINGS
+from rediffuse.diffusion.schedules import SCHEDULES
+from rediffuse.evaluation.features import FEATURE_NETWORKS as NETWORKS
+from rediffuse.evaluation.scoring import METRICS as SCORES
+from rediffuse.samplers.registry import SAMPLERS as REGISTRY
+
+
+def choices(section: type, field: str) -> set[str]:
+    return set(section.model_fields[field].annotation.__args__)  # type: ignore[attr-defined]
+
+
+def test_data_sets_are_those_of_the_registry():
+    assert set(DATASETS) == set(SOURCES)
+
+
+@pytest.mark.parametrize("name", ["digits", "smoke"])
+def test_facts_of_the_embedded_data_sets_are_those_of_their_images(name: str):
+    images, facts = load(name), DATASETS[name]
+    assert (facts.channels, facts.image_size, facts.image_size) == images.shape
+    assert (facts.images, facts.held_out) == (len(images), images.held_out.sum())
+
+
+def test_samplers_are_those_of_the_registry_with_their_options():
+    assert set(SAMPLERS) == set(REGISTRY)
+    for name, facts in SAMPLERS.items():
+        assert facts.eta == ("eta" in REGISTRY[name].options)
+        assert facts.variance == REGISTRY[name].uses_variance
+
+
+def test_feature_networks_are_those_of_the_registry_and_a_file_of_ones_own():
+    assert set(FEATURE_NETWORKS) == {*NETWORKS, "torchscript"}
+
+
+def test_metrics_are_those_that_are_computed():
+    assert set(METRICS) == set(SCORES)
+
+
+def test_choices_of_the_objective_are_those_of_the_library():
+    assert choices(Diffusion, "schedule") == set(SCHEDULES)
+    assert choices(Diffusion, "loss") == set(LOSSES)
+    assert choices(Diffusion, "weighting") == set(WEIGHTINGS)
+
+
+def test_training_settings_are_fields_of_the_trainer():
+    from dataclasses import fields
+
+    from rediffuse.training import TrainingConfig
+
+    assert set(Training.model_fields) <= {field.name for field in fields(TrainingConfig)}
+
+
+def test_spacings_are_those_that_respacing_knows():
+    from rediffuse.diffusion.schedules import respaced_timesteps
+
+    for spacing in choices(Sampler, "spacing"):
+        assert len(respaced_timesteps(1000, 10, spacing)) == 10

@@ -1,0 +1,94 @@
+"""A mistake in a study gives one line that names file, key and what would be right; exit code 2; nothing is written."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = (ROOT / "studies" / "smoke.yaml").read_text()
+
+# (what stands in the study, what the user wrote instead, words that the message must hold)
+MISTAKES = {
+    "misspelt key": ("timesteps: 50", "timestep: 50", ["defaults.diffusion.timestep", "timesteps"]),
+    "misspelt key of a run": ("diffusion: {schedule", "difusion: {schedule", ["runs.improved.difusion", "diffusion"]),
+    "misspelt key of an ablation": ("{channels: 4}", "{chanels: 4}", ["ablations.width-halved.network.chanels"]),
+    "misspelt top key": ("runs:\n", "runz:\n", ["runz", "runs"]),
+    "key missing": ("study: smoke\n", "", ["study", "missing"]),
+    "data set missing": ("data:\n  name: smoke\n", "", ["data", "missing"]),
+    "text for a number": ("timesteps: 50", "timesteps: many", ["defaults.diffusion.timesteps", "'many'", "integer"]),
+    "quoted number": ("timesteps: 50", "timesteps: '50'", ["defaults.diffusion.timesteps", "'50'"]),
+    "fraction for a count": ("{channels: 4}", "{channels: 4.5}", ["width-halved.network.channels", "4.5"]),
+    "truth for a count": ("channels: 8", "channels: true", ["defaults.network.channels", "True"]),
+    "negative count": ("batch_size: 16\n    warmup", "batch_size: -16\n    warmup", ["training.batch_size", "-16"]),
+    "zero": ("steps: 60", "steps: 0", ["defaults.training.steps", "0"]),
+    "not a number": ("ema_decay: 0.9", "ema_decay: .nan", ["defaults.training.ema_decay", "finite"]),
+    "decay of one": ("ema_decay: 0.9", "ema_decay: 1.0", ["defaults.training.ema_decay", "less than 1"]),
+    "unknown schedule": ("schedule: cosine", "schedule: cosin", ["runs.improved.diffusion.schedule", "'cosine'"]),
+    "unknown data set": ("name: smoke\n\neval", "name: smok\n\neval", ["data.name", "digits"]),
+    "unknown features": ("efficientnet-lite0", "efficientnet-b7", ["evaluation.features", "efficientnet-lite0"]),
+    "unknown sampler": ("ddim: {steps: [5]}\n\nruns", "ddym: {steps: [5]}\n\nruns", ["samplers.ddym", "'ddym'", "ddim"]),
+    "loss that trains no variance": ("loss: hybrid", "loss: simple", ["runs.improved.diffusion", "learned-range"]),
+    "variance without its loss": ("variance: learned-range, ", "", ["runs.improved.diffusion", "hybrid"]),
+    "more steps than T": ("steps: [50, 5]", "steps: [500]", ["samplers.ancestral.steps", "500", "50"]),
+    "no steps": ("steps: [50, 5]", "steps: []", ["samplers.ancestral.steps", "at least 1"]),
+    "a step count twice": ("steps: [50, 5]", "steps: [5, 5]", ["samplers.ancestral", "twice"]),
+    "eta for ancestral": ("{steps: [50, 5]}", "{steps: [5], eta: 0.5}", ["samplers.ancestral.eta", "ddim"]),
+    "eta beyond one": ("ddim: {steps: [5]}\n\nruns", "ddim: {steps: [5], eta: 2}\n\nruns", ["ddim.eta", "less than or"]),
+    "linear schedule too short": ("timesteps: 50", "timesteps: 20", ["diffusion.timesteps", "at least 21"]),
+    "attention at no scale": ("attention: [4]", "attention: [3]", ["network.attention", "[8, 4]"]),
+    "too many halvings": ("multipliers: [1, 2]", "multipliers: [1, 2, 2, 2, 2]", ["network.multipliers", "8"]),
+    "heads that do not divide": ("blocks: 1, ", "blocks: 1, heads: 3, ", ["defaults.network.heads", "divisor"]),
+    "too few samples": ("images: 16", "images: 15", ["sampling.images", "at least 16"]),
+    "groups beyond the held-out images": ("group_size: 8", "group_size: 25", ["evaluation.group_size", "24"]),
+    "batch beyond the data": ("batch_size: 16\n    warmup", "batch_size: 64\n    warmup", ["batch_size", "40"]),
+    "warm-up that never ends": ("warmup: 10", "warmup: 60", ["defaults.training.warmup"]),
+    "preview after the end": ("preview_steps: [20, 60]", "preview_steps: [61]", ["preview_steps", "61", "60"]),
+    "ablation of nothing": ("of: improved", "of: nobody", ["ablations.width-halved.of", "'nobody'", "baseline"]),
+    "two baselines": ("role: improved", "role: baseline", ["runs.improved.role", "baseline"]),
+    "a seed twice": ("seeds: [1, 2]", "seeds: [1, 1]", ["improved-seeds.seeds", "twice"]),
+    "negative seed": ("seeds: [0]", "seeds: [-1]", ["seeds", "-1"]),
+    "claim about nothing": ("better: improved/ancestral-5", "better: improved/ancestral-7", ["claims.0.better"]),
+    "name unfit for a path": ("study: smoke", "study: ../smoke", ["study", "lower-case"]),
+    "name of a folder of ours": ("  baseline:\n", "  real:\n", ["runs.real", "another"]),
+    "key twice": ("steps: 60", "steps: 60\n    steps: 70", [":", "'steps' stands twice"]),
+    "broken YAML": ("title: Smoke", "title: [Smoke", ["not valid YAML"]),
+    "list instead of mapping": (SMOKE, "- study\n- smoke\n", ["a list", "mapping"]),
+    "empty file": (SMOKE, "", ["nothing", "mapping"]),
+    "not text": (SMOKE, "\xff\xfe\x00", ["UTF-8"]),
+}
+
+
+def check(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rediffuse", "check", str(path)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_malformed_study_gives_one_clear_line_and_exit_code_2(mistake: str, tmp_path: Path):
+    right, wrong, words = MISTAKES[mistake]
+    assert right in SMOKE, "the study no longer holds what this case replaces"
+    study = tmp_path / "study.yaml"
+    study.write_bytes(SMOKE.replace(right, wrong, 1).encode("latin-1" if mistake == "not text" else "utf-8"))
+
+    result = check(study, tmp_path)
+
+    assert result.returncode == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert str(study) in line
+    assert [word for word in words if word not in line] == []
+    assert sorted(tmp_path.iterdir()) == [study]
+
+
+def test_the_study_that_the_mistakes_are_made_in_is_itself_accepted(tmp_path: Path):
+    (tmp_path / "study.yaml").write_text(SMOKE)
+    assert check(tmp_path / "study.yaml", tmp_path).returncode == 0
+
+
+def test_a_missing_file_is_named_with_what_to_name_instead(tmp_path: Path):
+    result = check(tmp_path / "nowhere.yaml", tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "no such file" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

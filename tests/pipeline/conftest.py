@@ -1,0 +1,106 @@
+"""Real clones of the project in temporary folders, with the smoke study active, driven by the real tools."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+class Clone:
+    """A git clone of the project as it stands in the working tree."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "PYTEST", "COV"))},
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PYTHONPATH": str(folder / "src"),
+            "DVC_NO_ANALYTICS": "true",
+            "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.org",
+            "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.org",
+        }  # fmt: skip
+
+    def start(self, command: str) -> subprocess.Popen[str]:
+        """Start a shell command in a process group of its own."""
+        return subprocess.Popen(
+            command, shell=True, cwd=self.folder, env=self.environment, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def run(self, command: str, code: int = 0) -> str:
+        """Run a shell command and return what it printed; it must exit with `code`."""
+        process = self.start(command)
+        output, _ = process.communicate(timeout=540)
+        assert process.returncode == code, f"{command} exited with {process.returncode}:\n{output[-6000:]}"
+        return output
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace one passage of a file."""
+        path = self.folder / file
+        text = path.read_text()
+        assert text.count(old) >= 1, f"{file} does not hold {old!r}"
+        path.write_text(text.replace(old, new, 1))
+
+    def digests(self, *patterns: str) -> dict[str, str]:
+        """SHA-256 of all files that match, by their path in the clone."""
+        paths = sorted({path for pattern in patterns for path in self.folder.glob(pattern) if path.is_file()})
+        return {str(p.relative_to(self.folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+
+    def results(self) -> dict[str, str]:
+        """Digests of everything two clones must agree on: data, weights, histories, samples and metrics."""
+        return self.digests(
+            "data/*/*.npy", "data/*/*.npz", "runs/**/*.safetensors", "runs/**/history.csv", "runs/**/previews/*",
+            "runs/**/samples/*", "runs/**/metrics/*", "runs/*/real/*.json", "reports/*/metrics.json",
+        )  # fmt: skip
+
+    def made(self) -> dict[str, int]:
+        """When each job last really worked: the date of its log, which a job that is skipped does not touch."""
+        receipts = [*self.folder.glob("runs/**/receipts/*.json"), *self.folder.glob("data/*/*receipt.json"),
+                    *self.folder.glob("reports/*/evidence/receipt.json")]  # fmt: skip
+        return {str(path.relative_to(self.folder)): path.stat().st_ino for path in receipts}
+
+    def copy(self, folder: Path) -> "Clone":
+        """The clone with all it has made, elsewhere."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Clone(folder)
+
+
+def new_clone(folder: Path) -> Clone:
+    """The files git tracks or would track, committed in a repository of their own, smoke being the active study."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if name.startswith(("tests/", "benchmarks/", "reports/")) or not (ROOT / name).is_file():
+            continue
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    clone = Clone(folder)
+    clone.run("git init -q && rediffuse use smoke && git add -A && git commit -qm 'the project'")
+    return clone
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone whose smoke study was built by Snakemake alone. Tests that change anything take a copy."""
+    clone = new_clone(tmp_path_factory.mktemp("built") / "project")
+    clone.run("snakemake --cores 2 --quiet rules")
+    return clone
+
+
+@pytest.fixture(scope="session")
+def repeated(built: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A copy of the built clone on which `dvc repro` has run and been committed, results pushed to a remote."""
+    folder = tmp_path_factory.mktemp("repeated")
+    clone = built.copy(folder / "project")
+    clone.run(f"dvc remote add -d local {folder / 'remote'} && dvc repro")
+    clone.run("git add -A && git commit -qm 'the results' && dvc push -q")
+    return clone

@@ -1,0 +1,231 @@
+"""kill -9 at any moment and the same call again: the same bytes in the end, by killing real processes.
+
+Run as a program, this file starts the processes that get killed: for each line "STATE_DIR:MOMENT" on stdin it forks
+one, which says on stdout "PID" when the moment has come and waits for its end. Forking saves importing torch each time.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from rediffuse.diffusion.objectives import Objective
+from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.models import build_unet, preset
+from rediffuse.training import TrainingConfig, TrainingResult, train
+
+pytestmark = pytest.mark.xdist_group("resume")
+
+STEPS, CHECKPOINT_EVERY, LOG_EVERY = 14, 5, 3
+
+
+def run(state_dir: Path, on_log=None, stamp: str = "stamp", device: str = "cpu", **options) -> TrainingResult:
+    """A short run that uses everything with a state: dropout, labels, flips, learned variance, importance sampling."""
+    torch.set_num_threads(1)
+    random = np.random.default_rng(0)
+    settings = {
+        "steps": STEPS,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "warmup": 4,
+        "decay": "cosine",
+        "ema_decay": 0.9,
+        "ema_warmup": True,
+        "flip": True,
+        "label_dropout": 0.3,
+        "timestep_sampling": "loss-second-moment",
+        "log_every": LOG_EVERY,
+        "checkpoint_every": CHECKPOINT_EVERY,
+        "preview_steps": (2, 12),
+    }
+    return train(
+        build_unet(preset("micro-digits", out_channels=2, num_classes=3, dropout=0.2), seed=5),
+        DiffusionProcess.create("cosine", 3),
+        Objective(variance="learned-range", loss="hybrid"),
+        random.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8),
+        random.integers(0, 3, 20),
+        TrainingConfig(**{**settings, **options}),
+        seed=7,
+        state_dir=state_dir,
+        stamp=stamp,
+        device=device,
+        on_log=on_log,
+        on_preview=lambda step, model: next(model.parameters())[:1] * step,
+        progress=False,
+        held_out=random.integers(0, 256, (4, 1, 8, 8), dtype=np.uint8),
+        held_out_labels=np.zeros(4, dtype=np.int64),
+    )
+
+
+def hang() -> None:
+    """Tell the test that the moment has come, and wait to be killed."""
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+
+def run_until(state_dir: Path, moment: str) -> None:
+    """Train until the moment: "log N" (row of step N) or "write N" (half of the N-th checkpoint is written)."""
+    kind, number = moment.split()
+    if kind == "write":
+        written, fsync = [], os.fsync
+
+        def held_fsync(descriptor: int) -> None:
+            written.append(descriptor)
+            if len(written) == int(number):
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+                hang()
+            fsync(descriptor)
+
+        os.fsync = held_fsync
+    run(state_dir, on_log=lambda row: hang() if kind == "log" and row["step"] == int(number) else None)
+
+
+def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for line in sys.stdin:
+        if os.fork() == 0:
+            state_dir, moment = line.strip().split(":")
+            run_until(Path(state_dir), moment)
+            return
+
+
+class Victims:
+    """Trainers that stop at a moment, to be killed there."""
+
+    def __init__(self) -> None:
+        self.launcher = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def start(self, state_dir: Path, moment: str) -> int:
+        """The process number of a trainer that has reached the moment."""
+        assert self.launcher.stdin is not None
+        assert self.launcher.stdout is not None
+        self.launcher.stdin.write(f"{state_dir}:{moment}\n")
+        self.launcher.stdin.flush()
+        return int(self.launcher.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def victims() -> Iterator[Victims]:
+    victims = Victims()
+    yield victims
+    victims.launcher.kill()
+    victims.launcher.communicate()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    return run(tmp_path_factory.mktemp("uninterrupted"))
+
+
+def assert_same(result: TrainingResult, expected: TrainingResult) -> None:
+    assert save(result.ema_state) == save(expected.ema_state)
+    assert save(result.raw_state) == save(expected.raw_state)
+    assert result.history == expected.history
+    assert result.previews.keys() == expected.previews.keys() == {2, 12}
+    assert all(torch.equal(result.previews[step], expected.previews[step]) for step in expected.previews)
+
+
+@pytest.mark.parametrize(
+    ("moment", "resumed_from"),
+    [
+        pytest.param("log 3", None, id="before the first checkpoint"),
+        pytest.param("write 1", None, id="during the first checkpoint's write"),
+        pytest.param("log 9", 5, id="between two checkpoints"),
+        pytest.param("write 2", 5, id="during the second checkpoint's write"),
+        pytest.param("log 14", 10, id="before the last checkpoint"),
+    ],
+)
+def test_a_killed_run_ends_with_the_bytes_of_one_never_killed(
+    moment: str, resumed_from: int | None, tmp_path: Path, uninterrupted: TrainingResult, victims: Victims
+) -> None:
+    os.kill(victims.start(tmp_path, moment), signal.SIGKILL)
+    result = run(tmp_path)
+    assert result.resumed_from == resumed_from
+    assert_same(result, uninterrupted)
+
+
+def test_a_second_trainer_waits_for_an_orphan_and_goes_on_from_what_it_left(
+    tmp_path: Path, uninterrupted: TrainingResult, victims: Victims, capfd: pytest.CaptureFixture
+) -> None:
+    orphan = victims.start(tmp_path, "log 9")
+    results: list[TrainingResult] = []
+    second = threading.Thread(target=lambda: results.append(run(tmp_path)))
+    second.start()
+    said = ""
+    while "waiting" not in said and second.is_alive():
+        time.sleep(0.05)
+        said += capfd.readouterr().err
+    assert f"process {orphan}" in said
+    assert second.is_alive()
+    os.kill(orphan, signal.SIGKILL)
+    second.join(60)
+    assert results[0].resumed_from == 5
+    assert_same(results[0], uninterrupted)
+
+
+def test_the_time_of_a_checkpoint_does_not_change_the_result(tmp_path: Path, uninterrupted: TrainingResult) -> None:
+    result = run(tmp_path, checkpoint_every=None, checkpoint_every_s=0.0)
+    assert_same(result, uninterrupted)
+
+
+def test_a_finished_run_is_returned_at_once(tmp_path: Path, uninterrupted: TrainingResult) -> None:
+    run(tmp_path)
+    rows: list[dict] = []
+    result = run(tmp_path, on_log=rows.append)
+    assert (result.resumed_from, rows) == (STEPS, [])
+    assert_same(result, uninterrupted)
+
+
+def test_the_state_of_another_stamp_is_discarded_with_one_line(
+    tmp_path: Path, uninterrupted: TrainingResult, capfd: pytest.CaptureFixture
+) -> None:
+    run(tmp_path, stamp="older")
+    result = run(tmp_path)
+    assert result.resumed_from is None
+    assert_same(result, uninterrupted)
+    assert [line.split(":")[0].split()[0] for line in capfd.readouterr().err.splitlines()] == ["discarding"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage"])
+def test_a_broken_checkpoint_is_discarded_with_one_line(
+    damage: str, tmp_path: Path, uninterrupted: TrainingResult, capfd: pytest.CaptureFixture
+) -> None:
+    run(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    content = path.read_bytes()
+    path.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "garbage": b"checkpoint"}[damage])
+    result = run(tmp_path)
+    assert result.resumed_from is None
+    assert_same(result, uninterrupted)
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple:
+        return (os._exit, (3,))
+
+
+def test_a_checkpoint_that_carries_code_is_discarded_and_not_run(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    torch.save({"stamp": "stamp", "state": _Bomb()}, tmp_path / "checkpoint.pt")
+    assert run(tmp_path).resumed_from is None
+    assert "cannot be read" in capfd.readouterr().err
+
+
+def test_the_checkpoint_is_the_only_file_beside_the_lock(tmp_path: Path) -> None:
+    run(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "lock"]
+
+
+if __name__ == "__main__":
+    main()

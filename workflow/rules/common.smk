@@ -1,0 +1,56 @@
+# The plan of the active study, and what the rules look up in it.
+
+import sys
+from pathlib import Path
+
+from rediffuse.errors import UserError
+from rediffuse.pipeline.receipts import lock, settle
+from rediffuse.stages.context import Context
+from snakemake.exceptions import WorkflowError
+
+try:
+    CONTEXT = Context.open("params.yaml")
+    if workflow.is_main_process and not workflow.dryrun:
+        # Snakemake's own lock outlives a killed process (the profile turns it off); this one cannot.
+        LOCK = lock(Path("state/snakemake.lock"), "snakemake")
+    if workflow.is_main_process:
+        settle(CONTEXT.plan, Path())
+except UserError as error:
+    raise WorkflowError(str(error))
+
+PLAN = CONTEXT.plan
+STUDY = PLAN.study
+HARDWARE = CONTEXT.loaded.study.hardware
+REDIFFUSE = f"{sys.executable} -m rediffuse"
+DATA = f"data/{CONTEXT.loaded.study.data.name}"
+RUN = f"runs/{STUDY}/{{run}}/seed{{seed}}"
+LOG = f"state/{STUDY}/logs"
+BENCHMARK = f"state/{STUDY}/benchmarks"
+
+
+wildcard_constraints:
+    run="(ablations/)?[a-z0-9][a-z0-9-]*",
+    seed="[0-9]+",
+
+
+def run_of(wildcards):
+    """The name of a run; the folder of an ablation says more than that."""
+    return wildcards.run.rpartition("/")[2]
+
+
+def job_of(stage, wildcards):
+    return PLAN.find(stage, run_of(wildcards), int(wildcards.seed))
+
+
+def key_of(stage):
+    """The key file of a stage's job: the only input whose date counts (see rediffuse.pipeline.receipts.settle)."""
+
+    def key_file(wildcards):
+        job = job_of(stage, wildcards) if hasattr(wildcards, "run") else PLAN.find(stage)
+        return str(job.key_file(STUDY))
+
+    return key_file
+
+
+def receipts_of(stage, ablation=False):
+    return [str(job.receipt) for job in PLAN.of_stage(stage, ablation)]

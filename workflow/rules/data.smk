@@ -1,0 +1,61 @@
+# The data set, its reference statistics, and the lines that results are read against.
+
+
+rule prepare:
+    input:
+        key=key_of("prepare"),
+    output:
+        receipt=update(f"{DATA}/receipt.json"),
+    log:
+        f"{LOG}/prepare.log",
+    benchmark:
+        f"{BENCHMARK}/prepare.tsv"
+    threads: 1
+    params:
+        rediffuse=REDIFFUSE,
+    message:
+        "Preparing the data set"
+    shell:
+        "{params.rediffuse} prepare 2>&1 | tee {log}"
+
+
+rule reference:
+    input:
+        key=key_of("reference"),
+        data=rules.prepare.output.receipt,
+    output:
+        receipt=update(str(PLAN.find("reference").receipt)),
+    log:
+        f"{LOG}/reference.log",
+    benchmark:
+        f"{BENCHMARK}/reference.tsv"
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+    message:
+        "Computing reference statistics"
+    shell:
+        "{params.rediffuse} reference 2>&1 | tee {log}"
+
+
+rule real:
+    input:
+        key=key_of("real"),
+        reference=rules.reference.output.receipt,
+    output:
+        receipt=update(str(PLAN.find("real").receipt)),
+    log:
+        f"{LOG}/real.log",
+    benchmark:
+        f"{BENCHMARK}/real.tsv"
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+    message:
+        "Scoring held-out real images and noise"
+    shell:
+        "{params.rediffuse} real 2>&1 | tee {log}"

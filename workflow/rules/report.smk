@@ -1,0 +1,82 @@
+# The report, and the targets that people and DVC ask for.
+
+
+rule report:
+    input:
+        key=key_of("report"),
+        real=rules.real.output.receipt,
+        evaluated=receipts_of("evaluate"),
+    output:
+        receipt=update(str(PLAN.find("report").receipt)),
+        page=report(
+            update(f"reports/{STUDY}/report.html"),
+            caption="../report/report.rst",
+            category="Report",
+            labels={"what": "the whole report"},
+        ),
+    log:
+        f"{LOG}/report.log",
+    benchmark:
+        f"{BENCHMARK}/report.tsv"
+    threads: 1
+    params:
+        rediffuse=REDIFFUSE,
+    message:
+        "Writing the report"
+    shell:
+        "{params.rediffuse} report 2>&1 | tee {log}"
+
+
+rule ablations:
+    input:
+        receipts_of("evaluate", ablation=True),
+    params:
+        rediffuse=REDIFFUSE,
+    message:
+        "Gathering the ablations for the report"
+    shell:
+        "{params.rediffuse} ablations"
+
+
+# Phases: DVC's first stage of a phase asks for all of it, so that runs train side by side.
+
+
+rule prepared:
+    input:
+        receipts_of("prepare"),
+
+
+rule referenced:
+    input:
+        receipts_of("reference"),
+
+
+rule real_lines:
+    input:
+        receipts_of("real"),
+
+
+rule trained:
+    input:
+        receipts_of("train"),
+
+
+rule sampled:
+    input:
+        receipts_of("sample"),
+
+
+rule evaluated:
+    input:
+        receipts_of("evaluate"),
+
+
+localrules:
+    all,
+    ablations,
+    prepared,
+    referenced,
+    real_lines,
+    trained,
+    sampled,
+    evaluated,

@@ -1,0 +1,75 @@
+# Training, sampling and evaluation of one run with one seed. Resume state lies in state/, outside every output.
+
+
+rule train:
+    input:
+        key=key_of("train"),
+        data=rules.prepare.output.receipt,
+    output:
+        receipt=update(f"{RUN}/receipts/train.json"),
+        weights=update(f"{RUN}/weights.safetensors"),
+        history=report(
+            update(f"{RUN}/history.csv"),
+            caption="../report/history.rst",
+            category="Training",
+            labels={"run": "{run}", "seed": "{seed}", "what": "loss by step"},
+        ),
+    log:
+        f"{LOG}/train/{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARK}/train/{{run}}-seed{{seed}}.tsv"
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+        run=run_of,
+    message:
+        "Training {wildcards.run}, seed {wildcards.seed}"
+    shell:
+        "{params.rediffuse} train {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"
+
+
+rule sample:
+    input:
+        key=key_of("sample"),
+        train=rules.train.output.receipt,
+    output:
+        receipt=update(f"{RUN}/receipts/sample.json"),
+    log:
+        f"{LOG}/sample/{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARK}/sample/{{run}}-seed{{seed}}.tsv"
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+        run=run_of,
+    message:
+        "Sampling {wildcards.run}, seed {wildcards.seed}"
+    shell:
+        "{params.rediffuse} sample {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"
+
+
+rule evaluate:
+    input:
+        key=key_of("evaluate"),
+        samples=rules.sample.output.receipt,
+        reference=rules.reference.output.receipt,
+    output:
+        receipt=update(f"{RUN}/receipts/evaluate.json"),
+    log:
+        f"{LOG}/evaluate/{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARK}/evaluate/{{run}}-seed{{seed}}.tsv"
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+        run=run_of,
+    message:
+        "Evaluating {wildcards.run}, seed {wildcards.seed}"
+    shell:
+        "{params.rediffuse} evaluate {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"
