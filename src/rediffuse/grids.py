@@ -13,7 +13,7 @@ MARGIN = 1  # pixels of white between images, before enlarging
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     """Images (uint8 [N, C, H, W], C 1 or 3) side by side on white, uint8 [H', W', 3]; as square as N allows."""
-    count, channels, height, width = images.shape
+    count, _channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     canvas = np.full((rows * (height + MARGIN) + MARGIN, columns * (width + MARGIN) + MARGIN, 3), 255, np.uint8)

@@ -290,7 +290,8 @@ def _log_dataset(tracker: Tracker, context: "Context", run_id: str) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     card_path = context.data_folder / "card.json"
-    if tracker.client.get_run(run_id).inputs.dataset_inputs or not card_path.exists():
+    inputs = tracker.client.get_run(run_id).inputs
+    if (inputs is not None and inputs.dataset_inputs) or not card_path.exists():
         return
     card = read_json(card_path)
     source = f'{{"source": "{card["source"]}"}}'

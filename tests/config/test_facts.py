@@ -27,8 +27,9 @@ def test_facts_of_the_embedded_data_sets_are_those_of_their_images(name: str):
     assert (facts.images, facts.held_out) == (len(images), images.held_out.sum())
 
 
-def test_samplers_are_those_of_the_registry_with_their_options():
-    assert set(SAMPLERS) == set(REGISTRY)
+def test_samplers_are_those_of_the_registry_for_trained_denoisers_with_their_options():
+    # Samplers of a velocity field, and those that choose their own steps, are not reached from a study yet.
+    assert set(SAMPLERS) == {name for name in REGISTRY if not name.startswith(("flow-", "ode-adaptive"))}
     for name, facts in SAMPLERS.items():
         assert facts.eta == ("eta" in REGISTRY[name].options)
         assert facts.variance == REGISTRY[name].uses_variance

@@ -58,7 +58,9 @@ def test_yaml_is_read_as_dvc_reads_it(tmp_path: Path):
 
 
 def test_the_reference_page_in_docs_is_the_generated_one():
-    assert (ROOT / "docs" / "study.md").read_text() == reference_page() + "\n", "run `rediffuse schema --markdown > docs/study.md`"
+    assert (ROOT / "docs" / "study.md").read_text() == reference_page() + "\n", (
+        "run `rediffuse schema --markdown > docs/study.md`"
+    )
 
 
 def test_the_schema_accepts_the_shipped_studies():

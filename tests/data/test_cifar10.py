@@ -14,6 +14,17 @@ from rediffuse.data.cifar10 import ARCHIVE, Cifar10Options, cifar10, read_batch
 from rediffuse.errors import UserError
 
 BATCH = 4
+# Not the order of training: the test batch lies amid the others, and there are members that are no batches.
+ORDER = [
+    "data_batch_4",
+    "readme.html",
+    "test_batch",
+    "data_batch_3",
+    "batches.meta",
+    "data_batch_2",
+    "data_batch_5",
+    "data_batch_1",
+]
 
 
 def python2_string(text: bytes) -> bytes:
@@ -65,10 +76,7 @@ def contents(seed: int) -> tuple[np.ndarray, list[int]]:
 def archive_bytes(skip: str = "", damage: bytes = b"") -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        # The real archive holds the batches in this order, the test batch amid the others.
-        for number, name in enumerate(
-            "data_batch_4 readme.html test_batch data_batch_3 batches.meta data_batch_2 data_batch_5 data_batch_1".split()
-        ):
+        for number, name in enumerate(ORDER):
             if name == skip:
                 continue
             stream = damage or python2_batch(name.encode(), *contents(number))

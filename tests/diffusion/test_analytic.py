@@ -16,7 +16,13 @@ from rediffuse.errors import UserError
 
 F64 = torch.float64
 MIXTURE = random_mixture(3, (2, 3))
-ONE = GaussianMixture(torch.tensor([[-0.6], [0.5]]), torch.tensor([[0.01], [0.04]]), torch.tensor([0.3, 0.7], dtype=F64))
+
+
+def mixture(means, variances, weights=None):
+    return GaussianMixture(*(None if v is None else torch.tensor(v, dtype=F64) for v in (means, variances, weights)))
+
+
+ONE = mixture([[-0.6], [0.5]], [[0.01], [0.04]], [0.3, 0.7])
 
 
 def normal(*shape, seed=0):
@@ -50,7 +56,9 @@ def test_the_noise_is_minus_the_scaled_score(linear):
     x, t = normal(4, 2, 3), 300
     a, s = linear.alphas_bar[t].sqrt(), (1 - linear.alphas_bar[t]).sqrt()
     eps = MIXTURE.model(linear)(x, torch.full((4,), t))
-    torch.testing.assert_close(convert(linear, eps, x, t, "eps", "score"), MIXTURE.score(x, a, s), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(
+        convert(linear, eps, x, t, "eps", "score"), MIXTURE.score(x, a, s), rtol=1e-9, atol=1e-10
+    )
 
 
 def test_the_posterior_moments_are_those_of_weighted_draws():
@@ -101,7 +109,7 @@ def test_the_model_may_predict_anything_and_means_the_same(linear, prediction, k
 def test_the_learned_variance_is_that_of_the_reverse_step(linear, kept):
     # p(x_{t-1} | x_t) of one Gaussian, from the joint Gaussian of (x_{t-1}, x_t).
     process = linear if kept is None else linear.respace(kept)
-    gaussian = GaussianMixture(torch.tensor([[[0.2]]]), torch.tensor(0.09))
+    gaussian = mixture([[[0.2]]], 0.09)
     t, x = 2, torch.tensor([[[0.7]]], dtype=F64)
     denoised = Denoiser(gaussian.model(process, learned_variance=True), process, variance="learned", clip=False)(x, t)
     before = process.alphas_bar_prev[t] * 0.09 + 1 - process.alphas_bar_prev[t]
@@ -109,7 +117,9 @@ def test_the_learned_variance_is_that_of_the_reverse_step(linear, kept):
     now = alpha * before + process.betas[t]
     mean_before = process.alphas_bar_prev[t].sqrt() * 0.2
     gain = alpha.sqrt() * before / now
-    assert float(denoised.mean) == pytest.approx(float(mean_before + gain * (0.7 - alpha.sqrt() * mean_before)), rel=1e-10)
+    assert float(denoised.mean) == pytest.approx(
+        float(mean_before + gain * (0.7 - alpha.sqrt() * mean_before)), rel=1e-10
+    )
     assert float(denoised.variance) == pytest.approx(float(before - gain * alpha.sqrt() * before), rel=1e-9)
 
 
@@ -130,7 +140,7 @@ def test_the_classifier_is_bayes_rule():
 
 
 def test_the_irreducible_error_of_one_gaussian_is_known(linear):
-    gaussian = GaussianMixture(torch.tensor([[0.3]]), torch.tensor([[0.04]]))
+    gaussian = mixture([[0.3]], 0.04)
     for t in (0, 300, 999):
         ab = float(linear.alphas_bar[t])
         error = gaussian.irreducible_error(linear, t)
@@ -140,7 +150,7 @@ def test_the_irreducible_error_of_one_gaussian_is_known(linear):
 
 def test_the_irreducible_error_by_monte_carlo_agrees_with_quadrature(linear):
     # Two independent coordinates with the same mixture of one component have the error of one.
-    pair = GaussianMixture(torch.full((1, 2), 0.3), torch.tensor(0.04))
+    pair = mixture([[0.3, 0.3]], 0.04)
     estimate = pair.irreducible_error(linear, 100)
     ab = float(linear.alphas_bar[100])
     assert estimate.value == pytest.approx(ab * 0.04 / (ab * 0.04 + 1 - ab), abs=4 * estimate.standard_error)
@@ -150,7 +160,8 @@ def test_the_irreducible_error_by_monte_carlo_agrees_with_quadrature(linear):
 def test_the_irreducible_error_falls_as_the_noise_grows(linear):
     errors = [ONE.irreducible_error(linear, t).value for t in range(0, 1000, 50)]
     assert errors == sorted(errors, reverse=True)
-    assert errors[0] > 0.98 and errors[-1] < 0.01
+    assert errors[0] > 0.98
+    assert errors[-1] < 0.01
 
 
 def test_without_the_time_the_noise_is_predicted_worse(linear):
@@ -161,7 +172,9 @@ def test_without_the_time_the_noise_is_predicted_worse(linear):
     density = torch.stack([ONE.log_prob(x, p, q).exp() for p, q in zip(a, s, strict=True)])
     eps = torch.stack([ONE.eps(x, p, q)[:, 0] for p, q in zip(a, s, strict=True)])
     blind = (density * eps).sum(0) / density.sum(0)
-    energy = {name: torch.trapezoid((density * guess**2).mean(0), x[:, 0]) for name, guess in (("t", eps), ("no t", blind))}
+    energy = {
+        name: torch.trapezoid((density * guess**2).mean(0), x[:, 0]) for name, guess in (("t", eps), ("no t", blind))
+    }
     assert 1 - float(energy["t"]) == pytest.approx(
         sum(ONE.irreducible_error(linear, int(t)).value for t in times) / len(times), abs=1e-4
     )
@@ -178,12 +191,13 @@ def test_samples_have_the_moments_of_the_mixture():
 def test_samples_are_counted_by_index():
     x, component = MIXTURE.sample(torch.arange(50), seed=4)
     part, of_part = MIXTURE.sample(torch.tensor([7, 3]), seed=4)
-    assert torch.equal(part, x[[7, 3]]) and torch.equal(of_part, component[[7, 3]])
+    assert torch.equal(part, x[[7, 3]])
+    assert torch.equal(of_part, component[[7, 3]])
 
 
 def test_the_velocity_is_the_mean_of_noise_minus_data():
     # E[u | x_t], by regression of u on 1 and x_t for one Gaussian, where it is linear: 200,000 draws.
-    gaussian = GaussianMixture(torch.tensor([[0.3]]), torch.tensor([[0.25]]))
+    gaussian = mixture([[0.3]], 0.25)
     x0, _ = gaussian.sample(torch.arange(200_000))
     noise = normal(200_000, 1)
     xt, u = 0.6 * x0 + 0.4 * noise, noise - x0

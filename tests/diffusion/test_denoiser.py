@@ -42,12 +42,16 @@ def test_without_clipping_the_noise_is_the_networks_output(linear):
 
 
 def test_dynamic_thresholding_limits_each_image_by_its_own_quantile(linear):
-    x0 = torch.stack([torch.linspace(-0.5, 0.5, 101, dtype=F64), torch.linspace(-4, 4, 101, dtype=F64)]).reshape(2, 1, 101)
+    x0 = torch.stack([torch.linspace(-0.5, 0.5, 101, dtype=F64), torch.linspace(-4, 4, 101, dtype=F64)]).reshape(
+        2, 1, 101
+    )
     denoised = Denoiser(constant(x0), linear, prediction="x0", dynamic_threshold=0.9)(normal(2, 1, 101), 500)
     torch.testing.assert_close(denoised.x0[0], x0[0])
     limit = torch.quantile(x0[1].abs(), 0.9)
     torch.testing.assert_close(denoised.x0[1], x0[1].clamp(-limit, limit) / limit, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(linear.q_sample(denoised.x0, 500, denoised.eps), normal(2, 1, 101), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        linear.q_sample(denoised.x0, 500, denoised.eps), normal(2, 1, 101), rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,9 @@ def test_the_decoder_is_the_mass_of_the_bin(deviation):
     lower, upper = (x - 1 / 255 - mean).numpy() / deviation, (x + 1 / 255 - mean).numpy() / deviation
     lower[x == -1], upper[x == 1] = -np.inf, np.inf
     # The survival function on the right, so that the reference does not cancel.
-    mass = np.where(lower > 0, stats.norm.sf(lower) - stats.norm.sf(upper), stats.norm.cdf(upper) - stats.norm.cdf(lower))
+    mass = np.where(
+        lower > 0, stats.norm.sf(lower) - stats.norm.sf(upper), stats.norm.cdf(upper) - stats.norm.cdf(lower)
+    )
     np.testing.assert_allclose(decoder_log_likelihood(x, mean, log_variance), np.log(mass), rtol=1e-9, atol=1e-10)
 
 
@@ -99,7 +101,8 @@ def test_the_decoders_gradient_is_finite_everywhere():
     mean = (x + 0.5 * normal(500, seed=1)).requires_grad_()
     log_variance = torch.linspace(-14, 4, 500, dtype=F64).requires_grad_()
     decoder_log_likelihood(x, mean, log_variance).sum().backward()
-    assert torch.isfinite(mean.grad).all() and torch.isfinite(log_variance.grad).all()
+    assert torch.isfinite(mean.grad).all()
+    assert torch.isfinite(log_variance.grad).all()
     assert (mean.grad.abs() > 0).all()
 
 

@@ -72,7 +72,10 @@ def test_the_path_is_a_scaled_diffusion_of_the_same_signal_to_noise_ratio():
 
 def test_a_diffusion_network_gives_the_velocity_through_the_matching_level():
     # The same mixture, read as diffusion at the ᾱ of process step t and as a path at the time with the same SNR.
-    mixture, process = GaussianMixture(normal(3, 2, 3, seed=2), torch.tensor(0.1)), DiffusionProcess.create("linear", 100)
+    mixture, process = (
+        GaussianMixture(normal(3, 2, 3, seed=2), torch.tensor(0.1)),
+        DiffusionProcess.create("linear", 100),
+    )
     x, step = normal(4, 2, 3, seed=3), 40
     ab = process.alphas_bar[step]
     t = float((1 - ab).sqrt() / (ab.sqrt() + (1 - ab).sqrt()))
@@ -124,7 +127,9 @@ def test_everything_keeps_the_callers_dtype(dtype):
 
 def test_uniform_times_fill_the_open_interval():
     t = draw_times(20_000, generator(0, "t"))
-    assert t.dtype == F64 and 0 < float(t.min()) < 1e-3 and 0.999 < float(t.max()) < 1
+    assert t.dtype == F64
+    assert 0 < float(t.min()) < 1e-3
+    assert 0.999 < float(t.max()) < 1
     # The standard deviation of the mean is 0.002.
     assert float(t.mean()) == pytest.approx(0.5, abs=0.008)
 

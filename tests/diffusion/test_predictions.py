@@ -22,7 +22,13 @@ def example(process, dtype=F64):
     beta = process.betas[TIMES].reshape(-1, 1, 1, 1)
     xt = ab.sqrt() * x0 + (1 - ab).sqrt() * eps
     mu = beta * ab_prev.sqrt() / (1 - ab) * x0 + (1 - ab_prev) * (1 - beta).sqrt() / (1 - ab) * xt
-    values = {"x0": x0, "eps": eps, "v": ab.sqrt() * eps - (1 - ab).sqrt() * x0, "mu": mu, "score": -eps / (1 - ab).sqrt()}
+    values = {
+        "x0": x0,
+        "eps": eps,
+        "v": ab.sqrt() * eps - (1 - ab).sqrt() * x0,
+        "mu": mu,
+        "score": -eps / (1 - ab).sqrt(),
+    }
     return xt.to(dtype), {name: value.to(dtype) for name, value in values.items()}
 
 

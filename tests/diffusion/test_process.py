@@ -43,7 +43,9 @@ def test_iterated_steps_have_the_moments_of_the_closed_form(linear):
 def test_q_sample_is_the_mean_plus_deviation_times_noise(linear):
     x0, noise, t = normal(4, 3, 2, 2), normal(4, 3, 2, 2, seed=1), torch.tensor([0, 10, 500, 999])
     q = linear.q_mean_variance(x0, t)
-    torch.testing.assert_close(linear.q_sample(x0, t, noise), q.mean + q.variance.sqrt() * noise, rtol=1e-13, atol=1e-14)
+    torch.testing.assert_close(
+        linear.q_sample(x0, t, noise), q.mean + q.variance.sqrt() * noise, rtol=1e-13, atol=1e-14
+    )
     torch.testing.assert_close(q.log_variance, q.variance.log(), rtol=1e-13, atol=1e-15)
 
 
@@ -113,9 +115,7 @@ def test_float32_agrees_with_float64(linear):
     x0, noise, t = normal(4, 3, 8, 8), normal(4, 3, 8, 8, seed=1), torch.tensor([0, 1, 500, 999])
     exact, single = linear.q_sample(x0, t, noise), linear.q_sample(x0.float(), t, noise.float())
     torch.testing.assert_close(single.double(), exact, rtol=1e-6, atol=1e-6)
-    for one, other in zip(
-        linear.q_posterior(x0.float(), single, t), linear.q_posterior(x0, exact, t), strict=True
-    ):
+    for one, other in zip(linear.q_posterior(x0.float(), single, t), linear.q_posterior(x0, exact, t), strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-6, atol=2e-6)
 
 

@@ -157,7 +157,8 @@ def test_a_step_outside_32_bits_is_refused(step):
 
 def test_sample_noise_scales_initial_and_step_noise_by_their_temperatures():
     plain, scaled = (
-        SampleNoise(1, torch.arange(3), (2, 4), initial_temperature=a, step_temperature=b) for a, b in ((1, 1), (0.5, 2))
+        SampleNoise(1, torch.arange(3), (2, 4), initial_temperature=a, step_temperature=b)
+        for a, b in ((1, 1), (0.5, 2))
     )
     torch.testing.assert_close(scaled.initial(), plain.initial() * 0.5)
     torch.testing.assert_close(scaled.step(3), plain.step(3) * 2)
@@ -166,6 +167,21 @@ def test_sample_noise_scales_initial_and_step_noise_by_their_temperatures():
 def test_sample_noise_draws_initial_and_step_noise_apart():
     noise = SampleNoise(1, torch.arange(3), (2, 4))
     assert not torch.isclose(noise.initial(), noise.step(0)).any()
+
+
+def test_sample_noise_is_the_counted_noise_of_its_step():
+    indices = torch.tensor([4, 1])
+    noise = SampleNoise(3, indices, (2, 4), dtype=F64)
+    for k in (0, 1, 17):
+        assert torch.equal(noise.step(k), counted_normal(3, indices, k, (2, 4), purpose="step", dtype=F64))
+
+
+def test_steps_made_ahead_are_the_same_and_may_be_overwritten_by_the_sampler():
+    plain, ahead = (SampleNoise(1, torch.arange(3), (2, 4), step_temperature=0.5, steps_ahead=n) for n in (1, 4))
+    for k in (0, 1, 6, 5, 1, 3):
+        noise = ahead.step(k)
+        assert torch.equal(noise, plain.step(k))
+        noise.zero_()
 
 
 def test_sample_noise_may_be_drawn_in_any_order_and_again():

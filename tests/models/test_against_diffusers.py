@@ -20,12 +20,8 @@ def as_diffusers(config: UNetConfig) -> nn.Module:
         out_channels=config.out_channels,
         block_out_channels=config.widths,
         layers_per_block=config.blocks,
-        down_block_types=tuple(
-            "AttnDownBlock2D" if a else "DownBlock2D" for a in attends
-        ),
-        up_block_types=tuple(
-            "AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)
-        ),
+        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
         norm_num_groups=config.groups,
         norm_eps=config.norm_eps,
         freq_shift=1,
@@ -67,9 +63,7 @@ def renamed(model: UNet) -> Iterator[tuple[str, Tensor]]:
                 ("weight", ours.attention.qkv.weight),
                 ("bias", ours.attention.qkv.bias),
             ):
-                for name, value in zip(
-                    ("to_q", "to_k", "to_v"), values.chunk(3), strict=True
-                ):
+                for name, value in zip(("to_q", "to_k", "to_v"), values.chunk(3), strict=True):
                     yield f"{theirs}.{name}.{kind}", value
 
     yield from layer(model.input, "conv_in")

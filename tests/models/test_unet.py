@@ -15,21 +15,15 @@ def parameters(config: UNetConfig) -> int:
         return sum(p.numel() for p in UNet(config).parameters())
 
 
-def test_the_ho_cifar10_network_has_exactly_its_published_number_of_parameters() -> (
-    None
-):
+def test_the_ho_cifar10_network_has_exactly_its_published_number_of_parameters() -> None:
     assert parameters(PRESETS["ho-cifar10"]) == 35_746_307
 
 
-def test_the_ho_cifar10_network_with_learned_variance_has_exactly_its_number_of_parameters() -> (
-    None
-):
+def test_the_ho_cifar10_network_with_learned_variance_has_exactly_its_number_of_parameters() -> None:
     assert parameters(with_learned_variance(PRESETS["ho-cifar10"])) == 35_749_766
 
 
-def test_the_iddpm_cifar10_network_has_exactly_its_published_number_of_parameters() -> (
-    None
-):
+def test_the_iddpm_cifar10_network_has_exactly_its_published_number_of_parameters() -> None:
     assert parameters(PRESETS["iddpm-cifar10"]) == 52_546_438
 
 
@@ -59,29 +53,21 @@ def test_a_fresh_network_predicts_zero(images: Callable) -> None:
 
 
 @pytest.mark.parametrize("conditioning", ["additive", "scale-shift"])
-def test_the_timestep_changes_the_prediction(
-    awake: Callable, images: Callable, conditioning: str
-) -> None:
+def test_the_timestep_changes_the_prediction(awake: Callable, images: Callable, conditioning: str) -> None:
     config = preset("micro-digits", time_conditioning=conditioning)
     model = awake(UNet(config))
     x = images(config, 1)
-    assert not torch.allclose(
-        model(x, torch.tensor([0])), model(x, torch.tensor([999])), atol=1e-3
-    )
+    assert not torch.allclose(model(x, torch.tensor([0])), model(x, torch.tensor([999])), atol=1e-3)
 
 
-def test_without_the_time_input_the_timestep_changes_nothing(
-    awake: Callable, images: Callable
-) -> None:
+def test_without_the_time_input_the_timestep_changes_nothing(awake: Callable, images: Callable) -> None:
     config = preset("micro-digits", use_time=False)
     model = awake(UNet(config))
     x = images(config, 1)
     assert torch.equal(model(x, torch.tensor([0])), model(x, torch.tensor([999])))
 
 
-def test_one_shared_timestep_equals_the_same_timestep_for_every_image(
-    awake: Callable, images: Callable
-) -> None:
+def test_one_shared_timestep_equals_the_same_timestep_for_every_image(awake: Callable, images: Callable) -> None:
     config = preset("micro-digits", num_classes=2)
     model = awake(UNet(config))
     x, y = images(config), torch.tensor([0, 1, 2])
@@ -93,9 +79,7 @@ def test_one_shared_timestep_equals_the_same_timestep_for_every_image(
     )
 
 
-def test_an_image_is_predicted_alike_alone_and_in_a_batch(
-    awake: Callable, images: Callable
-) -> None:
+def test_an_image_is_predicted_alike_alone_and_in_a_batch(awake: Callable, images: Callable) -> None:
     config = PRESETS["micro-digits"]
     model = awake(UNet(config))
     x, t = images(config), torch.tensor([3, 500, 999])
@@ -103,22 +87,16 @@ def test_an_image_is_predicted_alike_alone_and_in_a_batch(
     torch.testing.assert_close(model(x, t), alone, rtol=1e-5, atol=1e-6)
 
 
-def test_the_channels_last_layout_gives_the_same_prediction(
-    awake: Callable, images: Callable
-) -> None:
+def test_the_channels_last_layout_gives_the_same_prediction(awake: Callable, images: Callable) -> None:
     config = PRESETS["tiny-digits"]
     model = awake(UNet(config))
     x, t = images(config), torch.tensor([3, 500, 999])
     expected = model(x, t)
-    output = model.to(memory_format=torch.channels_last)(
-        x.to(memory_format=torch.channels_last), t
-    )
+    output = model.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last), t)
     torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_inference_without_gradients_gives_the_same_prediction_as_with_them(
-    awake: Callable, images: Callable
-) -> None:
+def test_inference_without_gradients_gives_the_same_prediction_as_with_them(awake: Callable, images: Callable) -> None:
     config = PRESETS["tiny-digits"]
     model = awake(UNet(config))
     x, t = images(config), torch.tensor([3, 500, 999])
@@ -131,18 +109,14 @@ def test_missing_labels_mean_the_null_token(awake: Callable, images: Callable) -
     config = preset("micro-digits", num_classes=10)
     model = awake(UNet(config))
     x, t = images(config), torch.tensor([3, 500, 999])
-    torch.testing.assert_close(
-        model(x, t), model(x, t, torch.full((3,), 10)), rtol=1e-5, atol=1e-6
-    )
+    torch.testing.assert_close(model(x, t), model(x, t, torch.full((3,), 10)), rtol=1e-5, atol=1e-6)
 
 
 def test_the_label_changes_the_prediction(awake: Callable, images: Callable) -> None:
     config = preset("micro-digits", num_classes=10)
     model = awake(UNet(config))
     x, t = images(config, 1), torch.tensor([3])
-    assert not torch.allclose(
-        model(x, t, torch.tensor([0])), model(x, t, torch.tensor([1])), atol=1e-3
-    )
+    assert not torch.allclose(model(x, t, torch.tensor([0])), model(x, t, torch.tensor([1])), atol=1e-3)
 
 
 def test_labels_for_an_unconditional_network_are_refused(images: Callable) -> None:
@@ -176,9 +150,7 @@ def test_larger_images_that_fit_the_halvings_are_accepted() -> None:
         ({"blocks": 0}, "blocks is 0"),
     ],
 )
-def test_a_shape_that_cannot_work_is_refused_by_name(
-    changes: dict, message: str
-) -> None:
+def test_a_shape_that_cannot_work_is_refused_by_name(changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         preset("micro-digits", **changes)
 
@@ -192,9 +164,7 @@ def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     ("channels", "limit", "groups"),
     [(128, 32, 32), (384, 32, 32), (64, 32, 32), (16, 32, 8), (48, 8, 8), (20, 8, 5)],
 )
-def test_every_normalisation_group_keeps_two_channels_or_more(
-    channels: int, limit: int, groups: int
-) -> None:
+def test_every_normalisation_group_keeps_two_channels_or_more(channels: int, limit: int, groups: int) -> None:
     assert group_count(channels, limit) == groups
 
 
@@ -212,20 +182,12 @@ def test_every_normalisation_group_keeps_two_channels_or_more(
 )
 def test_every_variant_trains_every_parameter(awake: Callable, changes: dict) -> None:
     model = awake(UNet(preset("micro-digits", **changes)))
-    model(
-        torch.randn(4, 1, 8, 8), torch.tensor([1, 10, 100, 900])
-    ).square().mean().backward()
-    idle = [
-        name
-        for name, p in model.named_parameters()
-        if p.grad is None or not p.grad.abs().sum() > 0
-    ]
+    model(torch.randn(4, 1, 8, 8), torch.tensor([1, 10, 100, 900])).square().mean().backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert idle == []
 
 
-def test_dropout_acts_in_training_and_not_in_evaluation(
-    awake: Callable, images: Callable
-) -> None:
+def test_dropout_acts_in_training_and_not_in_evaluation(awake: Callable, images: Callable) -> None:
     config = preset("micro-digits", dropout=0.5)
     model = awake(UNet(config))
     x, t = images(config), torch.tensor([3, 500, 999])

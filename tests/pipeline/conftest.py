@@ -75,7 +75,10 @@ class Clone:
 def new_clone(folder: Path) -> Clone:
     """The files git tracks or would track, committed in a repository of their own, smoke being the active study."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
         if name.startswith(("tests/", "benchmarks/", "reports/")) or not (ROOT / name).is_file():

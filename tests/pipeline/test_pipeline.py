@@ -110,7 +110,9 @@ def test_one_parameter_in_a_fresh_clone_after_dvc_pull_rebuilds_that_run_and_the
 def test_an_edited_sampler_resamples_only_what_it_changes_and_never_retrains(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     before = clone.made()
-    kept = {name: (clone.folder / name).stat().st_ino for name in clone.digests("runs/smoke/*/seed0/samples/ancestral*")}
+    kept = {
+        name: (clone.folder / name).stat().st_ino for name in clone.digests("runs/smoke/*/seed0/samples/ancestral*")
+    }
     clone.edit("params.yaml", "ddim: {steps: [5]}\n\nruns", "ddim: {steps: [5, 10]}\n\nruns")
 
     clone.run("snakemake --cores 2 --quiet all sampled")
@@ -160,7 +162,10 @@ def test_two_snakemakes_at_once_are_refused_with_one_clear_line(built: Clone, tm
     clone = built.copy(tmp_path / "project")
     clone.edit("params.yaml", *ONE_RUN)
     first = clone.start("snakemake --cores 1 --quiet all trained")
-    while not (clone.folder / "state/smoke/logs/train").exists() or not (clone.folder / "state/snakemake.lock").read_text():
+    while (
+        not (clone.folder / "state/smoke/logs/train").exists()
+        or not (clone.folder / "state/snakemake.lock").read_text()
+    ):
         assert first.poll() is None or first.returncode == 0
     output = clone.run("snakemake --cores 1 trained", code=1)
     assert "snakemake is already running here" in output

@@ -15,12 +15,28 @@ from rediffuse.config import LoadedStudy, ResolvedRun, load_study
 from rediffuse.files import digest, sha256, write_json
 
 PROJECT = Path(__file__).resolve().parents[2]
-MACHINE = {"cpu": "Test CPU", "cores": 2, "threads": 1, "device": "cpu", "torch": "2.15.0", "python": "3.11.9", "platform": "Linux"}
+MACHINE = {
+    "cpu": "Test CPU",
+    "cores": 2,
+    "threads": 1,
+    "device": "cpu",
+    "torch": "2.15.0",
+    "python": "3.11.9",
+    "platform": "Linux",
+}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def metrics_record(
-    run: str, seed: int | None, setting: str, distance: float, *, n: int = 8, groups: int = 2, spread: float = 0.02, **facts: Any
+    run: str,
+    seed: int | None,
+    setting: str,
+    distance: float,
+    *,
+    n: int = 8,
+    groups: int = 2,
+    spread: float = 0.02,
+    **facts: Any,
 ) -> dict[str, Any]:
     """Content of a metrics file whose Fréchet distance is `distance`, with intervals of ± `spread` of each value."""
     values = {"frechet_distance": distance, "kid": distance / 1000 - 0.05, "inception_score": 3 - distance / 4000}
@@ -37,11 +53,24 @@ def metrics_record(
             "interval": f"95 % t-interval over {groups} independent groups" if groups > 1 else "none: a single group",
         }
     return {
-        "study": "smoke", "run": run, "role": "real", "seed": seed, "setting": setting, "sampler": setting, "kind": setting,
-        "steps": None, "eta": None, "variance": None, "nfe": None, "images": n * groups, "features": "efficientnet-lite0",
-        "resize": "bicubic", "reference": {"dataset": "smoke", "split": "train", "count": 40, "sha256": "ab" * 32},
-        "metrics": metrics, **facts,
-    }  # fmt: skip
+        "study": "smoke",
+        "run": run,
+        "role": "real",
+        "seed": seed,
+        "setting": setting,
+        "sampler": setting,
+        "kind": setting,
+        "steps": None,
+        "eta": None,
+        "variance": None,
+        "nfe": None,
+        "images": n * groups,
+        "features": "efficientnet-lite0",
+        "resize": "bicubic",
+        "reference": {"dataset": "smoke", "split": "train", "count": 40, "sha256": "ab" * 32},
+        "metrics": metrics,
+        **facts,
+    }
 
 
 class StudyTree:
@@ -54,7 +83,7 @@ class StudyTree:
         self.out = root / "reports" / self.name
 
     def folder(self, run: str, seed: int = 0) -> Path:
-        return self.root / "runs" / self.name / run / f"seed{seed}"
+        return self.root / self.loaded.run(run).folder(seed)
 
     def everything(self) -> "StudyTree":
         """All files of the main runs, the data and the real lines; no ablations."""
@@ -73,16 +102,44 @@ class StudyTree:
         images = random.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)
         np.save(folder / "images.npy", images)
         np.save(folder / "held_out.npy", np.arange(64) < 24)
-        card = {"name": data, "title": "Test digits", "source": "scikit-learn", "licence": "CC BY 4.0", "citation": "Alpaydin & Kaynak",
-                "preprocessing": ["scaled to 0..255", "rounded"], "images": 64, "train": 40, "held_out": 24, "channels": 1,
-                "height": 8, "width": 8, "images_sha256": "cd" * 32}  # fmt: skip
+        card = {
+            "name": data,
+            "title": "Test digits",
+            "source": "scikit-learn",
+            "licence": "CC BY 4.0",
+            "citation": "Alpaydin & Kaynak",
+            "preprocessing": ["scaled to 0..255", "rounded"],
+            "images": 64,
+            "train": 40,
+            "held_out": 24,
+            "channels": 1,
+            "height": 8,
+            "width": 8,
+            "images_sha256": "cd" * 32,
+        }
         write_json(folder / "card.json", card)
-        reference = {"dataset": data, "split": "train", "count": 40, "network": "efficientnet-lite0", "resize": "bicubic to 64×64",
-                     "dim": 1280, "sha256": "ef" * 32}  # fmt: skip
+        reference = {
+            "dataset": data,
+            "split": "train",
+            "count": 40,
+            "network": "efficientnet-lite0",
+            "resize": "bicubic to 64×64",
+            "dim": 1280,
+            "sha256": "ef" * 32,
+        }
         write_json(folder / "reference-efficientnet-lite0.json", reference)
-        self.receipt(folder / "receipt.json", "prepare", "rediffuse prepare", [folder / f for f in ("card.json", "images.npy", "held_out.npy")])
-        self.receipt(folder / "reference-efficientnet-lite0.receipt.json", "reference", "rediffuse reference",
-                     [folder / "reference-efficientnet-lite0.json"])  # fmt: skip
+        self.receipt(
+            folder / "receipt.json",
+            "prepare",
+            "rediffuse prepare",
+            [folder / f for f in ("card.json", "images.npy", "held_out.npy")],
+        )
+        self.receipt(
+            folder / "reference-efficientnet-lite0.receipt.json",
+            "reference",
+            "rediffuse reference",
+            [folder / "reference-efficientnet-lite0.json"],
+        )
 
     def real(self) -> None:
         folder = self.root / "runs" / self.name / "real"
@@ -90,13 +147,20 @@ class StudyTree:
         n, groups = evaluation.group_size, evaluation.groups
         write_json(folder / "held-out.json", metrics_record("real", None, "held-out", 90.0, n=n, groups=1))
         write_json(folder / "noise.json", metrics_record("real", None, "noise", 3687.0, n=n, groups=groups))
-        self.receipt(folder / "receipts" / "real.json", "real", "rediffuse real", [folder / "held-out.json", folder / "noise.json"])
+        self.receipt(
+            folder / "receipts" / "real.json",
+            "real",
+            "rediffuse real",
+            [folder / "held-out.json", folder / "noise.json"],
+        )
 
-    def run(self, run: ResolvedRun, seed: int, scale: float = 1.0, distances: Callable[[str, int], float] | None = None) -> None:
+    def run(
+        self, run: ResolvedRun, seed: int, scale: float = 1.0, distances: Callable[[str, int], float] | None = None
+    ) -> None:
         """Everything one run leaves, with Fréchet distances that fall with the number of steps."""
         folder = self.folder(run.name, seed)
         factor = (3.0 if run.diffusion.schedule == "linear" else 1.0) * scale
-        random = np.random.default_rng([seed, len(run.name)])
+        random = np.random.default_rng([seed, *run.name.encode()])
         self.history(run, seed, random)
         (folder / "run.yaml").write_text(f"name: {run.name}\n")
         (folder / "weights.safetensors").write_bytes(b"weights of " + run.name.encode())
@@ -104,32 +168,75 @@ class StudyTree:
         previews = [folder / "previews" / f"step-{step:06d}.png" for step in run.training.preview_steps]
         for path in previews:
             Image.fromarray(random.integers(0, 256, (37, 37), dtype=np.uint8)).save(path)
-        key = self.receipt(folder / "receipts" / "train.json", f"train/{run.name}/seed{seed}", f"rediffuse train {run.name} --seed {seed}",
-                           [folder / "run.yaml", folder / "weights.safetensors", folder / "history.csv", *previews],
-                           settings=run.model_dump(mode="json", include={"network", "diffusion", "training"}))  # fmt: skip
-        write_json(folder / "timing" / "train.json", {
-            "key": key, "seconds": 250.5, "steps": run.training.steps, "batch_size": run.training.batch_size, "ms_per_step": 50.1,
-            "images_per_second": 2554.9, "parameters": 181_649 + 16 * (run.role == "improved"), "resumed": 0, "machine": MACHINE,
-        })  # fmt: skip
+        key = self.receipt(
+            folder / "receipts" / "train.json",
+            f"train/{run.name}/seed{seed}",
+            f"rediffuse train {run.name} --seed {seed}",
+            [folder / "run.yaml", folder / "weights.safetensors", folder / "history.csv", *previews],
+            settings=run.model_dump(mode="json", include={"network", "diffusion", "training"}),
+        )
+        write_json(
+            folder / "timing" / "train.json",
+            {
+                "key": key,
+                "seconds": 250.5,
+                "steps": run.training.steps,
+                "batch_size": run.training.batch_size,
+                "ms_per_step": 50.1,
+                "images_per_second": 2554.9,
+                "parameters": 181_649 + 16 * (run.role == "improved"),
+                "resumed": 0,
+                "machine": MACHINE,
+            },
+        )
         (folder / "samples").mkdir(exist_ok=True)
         timings, samples, metrics = {}, [], []
         n, groups = run.evaluation.group_size, run.evaluation.groups
         for setting, sampler, steps in run.settings():
-            distance = distances(setting, steps) if distances else 75 + factor * (900 if "ddim" not in sampler else 200) / steps
+            distance = (
+                distances(setting, steps)
+                if distances
+                else 75 + factor * (900 if "ddim" not in sampler else 200) / steps
+            )
             samples.append(folder / "samples" / f"{setting}.npz")
             images = random.integers(0, 256, (min(64, run.sampling.images), 1, 8, 8), dtype=np.uint8)
             np.savez(samples[-1], images=images, stamp="test")
             kind = run.sampling.samplers[sampler].kind or sampler
-            record = metrics_record(run.name, seed, setting, distance, n=n, groups=groups, study=self.name, role=run.role,
-                                    sampler=sampler, kind=kind, steps=steps, nfe=steps)  # fmt: skip
+            record = metrics_record(
+                run.name,
+                seed,
+                setting,
+                distance,
+                n=n,
+                groups=groups,
+                study=self.name,
+                role=run.role,
+                sampler=sampler,
+                kind=kind,
+                steps=steps,
+                nfe=steps,
+            )
             metrics.append(folder / "metrics" / f"{setting}.json")
             write_json(metrics[-1], record)
-            timings[setting] = {"seconds": 0.1 * steps, "ms_per_step": 100.0, "ms_per_image": 0.1 * steps / 1.08, "images": 1080,
-                                "batch_size": 1080, "nfe": steps}  # fmt: skip
+            timings[setting] = {
+                "seconds": 0.1 * steps,
+                "ms_per_step": 100.0,
+                "ms_per_image": 0.1 * steps / 1.08,
+                "images": 1080,
+                "batch_size": 1080,
+                "nfe": steps,
+            }
         who = f"{run.name}/seed{seed}"
-        key = self.receipt(folder / "receipts" / "sample.json", f"sample/{who}", f"rediffuse sample {run.name} --seed {seed}", samples)
+        key = self.receipt(
+            folder / "receipts" / "sample.json", f"sample/{who}", f"rediffuse sample {run.name} --seed {seed}", samples
+        )
         write_json(folder / "timing" / "sample.json", {"key": key, "machine": MACHINE, "settings": timings})
-        self.receipt(folder / "receipts" / "evaluate.json", f"evaluate/{who}", f"rediffuse evaluate {run.name} --seed {seed}", metrics)
+        self.receipt(
+            folder / "receipts" / "evaluate.json",
+            f"evaluate/{who}",
+            f"rediffuse evaluate {run.name} --seed {seed}",
+            metrics,
+        )
 
     def history(self, run: ResolvedRun, seed: int, random: np.random.Generator) -> None:
         path = self.folder(run.name, seed) / "history.csv"
@@ -143,14 +250,31 @@ class StudyTree:
                 base = (0.05 + math.exp(-8 * step / run.training.steps)) * (1 + 0.1 * random.random())
                 parts = [base * share for share in (2.4, 0.9, 0.5, 0.2)]
                 vlb = 3 * base if hybrid else ""
-                writer.writerow([step, base * (1.003 if hybrid else 1), *parts, base, vlb, 0.1 + base * random.random(), 1e-3])
+                writer.writerow(
+                    [step, base * (1.003 if hybrid else 1), *parts, base, vlb, 0.1 + base * random.random(), 1e-3]
+                )
 
-    def receipt(self, path: Path, job: str, command: str, outputs: list[Path], settings: dict[str, Any] | None = None) -> str:
+    def receipt(
+        self, path: Path, job: str, command: str, outputs: list[Path], settings: dict[str, Any] | None = None
+    ) -> str:
         """Write a receipt and return its key."""
         key = digest({"job": job})
         hashes = {str(output.relative_to(self.root)): sha256(output) for output in outputs}
-        write_json(path, {"job": job, "key": key, "command": command, "commit": COMMIT, "code": digest(job + "code"),
-                          "settings": settings or {}, "needs": {}, "inputs": {}, "outputs": hashes, "environment": {}})  # fmt: skip
+        write_json(
+            path,
+            {
+                "job": job,
+                "key": key,
+                "command": command,
+                "commit": COMMIT,
+                "code": digest(job + "code"),
+                "settings": settings or {},
+                "needs": {},
+                "inputs": {},
+                "outputs": hashes,
+                "environment": {},
+            },
+        )
         return key
 
     def set_distance(self, run: str, setting: str, distance: float, seed: int = 0, spread: float = 0.02) -> None:

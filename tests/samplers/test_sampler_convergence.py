@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from rediffuse.diffusion.analytic import GaussianMixture
+from rediffuse.diffusion.denoiser import Denoiser
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import SampleNoise
+from rediffuse.diffusion.schedules import respaced_timesteps
 from rediffuse.samplers.adaptive import solve_adaptive
+from rediffuse.samplers.ancestral import ancestral
 from rediffuse.samplers.flow import flow_euler, flow_heun
 from rediffuse.samplers.registry import SAMPLERS
 from rediffuse.samplers.trajectory import Trajectory
@@ -121,6 +124,18 @@ def test_each_stochastic_sampler_reaches_the_variance_at_weak_order_one(
     assert errors[-1] < 0.03 * target
 
 
+@pytest.mark.parametrize("steps", [3, 10, 100])
+def test_ancestral_sampling_of_gaussian_data_is_exact_at_any_step_count_with_the_exact_variance(steps, unit_noises):
+    gaussian = GaussianMixture(torch.full((1, 1, 1, 1), 0.2), torch.full((1, 1, 1, 1), 0.09))
+    process = DiffusionProcess.create("linear", 1000).respace(respaced_timesteps(1000, steps))
+    denoiser = Denoiser(gaussian.model(process, learned_variance=True), process, variance="learned", clip=False)
+    x = ancestral(denoiser, unit_noises(steps + 1))
+    a, s = signal_and_noise(process, 0)
+    target = (a * 0.09) ** 2 / (a * a * 0.09 + s * s)
+    # The start is N(0, 1) where the process at t = T - 1 still has a trace of the data, forgotten on the way.
+    assert float((x - x[0]).square().sum()) == pytest.approx(target, rel=1e-4)
+
+
 def largest_gap(samples: Tensor, mixture: GaussianMixture) -> float:
     """Kolmogorov's distance between the samples and the data's distribution."""
     x = samples.flatten().sort().values
@@ -183,6 +198,14 @@ def test_the_adaptive_solver_counts_what_it_evaluates(two_modes, exact_denoiser,
     # Three new stages a step, the first stage once, the final estimate once.
     assert torch.equal(solution.evaluations, 3 * (solution.accepted + solution.rejected) + 2)
     assert solution.forwards >= int(solution.evaluations.max())
+
+
+def test_the_adaptive_solver_ends_when_the_network_returns_nan_for_one_image(two_modes, exact_denoiser, given_noise):
+    process = DiffusionProcess.create("linear", 1000)
+    denoiser = exact_denoiser(two_modes, process)
+    broken = Denoiser(lambda x, t: torch.where(x[:1] == x, torch.nan, denoiser.model(x, t)), process, clip=False)
+    x0 = solve_adaptive(broken, given_noise(quantiles_of_noise(3)), fractional=False).x0
+    assert x0.isnan().flatten().tolist() == [True, False, False]
 
 
 def test_the_adaptive_solver_asks_an_integer_network_at_its_own_steps_only(two_modes, exact_denoiser, given_noise):

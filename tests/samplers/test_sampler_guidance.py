@@ -137,6 +137,15 @@ def test_classifier_guidance_shifts_the_mean_by_variance_times_gradient(mixture)
     assert float((after.mean - before.mean).abs().max()) > 1e-4
 
 
+def test_classifier_guidance_works_in_inference_mode():
+    classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8, CLASSES)).double()
+    plain = Denoiser(lambda x, t: 0.5 * x, SHORT)
+    guidance = ClassifierGuidance(plain, lambda x, t: classifier(x) * t[:, None], LABELS)
+    with torch.inference_mode():
+        inside = ddim(guidance, noise())
+    assert torch.equal(inside, ddim(guidance, noise()))
+
+
 def test_classifier_guidance_brings_ancestral_sampling_to_the_class(mixture):
     labels = torch.arange(300) % CLASSES
     plain = Denoiser(mixture.model(WHOLE), WHOLE.respace(range(0, 1000, 9)), clip=False)

@@ -20,6 +20,7 @@ from safetensors.torch import save
 
 from rediffuse.diffusion.objectives import Objective
 from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.diffusion.randomness import counted_normal
 from rediffuse.models import build_unet, preset
 from rediffuse.training import TrainingConfig, TrainingResult, train
 
@@ -91,6 +92,7 @@ def run_until(state_dir: Path, moment: str) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    counted_normal(0, torch.arange(1), 0, (1,))  # what its first call imports is imported here, once
     for line in sys.stdin:
         if os.fork() == 0:
             state_dir, moment = line.strip().split(":")

@@ -20,9 +20,11 @@ DATASETS: dict[str, DatasetFacts] = {
     "digits": DatasetFacts(channels=1, image_size=8, images=1797, held_out=360),
     "smoke": DatasetFacts(channels=1, image_size=8, images=64, held_out=24),
     "cifar10": DatasetFacts(channels=3, image_size=32, images=60000, held_out=10000),
-    "mnist": DatasetFacts(channels=1, image_size=28, images=70000, held_out=10000),
+    "mnist": DatasetFacts(channels=1, image_size=32, images=70000, held_out=10000),
     "celeba": DatasetFacts(channels=3, image_size=None, images=202599, held_out=19962),
+    "cifar10-jpeg": DatasetFacts(channels=3, image_size=32, images=60000, held_out=10000),
     "archive": DatasetFacts(channels=None, image_size=None, images=None, held_out=None),
+    "folder": DatasetFacts(channels=None, image_size=None, images=None, held_out=None),
 }
 
 

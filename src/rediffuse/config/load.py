@@ -162,7 +162,7 @@ def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
         annotation = fields[part].annotation if fields is not None and part in fields else None
         if annotation is None:
             continue  # a key of a mapping or an index: stays with the model of its values
-        models = [m for m in _models_in(annotation)]
+        models = list(_models_in(annotation))
         current = models[0] if models else current
     return list(getattr(current, "model_fields", {}))
 

@@ -112,6 +112,10 @@ class Training(Section):
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         0.9995, description="decay of the weight average; 0 turns it off"
     )
+    ema_warmup: bool = Field(
+        True,
+        description="average faster at first, decay (1 + t)/(10 + t), so that a short run forgets its first weights",
+    )
     flip: bool = Field(False, description="random horizontal flips: right for photographs, wrong for digits")
     timestep_sampling: Literal["uniform", "loss-second-moment"] = Field("uniform", description="how t is drawn")
     log_every: PositiveInt = Field(100, description="steps a row of history.csv averages")

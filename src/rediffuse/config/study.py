@@ -1,6 +1,7 @@
 """A study: defaults, the runs that override them, ablations and claims; and each run fully resolved."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -114,6 +115,11 @@ class ResolvedRun(Section):
     training: Training
     sampling: Sampling
 
+    def folder(self, seed: int) -> Path:
+        """Folder of everything made with a training seed; ablations lie apart, where DVC does not look."""
+        where = ("ablations", self.name) if self.role == "ablation" else (self.name,)
+        return Path("runs", self.study, *where, f"seed{seed}")
+
     def settings(self) -> list[tuple[str, str, int]]:
         """(setting name `<sampler>-<steps>`, sampler key, steps) of everything this run samples."""
         return [(f"{key}-{n}", key, n) for key, sampler in self.sampling.samplers.items() for n in sampler.steps]
@@ -160,7 +166,7 @@ def check_run(run: ResolvedRun) -> None:
 
 def _check_sizes(run: ResolvedRun, size: int | None) -> None:
     if size is None:
-        if run.data.source_name in ("celeba", "archive"):
+        if run.data.source_name in ("celeba", "archive", "folder"):
             raise ValueError(
                 f"data.image_size: {run.data.source_name} has images of any size; say which side to use, such as 64"
             )

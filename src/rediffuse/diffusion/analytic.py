@@ -54,6 +54,7 @@ class GaussianMixture:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
         return tuple(self.means.shape[1:])
 
     def sample(self, indices: Tensor, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -161,6 +162,7 @@ class MixtureModel:
     learned_variance: bool = False
 
     def __call__(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """The best prediction at x [B, *shape] and the times t int64 [B] of the original process."""
         origin = self.process.origin
         a, s = (torch.as_tensor(origin.at(name, t, x)).flatten() for name in ("signal", "noise"))
         x0, variance = self.mixture.posterior(x, a, s, y)
@@ -191,6 +193,7 @@ class MixtureVelocity:
     time_scale: float = 1000.0
 
     def __call__(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """The mean velocity at x [B, *shape] and the scaled times t [B]."""
         time = t.to(x) / self.time_scale
         x0, _ = self.mixture.posterior(x, 1 - time, time, y)
         return self.mixture.eps(x, 1 - time, time, y) - x0

@@ -73,6 +73,7 @@ class Denoiser:
         return replace(self, labels=labels)
 
     def __call__(self, x: Tensor, t: Time) -> Denoised:
+        """Evaluate the model on x_t [B, C, …] at step t of `process`, and read its output."""
         times = self.process.model_time(t, x)
         output = self.model(x, times) if self.labels is None else self.model(x, times, self.labels)
         return self.interpret(output.to(x.dtype), x, t)

@@ -76,9 +76,11 @@ class VelocityField:
     time_scale: float = TIME_SCALE
 
     def with_labels(self, labels: Tensor | None) -> "VelocityField":
+        """The same field for a batch of other classes."""
         return replace(self, labels=labels)
 
     def __call__(self, x: Tensor, t: float | Tensor) -> Tensor:
+        """The velocity at x [B, C, …] and time t ∈ [0, 1], a number or a tensor [B]."""
         times = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(len(x)) * self.time_scale
         output = self.model(x, times) if self.labels is None else self.model(x, times, self.labels)
         if output.shape != x.shape:

@@ -37,6 +37,7 @@ class BoundTerms:
 
     @property
     def total(self) -> Tensor:
+        """[B], the whole bound."""
         # A sum of thousands of small terms: in float64, and returned in the caller's dtype.
         return (self.terms.double().sum(1) + self.prior.double()).to(self.terms.dtype)
 

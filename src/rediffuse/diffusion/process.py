@@ -106,6 +106,7 @@ class DiffusionProcess:
 
     @property
     def num_timesteps(self) -> int:
+        """T."""
         return len(self.betas)
 
     def respace(self, kept: Sequence[int]) -> "DiffusionProcess":

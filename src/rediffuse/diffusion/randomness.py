@@ -70,9 +70,8 @@ def philox4x32(counter: Sequence[Tensor], key: tuple[int, int]) -> tuple[Tensor,
 
 def _mix(product: Tensor, word: Tensor, key: int) -> Tensor:
     shifted = product >> 32
-    if torch.broadcast_shapes(shifted.shape, word.shape) == shifted.shape:
-        return shifted.bitwise_xor_(word).bitwise_xor_(key).bitwise_and_(_MASK)
-    return (shifted ^ word).bitwise_xor_(key).bitwise_and_(_MASK)
+    mixed = shifted.bitwise_xor_(word) if shifted.shape == word.shape else shifted ^ word
+    return mixed.bitwise_xor_(key).bitwise_and_(_MASK)
 
 
 def counted_normal(
@@ -111,7 +110,7 @@ def counted_normals(
     device: str | torch.device | None = None,
 ) -> Tensor:
     """`counted_normal` of several steps at once: [len(steps), B, *shape]."""
-    if steps and not (0 <= min(steps) and max(steps) <= _MASK):
+    if steps and not (min(steps) >= 0 and max(steps) <= _MASK):
         raise UserError("the step of a counted draw must lie in [0, 2**32)")
     device = torch.device(device) if device is not None else indices.device
     indices = indices.to(device=device, dtype=torch.int64).reshape(-1)
@@ -151,6 +150,8 @@ class SampleNoise:
         shape: shape of one sample, C×H×W.
         initial_temperature: standard deviation of x_T.
         step_temperature: standard deviation of the noise of the steps; 0 leaves their mean.
+        steps_ahead: steps whose noise is made in one go, which changes no number; default 1 on a CPU, else 8: a draw is
+            some 120 small kernels, whose launches an accelerator would wait for.
     """
 
     seed: int
@@ -160,6 +161,7 @@ class SampleNoise:
     device: str | torch.device | None = None
     initial_temperature: float = 1.0
     step_temperature: float = 1.0
+    steps_ahead: int | None = None
     _ahead: dict[int, Tensor] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -173,17 +175,18 @@ class SampleNoise:
 
     def step(self, k: int) -> Tensor:
         """The k-th noise of the sampler, [B, *shape]."""
-        if torch.device(self.device or self.indices.device).type == "cpu":
+        on_cpu = torch.device(self.device or self.indices.device).type == "cpu"
+        ahead = self.steps_ahead or (1 if on_cpu else _STEPS_AHEAD)
+        if ahead == 1:
             return self._draw("step", k, self.step_temperature)
-        # A draw is some 120 small kernels, whose launches an accelerator waits for: share them among several steps.
-        chunk, place = divmod(k, _STEPS_AHEAD)
+        chunk, place = divmod(k, ahead)
         if chunk not in self._ahead:
             self._ahead.clear()
-            steps = range(chunk * _STEPS_AHEAD, (chunk + 1) * _STEPS_AHEAD)
+            steps = range(chunk * ahead, (chunk + 1) * ahead)
             self._ahead[chunk] = counted_normals(
                 self.seed, self.indices, steps, self.shape, purpose="step", dtype=self.dtype, device=self.device
             ).mul_(self.step_temperature)
-        return self._ahead[chunk][place]
+        return self._ahead[chunk][place].clone()
 
     def _draw(self, purpose: str, k: int, temperature: float) -> Tensor:
         noise = counted_normal(

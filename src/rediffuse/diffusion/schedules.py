@@ -68,9 +68,9 @@ def make_betas(
 ) -> Tensor:
     """The betas of a named schedule, float64 [T].
 
-    linear, quadratic, sigmoid and piecewise rise from β_start to β_end. By default these are 1e-4 and 0.02 times 1000/T,
-    so that any T ends at about the same ᾱ (`get_named_beta_schedule` of IDDPM); given explicitly, they are used as they
-    are. cosine takes `cosine_s` (the offset s) and `max_beta` (its only clip).
+    linear, quadratic, sigmoid and piecewise rise from β_start to β_end. By default these are 1e-4 and 0.02 times
+    1000/T, so that any T ends at about the same ᾱ (`get_named_beta_schedule` of IDDPM); given explicitly, they are used
+    as they are. cosine takes `cosine_s` (the offset s) and `max_beta` (its only clip).
 
     Raises:
         UserError: an unknown name, or a T so small that the scaled β_end would reach 1 (below 21 by default).

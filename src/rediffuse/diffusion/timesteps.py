@@ -19,9 +19,13 @@ class TimestepSampler(Protocol):
         """Take note of the unweighted losses [B] found at t [B]."""
         ...
 
-    def state_dict(self) -> dict[str, Tensor]: ...
+    def state_dict(self) -> dict[str, Tensor]:
+        """All it has noted."""
+        ...
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state_dict` gave."""
+        ...
 
 
 class UniformTimesteps:
@@ -31,6 +35,7 @@ class UniformTimesteps:
         self.num_timesteps = num_timesteps
 
     def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Times int64 [B] and weights of 1, float64 [B]."""
         t = torch.randint(self.num_timesteps, (batch_size,), generator=generator)
         return t, torch.ones(batch_size, dtype=torch.float64)
 
@@ -38,6 +43,7 @@ class UniformTimesteps:
         """Nothing to note."""
 
     def state_dict(self) -> dict[str, Tensor]:
+        """Nothing: it has no state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -72,11 +78,13 @@ class LossSecondMoment:
         return p * (1 - self.uniform_probability) + self.uniform_probability / self.num_timesteps
 
     def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Times int64 [B] drawn from p, and weights 1/(T p(t)), float64 [B]."""
         p = self.probabilities()
         t = torch.multinomial(p, batch_size, replacement=True, generator=generator)
         return t, 1 / (self.num_timesteps * p[t])
 
     def update(self, t: Tensor, losses: Tensor) -> None:
+        """Note the unweighted losses [B] found at t [B], in their order."""
         table, counts = self.losses.numpy(), self.counts.numpy()
         for step, loss in zip(t.tolist(), losses.tolist(), strict=True):
             if counts[step] == self.history:
@@ -87,9 +95,15 @@ class LossSecondMoment:
                 counts[step] += 1
 
     def state_dict(self) -> dict[str, Tensor]:
+        """A copy of `losses` and `counts`."""
         return {"losses": self.losses.clone(), "counts": self.counts.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state of the same size.
+
+        Raises:
+            UserError: the number of timesteps or the history differ.
+        """
         if state["losses"].shape != self.losses.shape:
             raise UserError(
                 f"the saved losses are {tuple(state['losses'].shape)}, these {tuple(self.losses.shape)}: "

@@ -56,12 +56,6 @@ class Plan:
         return [job for job in self.jobs.values() if job.stage == stage and job.ablation == ablation]
 
 
-def run_folder(run: ResolvedRun, seed: int) -> Path:
-    """Folder of everything a run made with a training seed; ablations lie apart, where DVC does not look."""
-    where = ("ablations", run.name) if run.role == "ablation" else (run.name,)
-    return Path("runs", run.study, *where, f"seed{seed}")
-
-
 def evidence_file(study: str) -> Path:
     """The committed record of ablation results, an input of the report."""
     return Path("reports", study, "evidence", "ablations.json")
@@ -145,7 +139,7 @@ def _add_run(
     add: Any, study: str, run: ResolvedRun, seed: int, prepare: Job, reference: Job, evaluation: dict[str, Any]
 ) -> Job:
     """Add the three jobs of a run and seed; the last of them is returned."""
-    folder = run_folder(run, seed)
+    folder = run.folder(seed)
     values = run.model_dump(mode="json")
     settings = [setting for setting, _, _ in run.settings()]
     ablation = run.role == "ablation"

@@ -15,7 +15,16 @@ from rediffuse.reporting.table import Column, Estimate, Links, Table, Value
 from rediffuse.reporting.tables import FROM, estimate
 from rediffuse.reporting.tables_cost import final_loss, of_run
 from rediffuse.reporting.tables_setup import flat_settings
-from rediffuse.reporting.terms import NOT_ASKED, NOT_RECORDED, NOT_RUN, counted, listed, metric_short, metric_title, setting_text
+from rediffuse.reporting.terms import (
+    NOT_ASKED,
+    NOT_RECORDED,
+    NOT_RUN,
+    counted,
+    listed,
+    metric_short,
+    metric_title,
+    setting_text,
+)
 
 COMMAND = "snakemake --cores 8 ablations"
 METRIC = "frechet_distance"
@@ -66,7 +75,9 @@ def _base(frames: Frames, cells: Cells, run: ResolvedRun) -> Variant:
     history = [of_run(frames.history, run, seed) for seed in run.seeds]
     losses = [final_loss(part) for part in history if len(part)]
     timed = frames.training[frames.training["run"] == run.name]
-    parameters, seconds = ([v for v in map(optional, timed[name]) if v is not None] for name in ("parameters", "seconds"))
+    parameters, seconds = (
+        [v for v in map(optional, timed[name]) if v is not None] for name in ("parameters", "seconds")
+    )
     places = [path for cell in found.values() if cell for path in cell.files]
     return Variant(
         base=run.name,
@@ -89,15 +100,16 @@ def _variant(frames: Frames, base: ResolvedRun, run: ResolvedRun, current_keys: 
     values: dict[str, Value] = dict.fromkeys(ablation_settings(frames.loaded), NOT_ASKED)
     for setting, _, _ in run.settings():
         values[setting] = _value(frames, [entry["metrics"].get(setting) for entry in done])
+    absent = NOT_RECORDED if done else NOT_RUN
     return Variant(
         base=base.name,
         name=run.name,
         question=run.question or "",
         change=_change(base, run),
         seeds=run.seeds,
-        parameters=next((e["parameters"] for e in done if e.get("parameters")), NOT_RECORDED if done else NOT_RUN),
-        loss=_spread([e["final_loss"] for e in done if e.get("final_loss") is not None], NOT_RECORDED if done else NOT_RUN),
-        seconds=_spread([e["train_seconds"] for e in done if e.get("train_seconds") is not None], NOT_RECORDED if done else NOT_RUN),
+        parameters=next((e["parameters"] for e in done if e.get("parameters")), absent),
+        loss=_spread([e["final_loss"] for e in done if e.get("final_loss") is not None], absent),
+        seconds=_spread([e["train_seconds"] for e in done if e.get("train_seconds") is not None], absent),
         values=values,
         places=tuple(ablation_place(frames.ablations_file, entry) for entry in done),
         state=_state(frames.loaded, run, done, current_keys),
@@ -110,7 +122,9 @@ def _value(frames: Frames, records: list[dict[str, Any] | None]) -> Value:
         return NOT_RUN
     if any(record.get("features") != frames.features for record in known):
         return f"scored with {known[0].get('features')}"
-    found = [row for record in known for row in metric_rows(record) if row["metric"] == METRIC and row["value"] is not None]
+    found = [
+        row for record in known for row in metric_rows(record) if row["metric"] == METRIC and row["value"] is not None
+    ]
     if len(found) == 1:
         return Estimate(found[0]["value"], found[0]["low"], found[0]["high"])
     return _spread([row["value"] for row in found], "not available")
@@ -140,12 +154,36 @@ def _state(loaded: LoadedStudy, run: ResolvedRun, done: list[dict[str, Any]], cu
         entry["seed"]
         for entry in done
         if entry.get("overrides") != today
-        or (current_keys is not None and current_keys.get((run.name, entry["seed"], "train")) != (entry.get("keys") or {}).get("train"))
-    ]  # fmt: skip
+        or (current_keys is not None and current_keys.get((run.name, entry["seed"], "train")) != _train_key(entry))
+    ]
     parts = [] if len(done) == len(run.seeds) else [f"{len(done)} of {counted(len(run.seeds), 'seed')}"]
     if stale:
         parts.append("made with other settings or code" + (f" (seed {setting_text(stale)})" if len(done) > 1 else ""))
     return "; ".join(parts) or "complete"
+
+
+def answers(frames: Frames, rows: list[Variant]) -> list[str]:
+    """The question of each ablation and what its values say beside those of the run it starts from."""
+    found, short = [], metric_short(METRIC, frames.features)
+    own = {row.base: row for row in rows if row.question == NOT_ASKED}
+    for row in rows:
+        if row.question == NOT_ASKED:
+            continue
+        base = own[row.base]
+        parts = [
+            f"{setting} {_brief(base.values[setting])} → {_brief(value)}"
+            for setting, value in row.values.items()
+            if isinstance(value, Estimate) and isinstance(base.values[setting], Estimate)
+        ]
+        answer = f"{short}, {base.name} → {row.name}: {'; '.join(parts)}." if parts else NOT_RUN.capitalize() + "."
+        found.append(f"{row.name}: {row.question} {answer}")
+    return found
+
+
+def _brief(value: Value) -> str:
+    assert isinstance(value, Estimate)
+    mean, _, _, std = value.parts()
+    return f"{mean} ± {std}" if std else mean
 
 
 def overrides(loaded: LoadedStudy, name: str) -> dict[str, Any]:
@@ -153,23 +191,29 @@ def overrides(loaded: LoadedStudy, name: str) -> dict[str, Any]:
     return loaded.study.ablations[name].settings()
 
 
+def _train_key(entry: dict[str, Any]) -> str | None:
+    return (entry.get("keys") or {}).get("train")
+
+
 def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     """Each run and its ablations in the main metric."""
     short, settings = metric_short(METRIC, frames.features), ablation_settings(frames.loaded)
     columns = (
-        Column("Run or ablation"), Column("Change"), Column("Question"), Column("Seeds"), Column("Parameters"),
+        Column("Run or ablation"), Column("Change"), Column("Seeds"), Column("Parameters"),
         Column("Loss at the end", estimate=True), Column("Training time", "s", estimate=True),
         *(Column(f"{short}, {setting}", estimate=True) for setting in settings), Column("State"), FROM,
     )  # fmt: skip
     cells: list[tuple[Value, ...]] = [
-        (row.name, row.change, row.question, setting_text(row.seeds), row.parameters, row.loss, row.seconds,
+        (row.name, row.change, setting_text(row.seeds), row.parameters, row.loss, row.seconds,
          *(row.values[setting] for setting in settings), row.state, Links(frames.pedigree.ids(row.places)))
         for row in rows
     ]  # fmt: skip
     title = metric_title(METRIC, frames.features)
     notes = [
-        f"Values are the {title} (lower is better) from {frames.loaded.study.evaluation.group_size} images. With one seed the "
-        "brackets hold the interval over groups of samples; with several, ± is the standard deviation over training seeds."
+        f"Values are the {title} (lower is better) from {frames.loaded.study.evaluation.group_size} images. With one "
+        "seed the "
+        "brackets hold the interval over groups of samples; with several, ± is the standard deviation over training "
+        "seeds."
         if title != "FID"
         else "With one seed the brackets hold the interval over groups of samples; with several, ± is the standard deviation.",
         f"Ablations are run by `{COMMAND}`; what was not run says so. Training times are of the machines they ran on.",
@@ -178,7 +222,15 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     if gone:
         notes.append(f"The evidence also holds {listed(gone)}, which the study no longer has.")
     marked = frozenset(i for i, row in enumerate(rows) if row.question == NOT_ASKED)
-    return Table("ablations", "Each run beside variants of it that change one thing.", columns, tuple(cells), tuple(notes), marked)
+    return Table(
+        "ablations",
+        "Each run beside variants of it that change one thing.",
+        columns,
+        tuple(cells),
+        tuple(notes),
+        marked,
+        narrow=True,
+    )
 
 
 def details_table(frames: Frames, metrics: list[str]) -> Table:
@@ -194,7 +246,19 @@ def details_table(frames: Frames, metrics: list[str]) -> Table:
                 values.append(Estimate(row["value"], row["low"], row["high"]) if row and known else NOT_RECORDED)
             n: Value = next((row["n"] for row in found.values()), NOT_RECORDED)
             links = Links(frames.pedigree.ids([ablation_place(frames.ablations_file, entry)]))
-            rows.append((entry["ablation"], entry["seed"], setting, record.get("features", NOT_RECORDED), *values, n, links))
+            rows.append(
+                (entry["ablation"], entry["seed"], setting, record.get("features", NOT_RECORDED), *values, n, links)
+            )
     metric_columns = (Column(metric_short(metric, frames.features), estimate=True) for metric in metrics)
-    columns = (Column("Ablation"), Column("Seed"), Column("Sampler and steps"), Column("Features"), *metric_columns, Column("n"), FROM)
-    return Table("ablations-details", "Every value of the finished ablations, seed by seed.", columns, tuple(rows), folded=True)
+    columns = (
+        Column("Ablation"),
+        Column("Seed"),
+        Column("Sampler and steps"),
+        Column("Features"),
+        *metric_columns,
+        Column("n"),
+        FROM,
+    )
+    return Table(
+        "ablations-details", "Every value of the finished ablations, seed by seed.", columns, tuple(rows), folded=True
+    )

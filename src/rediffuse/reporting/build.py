@@ -72,11 +72,11 @@ def metrics_json(frames: "Frames", cells: "Cells") -> dict[str, Any]:
     from rediffuse.reporting.tables_cost import final_loss, of_run
 
     result: dict[str, Any] = {}
-    for (run, setting, metric), cell in cells.items():
-        result.setdefault(run, {}).setdefault(setting, {})[metric] = cell.value
-    for run in frames.loaded.runs.values():
-        histories = [of_run(frames.history, run, seed) for seed in run.seeds]
+    for (name, setting, metric), cell in cells.items():
+        result.setdefault(name, {}).setdefault(setting, {})[metric] = cell.value
+    for resolved in frames.loaded.runs.values():
+        histories = [of_run(frames.history, resolved, seed) for seed in resolved.seeds]
         losses = [final_loss(history) for history in histories if len(history)]
         if losses and all(map(math.isfinite, losses)):
-            result.setdefault(run.name, {})["training"] = {"final_loss": sum(losses) / len(losses)}
+            result.setdefault(resolved.name, {})["training"] = {"final_loss": sum(losses) / len(losses)}
     return result

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -44,10 +44,11 @@ Cells = dict[tuple[str, str, str], Cell]
 def make_cells(quality: pd.DataFrame) -> Cells:
     """All cells of a quality frame; metrics without a value have none."""
     cells: Cells = {}
-    for (run, setting, metric), rows in quality.groupby(["run", "setting", "metric"], sort=False):
+    for name, rows in quality.groupby(["run", "setting", "metric"], sort=False):
+        run, setting, metric = map(str, cast(tuple[str, str, str], name))
         rows = rows[pd.to_numeric(rows["value"], errors="coerce").notna()]
         if len(rows):
-            cells[run, setting, metric] = _cell(str(run), str(setting), str(metric), rows)
+            cells[run, setting, metric] = _cell(run, setting, metric, rows)
     return cells
 
 

@@ -15,13 +15,14 @@ VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_RUN)
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, its two cells as far as they were run, what follows and why."""
+    """A claim, its two cells as far as they were run, what follows, why, and all of it as a sentence."""
 
     claim: Claim
     better: Cell | None
     worse: Cell | None
     verdict: str
     reason: str
+    sentence: str
 
 
 def judge(loaded: LoadedStudy, cells: Cells) -> list[Verdict]:
@@ -34,7 +35,8 @@ def _judge(loaded: LoadedStudy, claim: Claim, cells: Cells) -> Verdict:
     better, worse = (cells.get((run, setting, claim.metric)) for run, setting in names)
     if better is None or worse is None:
         absent = [name for name, cell in ((claim.better, better), (claim.worse, worse)) if cell is None]
-        return Verdict(claim, better, worse, NOT_RUN, f"no value for {listed(absent)}")
+        reason = f"no value for {listed(absent)}"
+        return Verdict(claim, better, worse, NOT_RUN, reason, f"{NOT_RUN}: {reason}")
     comparison = compare(better, worse)
     verdict = {"better": HOLDS, "worse": FAILS}.get(comparison.outcome, UNDECIDED)
     left, right = (cell_label(loaded, run, setting) for run, setting in names)
@@ -42,16 +44,16 @@ def _judge(loaded: LoadedStudy, claim: Claim, cells: Cells) -> Verdict:
     places = max(decimals(cell.value) for cell in (better, worse))
     values = f"{short} {better.value:.{places}f} ({left}) against {worse.value:.{places}f} ({right})"
     if verdict == HOLDS:
-        reason = f"{values}; the intervals are apart"
+        reason = "the intervals are apart"
     elif verdict == FAILS:
-        reason = f"{values}; the intervals are apart, the other way round"
+        reason = "the intervals are apart, the other way round"
     else:
         leaning = {"better": "lean towards the claim", "worse": "lean against the claim", "equal": "are equal"}
-        reason = f"{values}; {comparison.reason}, the values {leaning[comparison.leaning]}"
+        reason = f"{comparison.reason}, the values {leaning[comparison.leaning]}"
     points = [label for label, cell in ((left, better), (right, worse)) if cell.low is None]
     if points and verdict != UNDECIDED:
         reason += f" ({listed(points)}: no interval, taken as a point)"
-    return Verdict(claim, better, worse, verdict, reason)
+    return Verdict(claim, better, worse, verdict, reason, f"{verdict}: {values}; {reason}")
 
 
 def tally(verdicts: list[Verdict]) -> str:
@@ -59,8 +61,12 @@ def tally(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return "The study makes no claims."
     counts = Counter(verdict.verdict for verdict in verdicts)
-    words = {HOLDS: ("holds", "hold"), FAILS: ("does not hold", "do not hold"), UNDECIDED: ("is undecided", "are undecided"),
-             NOT_RUN: ("was not run", "were not run")}  # fmt: skip
+    words = {
+        HOLDS: ("holds", "hold"),
+        FAILS: ("does not hold", "do not hold"),
+        UNDECIDED: ("is undecided", "are undecided"),
+        NOT_RUN: ("was not run", "were not run"),
+    }
     parts = [f"{counts[kind]} {words[kind][counts[kind] != 1]}" for kind in VERDICTS if counts[kind]]
     return f"Of {counted(len(verdicts), 'claim')}, {listed(parts)}."
 
@@ -76,6 +82,7 @@ def claims_json(verdicts: list[Verdict]) -> list[dict[str, Any]]:
             "worse": _cell_json(item.claim.worse, item.worse),
             "verdict": item.verdict,
             "reason": item.reason,
+            "sentence": item.sentence,
         }
         for item in verdicts
     ]

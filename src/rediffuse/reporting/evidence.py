@@ -7,7 +7,7 @@ from typing import Any
 
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.files import read_json, write_json
-from rediffuse.reporting.paths import evidence_folder, run_folder
+from rediffuse.reporting.paths import evidence_folder
 
 STAGES = ("train", "sample", "evaluate")
 
@@ -35,7 +35,7 @@ def collect_timings(loaded: LoadedStudy, root: Path, evidence: Path | None = Non
     for run in [*loaded.runs.values(), *loaded.ablations.values()]:
         for seed in run.seeds:
             for stage in ("train", "sample"):
-                path = root / run_folder(loaded.study.study, run.name, seed) / "timing" / f"{stage}.json"
+                path = root / run.folder(seed) / "timing" / f"{stage}.json"
                 live = _read(path)
                 if live is not None and live.get("key"):
                     timings[live["key"]] = live
@@ -45,8 +45,9 @@ def collect_timings(loaded: LoadedStudy, root: Path, evidence: Path | None = Non
 def collect_ablations(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -> list[dict[str, Any]]:
     """Records of ablations: those of `evidence` (the study's own when absent), and over them the complete ones on disk.
 
-    An ablation and seed is complete when its history, all its metrics and all three receipts are there, the training one
-    for the settings of today. Records follow the study's order; those of ablations that the study no longer has come last.
+    An ablation and seed is complete when its history, all its metrics and all three receipts are there, that of its
+    training for the settings of today. Records follow the study's order; those of ablations that the study no longer
+    has come last.
     """
     records = {(r["ablation"], r["seed"]): r for r in _read(_folder(loaded, root, evidence) / "ablations.json") or []}
     for run in loaded.ablations.values():
@@ -58,7 +59,7 @@ def collect_ablations(loaded: LoadedStudy, root: Path, evidence: Path | None = N
 
 
 def _record(loaded: LoadedStudy, root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
-    folder = root / run_folder(loaded.study.study, run.name, seed)
+    folder = root / run.folder(seed)
     receipts = {stage: _read(folder / "receipts" / f"{stage}.json") for stage in STAGES}
     metrics = {setting: _read(folder / "metrics" / f"{setting}.json") for setting, _, _ in run.settings()}
     history = folder / "history.csv"
@@ -93,7 +94,7 @@ def _trained(run: ResolvedRun) -> dict[str, Any]:
 
 
 def _with_measured(record: dict[str, Any], earlier: dict[str, Any] | None) -> dict[str, Any]:
-    """`record` with what only the machine that trained could measure, where an earlier record of the same job has it."""
+    """`record` with what only the machine that trained could measure, from an earlier record of the same job."""
     if earlier is None or earlier.get("keys", {}).get("train") != record["keys"]["train"]:
         return record
     return {name: earlier.get(name) if value is None else value for name, value in record.items()}

@@ -16,6 +16,7 @@ from rediffuse.reporting.style import (
     WIDTH,
     Picture,
     finish,
+    label_points,
     log_steps,
     outside_legend,
     plain_log,
@@ -44,10 +45,14 @@ def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name
     height = 5.2 if len(metrics) == 1 else 3.9 * len(metrics)
     figure, grid = plt.subplots(len(metrics), 1, figsize=(WIDTH, height), squeeze=False)
     for axes, metric in zip(grid[:, 0], metrics, strict=True):
-        for (run, key), by_steps in lines.items():
-            points = [(steps, cells[run, setting, metric]) for steps, setting in by_steps if (run, setting, metric) in cells]
+        for place, ((run, key), by_steps) in enumerate(lines.items()):
+            # Moved sideways by a few per cent, so that bars at one number of steps can be told apart.
+            shift = 1.03 ** (place - (len(lines) - 1) / 2)
+            points = [
+                (n * shift, cells[run, setting, metric]) for n, setting in by_steps if (run, setting, metric) in cells
+            ]
             if points:
-                _draw_points(frames.loaded, axes, run, key, [steps for steps, _ in points], [cell for _, cell in points])
+                _draw_points(frames.loaded, axes, run, key, [x for x, _ in points], [cell for _, cell in points])
         _scale(axes, cells, metric)
         _reference_lines(frames.loaded, axes, cells, metric)
         log_steps(axes, [steps for points in lines.values() for steps, _ in points])
@@ -61,8 +66,9 @@ def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name
     n = frames.loaded.study.evaluation.group_size
     return finish(
         figure, name,
-        f"Quality against the number of sampling steps: {what}, from {n} images. Bars are the intervals of the tables; dashed "
-        "lines are held-out real images and noise at the same n.",
+        f"Quality against the number of sampling steps: {what}, from {n} images. Bars are the intervals of the tables, "
+        "lines are moved sideways a little to show them; dashed lines are held-out real images and noise at the same "
+        "n.",
         f"Lines of {what} against sampling steps, one for each run and sampler.",
     )  # fmt: skip
 
@@ -72,7 +78,7 @@ def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
     lines = _lines(frames.loaded, cells, [MAIN])
     times = frames.sampling.dropna(subset=["ms_per_image"]).groupby(["run", "setting"])["ms_per_image"].mean() / 1000
     figure, axes = plt.subplots(figsize=(WIDTH, 5.2))
-    drawn = {}
+    drawn, labels = {}, []
     for (run, key), by_steps in lines.items():
         points = [
             (float(times[run, setting]), steps, cells[run, setting, MAIN])
@@ -82,8 +88,7 @@ def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
         if points:
             drawn[run, key] = by_steps
             _draw_points(frames.loaded, axes, run, key, [x for x, _, _ in points], [cell for _, _, cell in points])
-            for x, steps, cell in points:
-                axes.annotate(str(steps), (x, cell.value), xytext=(4, 5), textcoords="offset points", fontsize=8, color="#444444")
+            labels += [(x, cell.value, str(steps)) for x, steps, cell in points]
     if not drawn:
         plt.close(figure)
         return None
@@ -91,6 +96,7 @@ def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
     _reference_lines(frames.loaded, axes, cells, MAIN)
     axes.set_xscale("log")
     plain_log(axes, "x")
+    label_points(axes, labels)
     axes.set_xlabel("sampling time (s per image)")
     axes.set_ylabel(f"{metric_short(MAIN, frames.features)}\n(lower is better, no unit)")
     title = metric_title(MAIN, frames.features)
@@ -98,7 +104,8 @@ def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
     outside_legend(figure, _handles(frames.loaded, drawn))
     return finish(
         figure, "quality-seconds",
-        f"Quality against sampling time: {title} by seconds per image; the small numbers are sampling steps. Times are those of the "
+        f"Quality against sampling time: {title} by seconds per image; the small numbers are sampling steps. Times "
+        "are those of the "
         "machine named in the table of hardware and software.",
         f"Lines of {title} against seconds per image, one for each run and sampler.",
     )  # fmt: skip
@@ -122,7 +129,9 @@ def _look(loaded: LoadedStudy, run: str, key: str) -> dict[str, object]:
     return {"color": run_colours(loaded)[run], **style}
 
 
-def _draw_points(loaded: LoadedStudy, axes: Axes, run: str, key: str, x: list[float] | list[int], points: list[Cell]) -> None:
+def _draw_points(
+    loaded: LoadedStudy, axes: Axes, run: str, key: str, x: list[float] | list[int], points: list[Cell]
+) -> None:
     values = np.array([cell.value for cell in points])
     ends = np.array([bounds(cell) for cell in points]).T
     axes.errorbar(
@@ -153,15 +162,16 @@ def _scale(axes: Axes, cells: Cells, metric: str) -> None:
         axes.set_yscale("symlog", linthresh=linear)
         axes.axhline(0, color="#AAAAAA", linewidth=0.8, zorder=0)
         axes.annotate(
-            f"linear below {number(float(linear), 1)}", (0.0, linear), xycoords=axes.get_yaxis_transform(), xytext=(3, 2),
-            textcoords="offset points", fontsize=8, color="#777777",
+            f"linear below {number(float(linear), 1)}", (0.0, linear), xycoords=axes.get_yaxis_transform(),
+            xytext=(3, 2), textcoords="offset points", fontsize=8, color="#777777",
         )  # fmt: skip
 
 
 def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str) -> None:
     for name, colour in (("noise", NOISE), ("held-out", REAL)):
         if (cell := cells.get(("real", name, metric))) is not None:
-            reference_line(axes, cell.value, f"{cell_label(loaded, 'real', name)}: {number(cell.value)} (n = {cell.n})", colour)
+            label = cell_label(loaded, "real", name).replace("held-out ", "held-out\n")
+            reference_line(axes, cell.value, f"{label}\n{number(cell.value)} (n = {cell.n})", colour)
 
 
 def loss_curves(frames: Frames) -> Picture | None:
@@ -188,7 +198,8 @@ def loss_curves(frames: Frames) -> Picture | None:
     return finish(
         figure, "loss-curves",
         "Training loss and gradient norm along training, each point a mean over the logged interval"
-        f"{'; one thin line a seed' if _many_seeds(frames) else ''}. Runs whose schedule or objective differs do not share "
+        f"{'; one thin line a seed' if _many_seeds(frames) else ''}. Runs whose schedule or objective differs do not "
+        "share "
         "a loss scale: read the shape, not the height.",
         "Curves of loss and gradient norm against training step, one for each run.",
     )  # fmt: skip
@@ -212,7 +223,8 @@ def loss_by_quartile(frames: Frames) -> Picture | None:
     outside_legend(figure, _run_handles(frames, history))
     return finish(
         figure, "loss-quartiles",
-        "Training loss by quartile of the time step t: where along the chain the loss is made. Each panel has its own scale.",
+        "Training loss by quartile of the time step t: where along the chain the loss is made. Each panel has its own "
+        "scale.",
         "Four panels of loss against training step, one for each quartile of t.",
     )  # fmt: skip
 
@@ -221,8 +233,8 @@ def _draw_history(frames: Frames, axes: Axes, history: pd.DataFrame, column: str
     rows = history.dropna(subset=[column])
     many = _many_seeds(frames)
     sns.lineplot(
-        rows, x="step", y=column, hue="run", palette=run_colours(frames.loaded), units="seed", estimator=None, legend=False,
-        ax=axes, linewidth=1.0 if many else 1.6, alpha=0.8 if many else 1.0, linestyle=linestyle,
+        rows, x="step", y=column, hue="run", palette=run_colours(frames.loaded), units="seed", estimator=None,
+        legend=False, ax=axes, linewidth=1.0 if many else 1.6, alpha=0.8 if many else 1.0, linestyle=linestyle,
     )  # fmt: skip
     if (rows[column] > 0).all() and len(rows):
         axes.set_yscale("log")

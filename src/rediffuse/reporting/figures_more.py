@@ -65,7 +65,9 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
     """The main metric of each run and its ablations, a panel for each run."""
     settings = ablation_settings(frames.loaded)
     drawn = [row for row in rows if any(isinstance(value, Estimate) for value in row.values.values())]
-    bases = [base for base in frames.loaded.runs if any(row.base == base and row.question != NOT_ASKED for row in drawn)]
+    bases = [
+        base for base in frames.loaded.runs if any(row.base == base and row.question != NOT_ASKED for row in drawn)
+    ]
     if not bases:
         return None
     counts = [sum(row.base == base for row in drawn) for base in bases]
@@ -84,12 +86,26 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
                     continue
                 own = row.question == NOT_ASKED
                 colour = run_colours(frames.loaded)[base] if own else shades[index]
-                low = value.value - value.std if value.std is not None else value.value if value.low is None else value.low
-                high = value.value + value.std if value.std is not None else value.value if value.high is None else value.high
+                low = (
+                    value.value - value.std
+                    if value.std is not None
+                    else value.value
+                    if value.low is None
+                    else value.low
+                )
+                high = (
+                    value.value + value.std
+                    if value.std is not None
+                    else value.value
+                    if value.high is None
+                    else value.high
+                )
                 positive = positive and low > 0
                 y = place + 0.22 * (index - (len(settings) - 1) / 2)
                 axes.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
-                axes.plot(value.value, y, marker=MARKERS[index % len(MARKERS)], color=colour, linestyle="none", markersize=7)
+                axes.plot(
+                    value.value, y, marker=MARKERS[index % len(MARKERS)], color=colour, linestyle="none", markersize=7
+                )
         axes.set_yticks(range(len(names)), [row.name for row in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_title(f"{frames.loaded.runs[base].label} and its ablations")
@@ -100,9 +116,10 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
     handles = [Line2D([], [], marker=MARKERS[i % len(MARKERS)], color=shades[i], linestyle="none", label=s)
                for i, s in enumerate(settings)]  # fmt: skip
     outside_legend(figure, handles)
+    title = metric_title(METRIC, frames.features)
     return finish(
         figure, "ablations",
-        f"{metric_title(METRIC, frames.features)[:1].upper()}{metric_title(METRIC, frames.features)[1:]} of each run (in its colour) and "
+        f"{title[:1].upper()}{title[1:]} of each run (in its colour) and "
         "of its ablations. Bars: the interval over groups of samples, or ± one standard deviation over training seeds.",
         "Dots of the main metric for each run and ablation, by sampler and number of steps.",
     )  # fmt: skip

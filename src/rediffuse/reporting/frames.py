@@ -12,7 +12,7 @@ import pandas as pd
 from rediffuse.config import LoadedStudy
 from rediffuse.config.facts import METRICS
 from rediffuse.errors import UserError
-from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder, run_folder
+from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder
 from rediffuse.reporting.pedigree import Pedigree, read_pedigree
 
 QUALITY = (
@@ -40,7 +40,8 @@ class Frames:
 
     quality: one row for each run, seed, setting and metric (run "real" holds the lines of held-out images and noise);
     history: one row for each run, seed and logged step; training, sampling: timings, which belong to a machine;
-    likelihood: one row for each run, seed and number of metrics/nll.json; ablations: records of evidence/ablations.json.
+    likelihood: one row for each run, seed and number of metrics/nll.json; ablations: what
+    evidence/ablations.json holds.
     """
 
     loaded: LoadedStudy
@@ -86,7 +87,7 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
         quality += _quality(loaded, root, real_folder(study) / f"{name}.json", "real", name)
     for run in loaded.runs.values():
         for seed in run.seeds:
-            folder = run_folder(study, run.name, seed)
+            folder = run.folder(seed)
             for setting, _, _ in run.settings():
                 quality += _quality(loaded, root, folder / "metrics" / f"{setting}.json", run.name, setting)
             history += _history(root, folder / "history.csv", run.name, seed)
@@ -149,7 +150,8 @@ def _quality(loaded: LoadedStudy, root: Path, path: Path, run: str, setting: str
     wanted = loaded.study.evaluation.features
     if record.get("features") != wanted:
         raise UserError(
-            f"{path}: was scored with {record.get('features')}, the study says {wanted}; run `dvc repro` to score it anew"
+            f"{path}: was scored with {record.get('features')}, the study says {wanted}; run `dvc repro` to score it "
+            "anew"
         )
     try:
         who = {"run": run, "seed": record.get("seed"), "setting": setting, "file": str(path)}
@@ -223,7 +225,7 @@ def held_out_images(frames: Frames, count: int) -> np.ndarray | None:
 
 def sample_images(frames: Frames, run: str, seed: int, setting: str, count: int) -> np.ndarray | None:
     """The first `count` samples of a setting, uint8 [N, C, H, W]; None when it was not sampled."""
-    path = frames.root / run_folder(frames.loaded.study.study, run, seed) / "samples" / f"{setting}.npz"
+    path = frames.root / frames.loaded.run(run).folder(seed) / "samples" / f"{setting}.npz"
     try:
         with np.load(path, allow_pickle=False) as file:
             return np.ascontiguousarray(file["images"][:count])
@@ -235,7 +237,7 @@ def preview_image(frames: Frames, run: str, seed: int, step: int) -> np.ndarray 
     """The grid of samples drawn after a training step, uint8 [H, W, 3]; None when there is none."""
     from PIL import Image, UnidentifiedImageError
 
-    path = frames.root / run_folder(frames.loaded.study.study, run, seed) / "previews" / f"step-{step:06d}.png"
+    path = frames.root / frames.loaded.run(run).folder(seed) / "previews" / f"step-{step:06d}.png"
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))

@@ -38,18 +38,26 @@ def _show(axes: Axes, image: np.ndarray | None, title: str = "", note: str = "",
 
 
 def _row_label(axes: Axes, text: str, colour: str) -> None:
-    axes.text(-0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes)
+    axes.text(
+        -0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes
+    )
 
 
 def previews(frames: Frames) -> Picture | None:
     """Samples drawn while training, by training step."""
     runs = list(frames.loaded.runs.values())
     steps = sorted({step for run in runs for step in run.training.preview_steps})
-    found = {(run.name, step): preview_image(frames, run.name, run.seeds[0], step) for run in runs for step in run.training.preview_steps}
+    found = {
+        (run.name, step): preview_image(frames, run.name, run.seeds[0], step)
+        for run in runs
+        for step in run.training.preview_steps
+    }
     if not any(image is not None for image in found.values()):
         return None
     size = min(2.4, (WIDTH - 0.4) / len(steps))
-    figure, grid = plt.subplots(len(runs), len(steps), figsize=(size * len(steps) + 0.4, size * len(runs) + 0.35), squeeze=False)
+    figure, grid = plt.subplots(
+        len(runs), len(steps), figsize=(size * len(steps) + 0.4, size * len(runs) + 0.35), squeeze=False
+    )
     for i, run in enumerate(runs):
         for j, step in enumerate(steps):
             absent = NOT_RUN if step in run.training.preview_steps else ""
@@ -60,7 +68,8 @@ def previews(frames: Frames) -> Picture | None:
     seed = f", training seed {runs[0].seeds[0]}" if len(runs[0].seeds) > 1 else ""
     return finish(
         figure, "previews",
-        f"Samples by training step, drawn with {weights}{seed}. A column is one training step; the noise they start from is the same.",
+        f"Samples by training step, drawn with {weights}{seed}. A column is one training step; the noise they start "
+        "from is the same.",
         "Grids of samples, one row for each run and one column for each training step.", raster=True,
     )  # fmt: skip
 
@@ -82,15 +91,19 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
         for j, count in enumerate(steps):
             image, setting = images.get((key, count)), settings.get((key, count))
             cell = cells.get((run.name, setting or "", "frechet_distance"))
-            _show(grid[i, j], None if image is None else mosaic(image, 4), f"{count} steps" if i == 0 else "",
-                  note=number(cell.value) if cell and image is not None else "", absent=NOT_RUN if setting else "")  # fmt: skip
+            note = number(cell.value) if cell and image is not None else ""
+            sheet = None if image is None else mosaic(image, 4)
+            title = f"{count} steps" if i == 0 else ""
+            _show(grid[i, j], sheet, title, note, absent=NOT_RUN if setting else "")
         _row_label(grid[i, 0], key, run_colours(frames.loaded)[run.name])
     seed = f", training seed {run.seeds[0]}" if len(run.seeds) > 1 else ""
     return finish(
         figure, f"samples-{run.name}",
-        f"{run.label}: the first 16 samples of each sampler by number of steps{seed}, and below each its {short}. Sample i starts "
+        f"{run.label}: the first 16 samples of each sampler by number of steps{seed}, and below each its {short}. "
+        "Sample i starts "
         "from the same noise everywhere.",
-        f"Grids of samples of {run.label}, one row for each sampler and one column for each number of steps.", raster=True,
+        f"Grids of samples of {run.label}, one row for each sampler and one column for each number of "
+        "steps.", raster=True,
     )  # fmt: skip
 
 
@@ -115,7 +128,8 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
         _show(axes, None if images is None else mosaic(images, 8), title, note)
     return finish(
         figure, "real-generated",
-        "Real images beside generated ones: 64 held-out images spread evenly over the split, and the first 64 samples of each run "
+        "Real images beside generated ones: 64 held-out images spread evenly over the split, and the first 64 samples "
+        "of each run "
         "with its first sampler's most steps. None was picked.",
         "A grid of real images beside a grid of samples of each run.", raster=True,
     )  # fmt: skip

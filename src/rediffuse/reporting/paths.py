@@ -5,11 +5,6 @@ from pathlib import Path
 from rediffuse.config import LoadedStudy
 
 
-def run_folder(study: str, run: str, seed: int) -> Path:
-    """Folder of everything a run made with one training seed."""
-    return Path("runs", study, run, f"seed{seed}")
-
-
 def real_folder(study: str) -> Path:
     """Folder of the scores of held-out real images and of noise."""
     return Path("runs", study, "real")

@@ -9,7 +9,7 @@ from typing import Any
 from rediffuse.config import LoadedStudy
 from rediffuse.errors import UserError
 from rediffuse.files import sha256
-from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder, run_folder
+from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder
 from rediffuse.reporting.terms import NOT_RECORDED
 
 AS_MADE, ALTERED, UNDIGESTED = "as made", "altered since", "timing: not digested"
@@ -97,7 +97,7 @@ def _files(loaded: LoadedStudy, root: Path) -> list[tuple[Path | None, list[Path
     ]
     for run in loaded.runs.values():
         for seed in run.seeds:
-            folder = run_folder(study.study, run.name, seed)
+            folder = run.folder(seed)
             settings = [setting for setting, _, _ in run.settings()]
             trained = ["run.yaml", "history.csv", "weights.safetensors", "timing/train.json"]
             previews = [f"previews/step-{step:06d}.png" for step in run.training.preview_steps]
@@ -107,7 +107,9 @@ def _files(loaded: LoadedStudy, root: Path) -> list[tuple[Path | None, list[Path
                 "evaluate": [f"metrics/{setting}.json" for setting in settings],
                 "nll": ["metrics/nll.json"],
             }
-            found += [(folder / "receipts" / f"{stage}.json", [folder / f for f in files]) for stage, files in made.items()]
+            found += [
+                (folder / "receipts" / f"{stage}.json", [folder / f for f in files]) for stage, files in made.items()
+            ]
     evidence = evidence_folder(study.study)
     return [*found, (None, [evidence / "timings.json"])]
 

@@ -24,6 +24,14 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Bullets:
+    """Paragraphs as a list."""
+
+    texts: tuple[str, ...]
+    kind: str = "bullets"
+
+
+@dataclass(frozen=True)
 class Code:
     """Commands, one a line, each with what it does."""
 
@@ -49,7 +57,10 @@ class FigureBlock:
     kind: str = "figure"
 
 
-Block: TypeAlias = Text | Code | TableBlock | FigureBlock
+Block: TypeAlias = Text | Bullets | Code | TableBlock | FigureBlock
+
+
+Item: TypeAlias = str | Table | Picture | Bullets | Code | None
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ class _Counter:
     def __init__(self) -> None:
         self.tables, self.figures = 0, 0
 
-    def number(self, items: Iterable[str | Table | Picture | Code | None]) -> tuple[Block, ...]:
+    def number(self, items: Iterable["Item"]) -> tuple[Block, ...]:
         blocks: list[Block] = []
         for item in items:
             if isinstance(item, Table):
@@ -77,18 +88,20 @@ class _Counter:
                 self.figures += 1
                 blocks.append(FigureBlock(self.figures, item))
             elif isinstance(item, str):
-                blocks.append(Text(item))
+                blocks += [Text(item)] if item else []
             elif item is not None:
                 blocks.append(item)
         return tuple(blocks)
 
 
-def make_sections(frames: Frames, cells: Cells, verdicts: list[Verdict], current_keys: CurrentKeys | None) -> list[Section]:
+def make_sections(
+    frames: Frames, cells: Cells, verdicts: list[Verdict], current_keys: CurrentKeys | None
+) -> list[Section]:
     """All sections in order. A section of optional results (likelihood, ablations) is there when the study has them."""
     metrics, count = list(METRICS), _Counter()
     has_likelihood = not frames.likelihood.empty
     with styled():
-        contents: list[tuple[str, str, list[str | Table | Picture | Code | None]]] = [
+        contents: list[tuple[str, str, list[Item]]] = [
             ("summary", "Summary", _summary(frames, cells, verdicts)),
             ("setup", "What was run and on what", _setup(frames)),
             ("comparison", "Baseline against improved", _comparison(frames, cells, metrics)),
@@ -98,7 +111,8 @@ def make_sections(frames: Frames, cells: Cells, verdicts: list[Verdict], current
                 tables_cost.sampling(frames)]),
             ("claims", "Claims", [tally(verdicts), tables.claims(frames, verdicts)] if verdicts else []),
             ("ablations", "Ablations", _ablations(frames, cells, metrics, current_keys)),
-            ("curves", "Loss curves", [figures.loss_curves(frames) or f"History of training: {NOT_RUN}.", figures.loss_by_quartile(frames)]),
+            ("curves", "Loss curves", [
+                figures.loss_curves(frames) or f"History of training: {NOT_RUN}.", figures.loss_by_quartile(frames)]),
             ("images", "Samples", _images(frames, cells)),
             ("quality", "Quality against steps and seconds", [
                 figures.quality_against_steps(frames, cells, metrics[1:], "quality-steps-more"),
@@ -112,48 +126,61 @@ def make_sections(frames: Frames, cells: Cells, verdicts: list[Verdict], current
         return [Section(name, title, count.number(items)) for name, title, items in contents if any(items)]
 
 
-def _summary(frames: Frames, cells: Cells, verdicts: list[Verdict]) -> list[str | Table | Picture | Code | None]:
+def _summary(frames: Frames, cells: Cells, verdicts: list[Verdict]) -> list[Item]:
     study = frames.loaded.study
     n = study.evaluation.group_size
-    texts = [study.summary, " ".join(sentences.headline(frames, cells)), tally(verdicts) if verdicts else ""]
+    texts = (
+        sentences.headline(frames, cells) + sentences.best_settings(frames, cells) + sentences.real_line(frames, cells)
+    )
+    texts += [tally(verdicts)] if verdicts else []
     fid = metric_title("frechet_distance", frames.features)
     if fid != "FID":
         texts.append(
-            f"The {fid} is not FID, which is a Fréchet distance in Inception-v3 features, and it is computed from {n} images where "
-            "papers take 50,000: the values here may be compared with one another and with the lines of real images and noise, "
+            f"The {fid} is not FID, which is a Fréchet distance in Inception-v3 features, and it is computed from {n} "
+            "images where "
+            "papers take 50,000: the values here may be compared with one another and with the lines of real images "
+            "and noise, "
             "not with published ones."
         )
     elif n < 50_000:
-        texts.append(f"FID here is computed from {n:,} images where papers take 50,000, which raises it: compare it only at the same n.")
-    return [text for text in texts if text]
+        texts.append(
+            f"FID here is computed from {n:,} images where papers take 50,000, which raises it: compare it only at "
+            "the same n."
+        )
+    return [study.summary, Bullets(tuple(texts))]
 
 
-def _setup(frames: Frames) -> list[str | Table | Picture | Code | None]:
+def _setup(frames: Frames) -> list[Item]:
     study, evaluation = frames.loaded.study, frames.loaded.study.evaluation
     runs = counted(len(frames.loaded.runs), "run")
+    seeds = f"{'seed' if len(study.seeds) == 1 else 'seeds'} {listed([str(seed) for seed in study.seeds])}"
     text = (
-        f"Study `{study.study}`: {runs}, training {'seed' if len(study.seeds) == 1 else 'seeds'} {listed([str(s) for s in study.seeds])}. "
-        f"Each value is the mean over {counted(evaluation.groups, 'disjoint group')} of {counted(evaluation.group_size, 'image')}, each "
+        f"Study `{study.study}`: {runs}, training {seeds}. "
+        f"Each value is the mean over {counted(evaluation.groups, 'disjoint group')} of "
+        f"{counted(evaluation.group_size, 'image')}, each "
         "compared with the same reference statistics."
     )
     return [text, " ".join(sentences.provenance(frames)), tables_setup.data(frames), tables_setup.runs(frames),
             tables_setup.samplers(frames), tables_setup.machines(frames)]  # fmt: skip
 
 
-def _comparison(frames: Frames, cells: Cells, metrics: list[str]) -> list[str | Table | Picture | Code | None]:
+def _comparison(frames: Frames, cells: Cells, metrics: list[str]) -> list[Item]:
+    others: list[Item] = []
+    for metric in metrics[1:]:
+        others.append(" ".join(sentences.headline(frames, cells, metric)))
+        others.append(tables.comparison(frames, cells, metric, folded=True))
     return [
-        " ".join(sentences.headline(frames, cells)),
+        " ".join(sentences.headline(frames, cells) + sentences.exceptions(frames, cells)),
         tables.comparison(frames, cells, metrics[0], folded=False),
-        figures.quality_against_steps(frames, cells, metrics[:1], "quality-steps") or f"Quality against steps: {NOT_RUN}.",
-        *(item for metric in metrics[1:]
-          for item in (sentences.headline(frames, cells, metric)[0], tables.comparison(frames, cells, metric, folded=True))),
+        figures.quality_against_steps(frames, cells, metrics[:1], "quality-steps")
+        or f"Quality against steps: {NOT_RUN}.",
+        *others,
+        " ".join(sentences.beyond_real(frames, cells)),
         tables.reference_lines(frames, cells, metrics),
     ]  # fmt: skip
 
 
-def _ablations(
-    frames: Frames, cells: Cells, metrics: list[str], current_keys: CurrentKeys | None
-) -> list[str | Table | Picture | Code | None]:
+def _ablations(frames: Frames, cells: Cells, metrics: list[str], current_keys: CurrentKeys | None) -> list[Item]:
     if not frames.loaded.ablations:
         return []
     rows = ablation.variants(frames, cells, current_keys)
@@ -166,18 +193,19 @@ def _ablations(
     if stale:
         text += f" Made with other settings or code than today's: {listed(stale)}."
     details = ablation.details_table(frames, metrics) if frames.ablations else None
-    return [text, ablation.ablation_table(frames, rows), figures_more.ablation_dots(frames, rows), details]
+    questions = Bullets(tuple(ablation.answers(frames, rows)))
+    return [text, questions, ablation.ablation_table(frames, rows), figures_more.ablation_dots(frames, rows), details]
 
 
-def _images(frames: Frames, cells: Cells) -> list[str | Table | Picture | Code | None]:
-    found: list[str | Table | Picture | Code | None] = [grids.previews(frames) or f"Samples by training step: {NOT_RUN}."]
+def _images(frames: Frames, cells: Cells) -> list[Item]:
+    found: list[Item] = [grids.previews(frames) or f"Samples by training step: {NOT_RUN}."]
     for run in frames.loaded.runs.values():
         found.append(grids.samples_by_steps(frames, cells, run) or f"Samples of {run.label}: {NOT_RUN}.")
     found.append(grids.real_beside_generated(frames, cells) or f"Real images beside generated ones: {NOT_RUN}.")
     return found
 
 
-def _repeat(frames: Frames) -> list[str | Table | Picture | Code | None]:
+def _repeat(frames: Frames) -> list[Item]:
     study = frames.loaded.study
     baseline = run_of_role(frames.loaded, "baseline")
     example = baseline.name if baseline else next(iter(frames.loaded.runs))
@@ -186,7 +214,10 @@ def _repeat(frames: Frames) -> list[str | Table | Picture | Code | None]:
         ("make repro", "install what is needed and rebuild every result"),
         ("dvc repro", "rebuild what is out of date, in the active environment"),
         (ablation.COMMAND, "run the ablations; then `dvc repro` takes them into this report"),
-        (f"rediffuse train {example} --seed {study.seeds[0]}", "one job by itself; the pedigree names the command of each file"),
+        (
+            f"rediffuse train {example} --seed {study.seeds[0]}",
+            "one job by itself; the pedigree names the command of each file",
+        ),
         ("rediffuse status", "say of every job whether it is up to date"),
         ("dvc metrics show", "the numbers of metrics.json; `dvc metrics diff` compares with the last commit"),
         ("make ui", f"the runs in MLflow, also `mlflow ui --backend-store-uri {study.tracking.uri}`"),
@@ -195,5 +226,6 @@ def _repeat(frames: Frames) -> list[str | Table | Picture | Code | None]:
     return [
         "In a clone of the repository, with the environment active after the first `make`:",
         Code(lines),
-        "Weights, samples and metrics are promised to be the same bytes on the same model of processor; timings are not.",
+        "Weights, samples and metrics are promised to be the same bytes on the same model of processor; timings are "
+        "not.",
     ]

@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from rediffuse.files import write_atomically
 
@@ -69,6 +69,8 @@ def styled() -> Iterator[None]:
         "lines.markersize": 6,
         "legend.frameon": False,
         "figure.constrained_layout.use": True,
+        "figure.constrained_layout.h_pad": 0.1,
+        "figure.constrained_layout.w_pad": 0.08,
     }
     with plt.rc_context(style):
         yield
@@ -95,22 +97,36 @@ def plain_log(axes: Axes, which: str = "y") -> None:
     """Ordinary numbers instead of powers of ten on a logarithmic axis, with some between the powers if it spans few."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     low, high = sorted(axes.get_ylim() if which == "y" else axes.get_xlim())
-    subs = (1.0, 2.0, 5.0) if high / low < 1e3 else (1.0,)
-    axis.set_major_locator(matplotlib.ticker.LogLocator(base=10, subs=subs))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    span = high / low if low > 0 else 1e9
+    subs = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0) if span < 8 else (1.0, 2.0, 5.0) if span < 1e3 else (1.0,)
+    axis.set_major_locator(LogLocator(base=10, subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
-def reference_line(axes: Axes, value: float, label: str, colour: str, above: bool = True) -> None:
-    """A horizontal line across the axes with its name written on it."""
+def reference_line(axes: Axes, value: float, label: str, colour: str) -> None:
+    """A horizontal line across the axes, its name in the margin at its end."""
     axes.axhline(value, color=colour, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
     axes.annotate(
-        label, (1.0, value), xycoords=axes.get_yaxis_transform(), xytext=(-2, 3 if above else -3), textcoords="offset points",
-        ha="right", va="bottom" if above else "top", color=colour, fontsize=9,
+        label, (1.0, value), xycoords=axes.get_yaxis_transform(), xytext=(5, 0), textcoords="offset points", ha="left",
+        va="center", color=colour, fontsize=9.5, linespacing=1.15, annotation_clip=False,
     )  # fmt: skip
 
 
-def outside_legend(figure: Figure, handles: list[Any], title: str | None = None) -> None:
-    """A legend to the right of the axes."""
+def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """A small text above each (x, y), leaving out those that would cover another point or text."""
+    axes.autoscale_view()
+    places = [axes.transData.transform((x, y)) for x, y, _ in points]
+    taken = [(float(left), float(up)) for left, up in places]
+    for (x, y, text), (left, up) in zip(points, places, strict=True):
+        if all(abs(left - other) > 18 or not 3 < higher - up < 24 for other, higher in taken):
+            taken.append((float(left), float(up) + 12))
+            axes.annotate(
+                text, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8, color="#444444"
+            )
+
+
+def outside_legend(figure: Figure, handles: list[Any], columns: int = 3) -> None:
+    """A legend below the axes."""
     if handles:
-        figure.legend(handles=handles, loc="outside right upper", title=title, alignment="left", handlelength=3.2)
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=3.2)

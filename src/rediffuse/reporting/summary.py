@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from rediffuse.config import LoadedStudy
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-
-def terminal_summary(loaded: LoadedStudy, root: Path, out: Path | None = None) -> "RenderableType":
-    """A table of the main metric by sampler and steps, the claims' verdicts and where to look next, for rich to print."""
     from rich.console import Group
+
+
+def terminal_summary(loaded: LoadedStudy, root: Path, out: Path | None = None) -> "Group":
+    """A table of the main metric by sampler and steps, the claims and where to look next, for rich to print."""
+    from rich.console import Group, RenderableType
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
@@ -29,7 +29,7 @@ def terminal_summary(loaded: LoadedStudy, root: Path, out: Path | None = None) -
     kept = [i for i, column in enumerate(definition.columns) if column.header not in ("From", "n")]
     n = loaded.study.evaluation.group_size
     title = metric_title("frechet_distance", frames.features)
-    table = Table(title=f"{loaded.study.study}: {title} of {n} images, lower is better", title_justify="left", pad_edge=False)
+    table = Table(pad_edge=False)
     for i in kept:
         table.add_column(escape(definition.columns[i].title), justify="right" if definition.numeric(i) else "left")
     for position, row in enumerate(definition.rows):
@@ -39,6 +39,7 @@ def terminal_summary(loaded: LoadedStudy, root: Path, out: Path | None = None) -
                       end_section=position == len(definition.rows) - 3)  # fmt: skip
     out = out or Path("reports", loaded.study.study)
     ahead = Table.grid(padding=(0, 2))
+    ahead.add_column(overflow="fold")
     for command, what in (
         (str(out / "report.html"), "the report: figures, tables, claims, pedigree"),
         ("make ui", f"the runs in MLflow (or: mlflow ui --backend-store-uri {loaded.study.tracking.uri})"),
@@ -46,6 +47,9 @@ def terminal_summary(loaded: LoadedStudy, root: Path, out: Path | None = None) -
     ):
         ahead.add_row(Text(command, style="bold"), Text(what))
     verdicts = judge(loaded, cells)
-    lines = [Text(f"  {item.verdict:<14}{item.claim.claim}") for item in verdicts]
-    claims = [Text(tally(verdicts)), *lines, Text("")] if verdicts else []
-    return Group(table, Text(""), *claims, Text("Where to look next:"), ahead)
+    judged = Table.grid(padding=(0, 2))
+    for item in verdicts:
+        judged.add_row(Text(f"  {item.verdict}"), Text(item.claim.claim))
+    claims: list[RenderableType] = [Text(tally(verdicts)), judged, Text("")] if verdicts else []
+    heading = Text(f"{loaded.study.study}: {title} of {n} images, lower is better", style="bold")
+    return Group(heading, table, *claims, Text("Where to look next:"), ahead)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rediffuse.reporting.terms import decimals, number
+from rediffuse.reporting.terms import NOT_ASKED, NOT_RECORDED, NOT_RUN, decimals, number, whole
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption and notes. `marked` rows stand out on the page; a `folded` table opens on demand."""
+    """A table with its caption and notes.
+
+    marked: rows that stand out on the page; folded: it opens on demand; narrow: intervals may stand below their values,
+    for tables of many columns.
+    """
 
     name: str
     caption: str
@@ -74,6 +78,7 @@ class Table:
     notes: tuple[str, ...] = ()
     marked: frozenset[int] = frozenset()
     folded: bool = False
+    narrow: bool = False
 
     def __post_init__(self) -> None:
         wrong = [row for row in self.rows if len(row) != len(self.columns)]
@@ -105,8 +110,8 @@ class Table:
     def latex(self) -> str:
         """A LaTeX table environment (packages booktabs and, for its fonts, textcomp)."""
         align = "".join("l" if self._is_text(i) else "r" for i in range(len(self.columns)))
-        lines = ["% needs \\usepackage{booktabs}", "\\begin{table}", "\\centering", f"\\caption{{{latex_escape(self.caption)}}}",
-                 f"\\label{{tab:{self.name}}}", f"\\begin{{tabular}}{{{align}}}", "\\toprule"]  # fmt: skip
+        lines = ["% needs \\usepackage{booktabs}", "\\begin{table}", "\\centering",
+                 f"\\caption{{{latex_escape(self.caption)}}}", f"\\label{{tab:{self.name}}}", f"\\begin{{tabular}}{{{align}}}", "\\toprule"]  # fmt: skip
         lines += [" & ".join(latex_escape(column.title) for column in self.columns) + r" \\", "\\midrule"]
         for row in self.rows:
             cells = [_latex(column, value) for column, value in zip(self.columns, row, strict=True)]
@@ -121,13 +126,14 @@ class Table:
         return not self._is_text(index)
 
     def _is_text(self, index: int) -> bool:
-        return not any(isinstance(row[index], int | float | Estimate) for row in self.rows)
+        values = [row[index] for row in self.rows if row[index] not in (NOT_RUN, NOT_RECORDED, NOT_ASKED)]
+        return not values or not all(isinstance(value, int | float | Estimate) for value in values)
 
 
 def plain(value: Value) -> str:
     """A cell as text, counts with separators of thousands."""
     if isinstance(value, int):
-        return f"{value:,}"
+        return whole(value)
     if isinstance(value, float):
         return number(value)
     if isinstance(value, Links):
@@ -156,6 +162,9 @@ def cell_html(column: Column, value: Value) -> str:
         return " ".join(f'<a href="#{html.escape(i.lower())}">{html.escape(i)}</a>' for i in value.ids)
     if isinstance(value, Anchor):
         return f'<span id="{html.escape(value.id.lower())}">{html.escape(value.id)}</span>'
+    if isinstance(value, Estimate):
+        head, gap, tail = str(value).partition(" ")
+        return head + (f' <span class="nowrap">{html.escape(tail)}</span>' if gap else "")
     text = html.escape(plain(value))
     return f"<code>{text}</code>" if column.code and text else text
 

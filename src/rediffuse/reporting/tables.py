@@ -10,6 +10,7 @@ from rediffuse.reporting.terms import (
     NOT_ASKED,
     NOT_RECORDED,
     NOT_RUN,
+    cell_label,
     direction,
     metric_short,
     metric_title,
@@ -20,7 +21,8 @@ from rediffuse.reporting.terms import (
 
 FROM = Column("From")
 INTERVAL_NOTE = (
-    "Brackets hold the interval of the value: {interval}. It says how far new samples of the same trained network would "
+    "Brackets hold the interval of the value: {interval}. It says how far new samples of the same trained network "
+    "would "
     "move the value, not how far training again would."
 )
 
@@ -44,7 +46,12 @@ def reference_lines(frames: Frames, cells: Cells, metrics: list[str]) -> Table:
         files = known.files if known else ()
         values = (estimate(cell) for cell in found)
         rows.append((title, *values, known.n if known else NOT_RUN, groups, Links(frames.pedigree.ids(files))))
-    columns = (Column("Images"), *(_metric_column(metric, features) for metric in metrics), Column("n"), Column("Groups"))
+    columns = (
+        Column("Images"),
+        *(_metric_column(metric, features) for metric in metrics),
+        Column("n"),
+        Column("Groups"),
+    )
     return Table(
         "reference-lines",
         "What real images that no network has seen score, and what noise scores, against the same reference and from "
@@ -83,7 +90,10 @@ def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table
         f"{title[:1].upper()}{title[1:]} ({direction(metric)} is better) of every run, by sampler and number of steps.",
         (Column("Sampler"), Column("Steps"), *run_columns, *verdict, Column("n"), FROM),
         tuple(rows),
-        notes=(_interval_note(cells, metric), "The last two rows are lines to read the others against: the same in every column."),
+        notes=(
+            _interval_note(cells, metric),
+            "The last two rows are lines to read the others against: the same in every column.",
+        ),
         marked=frozenset((len(rows) - 2, len(rows) - 1)),
         folded=folded,
     )
@@ -97,7 +107,9 @@ def _winner(baseline: ResolvedRun, improved: ResolvedRun, found: dict[str, Cell 
         return NOT_RUN
     outcome = compare(ours, theirs)
     names = {"better": improved.label, "worse": baseline.label, "equal": "neither"}
-    return names[outcome.leaning] if outcome.outcome != "undecided" else f"undecided (leans to {names[outcome.leaning]})"
+    return (
+        names[outcome.leaning] if outcome.outcome != "undecided" else f"undecided (leans to {names[outcome.leaning]})"
+    )
 
 
 def _asks(run: ResolvedRun, setting: str) -> bool:
@@ -114,19 +126,21 @@ def _metric_column(metric: str, features: str) -> Column:
 
 
 def _interval_note(cells: Cells, metric: str) -> str:
-    kinds = dict.fromkeys(c.interval for c in cells.values() if c.metric == metric and c.run != "real" and c.low is not None)
+    kinds = dict.fromkeys(
+        c.interval for c in cells.values() if c.metric == metric and c.run != "real" and c.low is not None
+    )
     return INTERVAL_NOTE.format(interval="; ".join(kinds)) if kinds else "No value has an interval."
 
 
 def quality(frames: Frames, metrics: list[str]) -> Table:
     """Every value of every run and training seed."""
     rows: list[tuple[Value, ...]] = []
-    frame = frames.quality.set_index(["run", "seed", "setting", "metric"]).sort_index()
+    by_place = {(r["run"], r["seed"], r["setting"], r["metric"]): r for r in frames.quality.to_dict("records")}
     for run in frames.loaded.runs.values():
         for seed in run.seeds:
             for setting, key, steps in run.settings():
-                found = [frame.loc[(run.name, seed, setting, m)] if (run.name, seed, setting, m) in frame.index else None
-                         for m in metrics]  # fmt: skip
+                places = [(run.name, seed, setting, metric) for metric in metrics]
+                found = [by_place.get(place) for place in places]
                 known = next((row for row in found if row is not None), None)
                 values: list[Value] = [
                     NOT_RUN if row is None
@@ -136,7 +150,10 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
                 ]  # fmt: skip
                 counts: list[Value] = [NOT_RUN] * 4
                 if known is not None:
-                    counts = [NOT_RECORDED if optional(known[c]) is None else int(known[c]) for c in ("nfe", "n", "groups", "images")]
+                    counts = [
+                        NOT_RECORDED if optional(known[c]) is None else int(known[c])
+                        for c in ("nfe", "n", "groups", "images")
+                    ]
                 nfe, *rest = counts
                 links = Links(frames.pedigree.ids([known["file"]] if known is not None else ()))
                 rows.append((_label(frames, run), seed, key, steps, nfe, *values, *rest, links))
@@ -147,7 +164,9 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
         "Every value of every run, training seed, sampler and number of steps.",
         (*columns, *(_metric_column(metric, frames.features) for metric in metrics), *counts_columns),
         tuple(rows),
-        notes=("n is the number of images that one value is computed from; the value shown is the mean over the groups.",),
+        notes=(
+            "n is the number of images that one value is computed from; the value shown is the mean over the groups.",
+        ),
         folded=True,
     )
 
@@ -159,7 +178,16 @@ def likelihood(frames: Frames) -> Table:
         value = Estimate(float(row["value"]), optional(row["low"]), optional(row["high"]))
         count: Value = NOT_RECORDED if optional(row["n"]) is None else int(row["n"])
         links = Links(frames.pedigree.ids([row["file"]]))
-        rows.append((run_label(frames.loaded, row["run"]), int(row["seed"]), row["metric"].replace("_", " "), value, count, links))
+        rows.append(
+            (
+                run_label(frames.loaded, row["run"]),
+                int(row["seed"]),
+                row["metric"].replace("_", " "),
+                value,
+                count,
+                links,
+            )
+        )
     columns = (Column("Run"), Column("Seed"), Column("Quantity"), Column("Value", estimate=True), Column("n"), FROM)
     return Table("likelihood", "Likelihood of each run.", columns, tuple(rows))
 
@@ -170,19 +198,23 @@ def claims(frames: Frames, verdicts: list[Verdict]) -> Table:
     for item in verdicts:
         files = [path for cell in (item.better, item.worse) if cell is not None for path in cell.files]
         metric = metric_short(item.claim.metric, frames.features)
-        sides = (estimate(item.better), estimate(item.worse))
+        names = [cell_label(frames.loaded, *name.split("/", 1)) for name in (item.claim.better, item.claim.worse)]
         links = Links(frames.pedigree.ids(files))
-        rows.append((item.claim.claim, item.claim.source, metric, *sides, item.verdict, item.reason, links))
+        rows.append((
+            item.claim.claim, item.claim.source, metric, names[0], estimate(item.better), names[1],
+            estimate(item.worse), item.verdict, item.reason, links,
+        ))  # fmt: skip
     return Table(
         "claims",
         "Each claim: a metric of the cell said to be better against the same metric of the cell said to be worse.",
-        (Column("Claim"), Column("Source"), Column("Metric"), Column("Said to be better", estimate=True),
-         Column("Said to be worse", estimate=True), Column("Verdict"), Column("Why"), FROM),
+        (Column("Claim"), Column("Source"), Column("Metric"), Column("Said to be better"),
+         Column("Its value", estimate=True), Column("Said to be worse"), Column("Value of that", estimate=True), Column("Verdict"), Column("Why"), FROM),
         tuple(rows),
         notes=(
             "holds: the intervals are apart in the claimed direction; does not hold: they are apart in the other; "
             "undecided: they overlap.",
         ),
+        narrow=True,
     )  # fmt: skip
 
 
@@ -192,8 +224,8 @@ def pedigree(frames: Frames) -> Table:
         (Anchor(s.id), s.path, s.job, s.command, short(s.key), short(s.commit), short(s.code), s.state)
         for s in frames.pedigree.sources.values()
     )
-    columns = (Column("Id"), Column("File", code=True), Column("Job"), Column("Command", code=True), Column("Key", code=True),
-               Column("Commit", code=True), Column("Code", code=True), Column("State"))  # fmt: skip
+    columns = (Column("Id"), Column("File", code=True), Column("Job"), Column("Command", code=True),
+               Column("Key", code=True), Column("Commit", code=True), Column("Code", code=True), Column("State"))  # fmt: skip
     return Table(
         "pedigree",
         "Where every number comes from. Key, commit and code are shortened to their first characters.",
@@ -202,7 +234,8 @@ def pedigree(frames: Frames) -> Table:
         notes=(
             f"In MLflow, search the runs of experiment {frames.loaded.study.study} for "
             "`tags.\"rediffuse.key\" LIKE 'KEY%'`, KEY being the one of the row.",
-            "State: whether the file is byte for byte the one its receipt describes. Timings differ from run to run and "
+            "State: whether the file is byte for byte the one its receipt describes. Timings differ from run to run "
+            "and "
             "machine to machine, and have no digest.",
         ),
     )

@@ -45,8 +45,8 @@ def stability(frames: Frames) -> Table:
             shown: list[Value] = [NOT_RECORDED if math.isnan(n) else n for n in numbers]
             rows.append((run.label, seed, *shown, run.training.clip_norm, len(history), links))
     columns = (
-        Column("Run"), Column("Seed"), Column("Loss at the end"), Column("Spread of loss"), Column("Spread of loss", "% of its mean"),
-        Column("Gradient norm, mean"), Column("Gradient norm, std"), Column("Gradient norm, max"), Column("Clipped at"),
+        Column("Run"), Column("Seed"), Column("Loss at the end"), Column("Spread of loss"),
+        Column("Spread of loss", "% of its mean"),        Column("Gradient norm, mean"), Column("Gradient norm, std"), Column("Gradient norm, max"), Column("Clipped at"),
         Column("Logged rows"), FROM,
     )  # fmt: skip
     steps = {f"{run.label}: {run.training.log_every}" for run in frames.loaded.runs.values()}
@@ -56,10 +56,13 @@ def stability(frames: Frames) -> Table:
         columns,
         tuple(rows),
         notes=(
-            f"Each row of history.csv is a mean over some training steps ({', '.join(sorted(steps))}); the numbers are of these "
-            "rows. Loss at the end: mean of the last tenth of training. Spread: standard deviation over the second half. "
+            f"Each row of history.csv is a mean over some training steps ({', '.join(sorted(steps))}); the numbers "
+            "are of these "
+            "rows. Loss at the end: mean of the last tenth of training. Spread: standard deviation over the second "
+            "half. "
             "Gradient norms: before clipping, after warm-up.",
-            "Losses of runs with different schedules or objectives measure different things and are not to be ranked; their "
+            "Losses of runs with different schedules or objectives measure different things and are not to be ranked; "
+            "their "
             "spread in % of the mean may be compared.",
         ),
     )
@@ -75,11 +78,11 @@ def training(frames: Frames) -> Table:
                 rows.append((run.label, seed, *[NOT_RECORDED] * 6, Links(())))
                 continue
             row = found.iloc[0]
-            measured = (_count(row["parameters"]), _real(row["seconds"]), _real(row["ms_per_step"]), _real(row["images_per_second"]),
-                        _count(row["batch_size"]), _count(row["resumed"]))  # fmt: skip
+            measured = (_count(row["parameters"]), _real(row["seconds"]), _real(row["ms_per_step"]),
+                        _real(row["images_per_second"]), _count(row["batch_size"]), _count(row["resumed"]))  # fmt: skip
             rows.append((run.label, seed, *measured, Links(frames.pedigree.ids([row["file"]]))))
-    columns = (Column("Run"), Column("Seed"), Column("Parameters"), Column("Training time", "s"), Column("Time per step", "ms"),
-               Column("Throughput", "images/s"), Column("Batch"), Column("Times resumed"), FROM)  # fmt: skip
+    columns = (Column("Run"), Column("Seed"), Column("Parameters"), Column("Training time", "s"),
+               Column("Time per step", "ms"), Column("Throughput", "images/s"), Column("Batch"), Column("Times resumed"), FROM)  # fmt: skip
     return Table("training-cost", "What training cost.", columns, tuple(rows), notes=(TIMING_NOTE,))
 
 
@@ -97,12 +100,12 @@ def sampling(frames: Frames) -> Table:
                 per_image = optional(row["ms_per_image"])
                 rows.append((
                     run.label, seed, key, steps, _count(row["nfe"]), _real(row["ms_per_step"]),
-                    NOT_RECORDED if per_image is None else per_image / 1000, _real(row["seconds"]), _count(row["images"]),
-                    _count(row["batch_size"]), Links(frames.pedigree.ids([row["file"]])),
+                    NOT_RECORDED if per_image is None else per_image / 1000, _real(row["seconds"]),
+                    _count(row["images"]),                    _count(row["batch_size"]), Links(frames.pedigree.ids([str(row["file"])])),
                 ))  # fmt: skip
     columns = (Column("Run"), Column("Seed"), Column("Sampler"), Column("Steps"), Column("Network evaluations"),
-               Column("Time per step", "ms"), Column("Time per image", "s"), Column("Time in all", "s"), Column("Images"),
-               Column("Batch"), FROM)  # fmt: skip
+               Column("Time per step", "ms"), Column("Time per image", "s"), Column("Time in all", "s"),
+               Column("Images"), Column("Batch"), FROM)  # fmt: skip
     note = "A step is one step of a whole batch; the time per image is that of the batch divided by its images."
     return Table("sampling-cost", "What sampling cost.", columns, tuple(rows), notes=(note, TIMING_NOTE), folded=True)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from rediffuse.config import ResolvedRun
 from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.paths import data_folder, run_folder
+from rediffuse.reporting.paths import data_folder
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM
 from rediffuse.reporting.terms import NOT_ASKED, NOT_RECORDED, counted, feature_title, setting_text
@@ -50,15 +50,14 @@ def data(frames: Frames) -> Table:
 def runs(frames: Frames) -> Table:
     """What each run is."""
     rows: list[tuple[Value, ...]] = []
-    study = frames.loaded.study.study
     for run in frames.loaded.runs.values():
         measured = frames.training[frames.training["run"] == run.name]["parameters"].dropna()
         parameters: Value = int(measured.iloc[0]) if len(measured) else NOT_RECORDED
-        files = [str(run_folder(study, run.name, seed) / "run.yaml") for seed in run.seeds]
+        files = [str(run.folder(seed) / "run.yaml") for seed in run.seeds]
         d, t = run.diffusion, run.training
         ema = setting_text(t.ema_decay) if t.ema_decay else "off"
-        rows.append((run.label, run.role, d.schedule, d.prediction, d.variance, d.loss, d.timesteps, parameters, t.steps,
-                     t.batch_size, ema, setting_text(run.seeds), Links(frames.pedigree.ids(files))))  # fmt: skip
+        rows.append((run.label, run.role, d.schedule, d.prediction, d.variance, d.loss, d.timesteps, parameters,
+                     t.steps, t.batch_size, ema, setting_text(run.seeds), Links(frames.pedigree.ids(files))))  # fmt: skip
     names = ("Run", "Role", "Schedule", "Prediction", "Reverse variance", "Loss", "Diffusion steps T", "Parameters",
              "Training steps", "Batch", "EMA decay", "Seeds")  # fmt: skip
     return Table("runs", "The runs compared.", (*map(Column, names), FROM), tuple(rows))
@@ -75,7 +74,9 @@ def samplers(frames: Frames) -> Table:
                 variance = sampler.variance or run.diffusion.variance
             if kind == "ddim":
                 eta = setting_text(0.0 if sampler.eta is None else sampler.eta)
-            rows.append((run.label, key, kind, variance, eta, sampler.spacing, setting_text(sampler.steps), run.sampling.images))
+            rows.append(
+                (run.label, key, kind, variance, eta, sampler.spacing, setting_text(sampler.steps), run.sampling.images)
+            )
     names = ("Run", "Sampler", "Kind", "Reverse variance", "η", "Spacing", "Steps", "Images of each")
     return Table("samplers", "How the runs were sampled.", tuple(map(Column, names)), tuple(rows))
 
@@ -88,11 +89,16 @@ def machines(frames: Frames) -> Table:
             for what, frame in (("training", frames.training), ("sampling", frames.sampling)):
                 found = frame[(frame["run"] == run.name) & (frame["seed"] == seed)]
                 machine: dict[str, Any] = found["machine"].iloc[0] if len(found) else {}
-                parts = [_value(machine.get(name)) for name in ("cpu", "cores", "threads", "device", "torch", "python", "platform")]
+                parts = [
+                    _value(machine.get(name))
+                    for name in ("cpu", "cores", "threads", "device", "torch", "python", "platform")
+                ]
                 links = Links(frames.pedigree.ids(found["file"].iloc[:1]))
                 rows.append((run.label, seed, what, *parts, links))
     names = ("Run", "Seed", "Job", "Processor", "Cores", "Threads used", "Device", "PyTorch", "Python", "System")
-    return Table("machines", "Hardware and software that trained and sampled.", (*map(Column, names), FROM), tuple(rows))
+    return Table(
+        "machines", "Hardware and software that trained and sampled.", (*map(Column, names), FROM), tuple(rows)
+    )
 
 
 def flat_settings(run: ResolvedRun) -> dict[str, str]:
@@ -129,8 +135,7 @@ def settings(frames: Frames) -> Table:
         (key, *(flat.get(key, NOT_ASKED) for flat in flats), "differs" if key in different else "same")
         for key in (*different, *same)
     ]
-    study = frames.loaded.study.study
-    files = [str(run_folder(study, run.name, seed) / "run.yaml") for run in all_runs for seed in run.seeds]
+    files = [str(run.folder(seed) / "run.yaml") for run in all_runs for seed in run.seeds]
     ids = " ".join(frames.pedigree.ids(files))
     return Table(
         "settings",

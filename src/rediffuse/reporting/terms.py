@@ -82,13 +82,18 @@ def setting_text(value: object) -> str:
     return str(value)
 
 
+def whole(count: int) -> str:
+    """A count, with separators of thousands from five digits on."""
+    return f"{count:,}" if abs(count) >= 10_000 else str(count)
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """"1 image", "2 images"."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    """ "1 image", "2 images"."""
+    return f"{whole(count)} {one if count == 1 else many or one + 's'}"
 
 
 def listed(parts: list[str]) -> str:
-    """"a", "a and b", "a, b and c"."""
+    """ "a", "a and b", "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 

@@ -82,7 +82,8 @@ def solve_adaptive(
 
     A step is accepted when the root mean square over an image of error / (tolerance (1 + |x|)) is at most 1. Give the
     whole process, not a respaced one: the solver chooses its steps. `callback(k, t, x, denoised)` runs before iteration
-    k, with t int64 [B] the grid position of each image. Images that have arrived wait for the others.
+    k, with t int64 [B] the grid position of each image, and costs one more evaluation an iteration. Images that have
+    arrived wait for the others.
     Raises `UserError` for a tolerance <= 0, and for fractional times with a network that predicts mu.
     """
     if not tolerance > 0:
@@ -168,7 +169,9 @@ def _combine(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
 
 def _error_ratio(error: Tensor, x: Tensor, moved: Tensor, tolerance: float) -> Tensor:
     allowed = tolerance * (1 + torch.maximum(x.abs(), moved.abs()))
-    return (error / allowed).double().square().flatten(1).mean(1).sqrt()
+    ratio = (error / allowed).double().square().flatten(1).mean(1).sqrt()
+    # A network that returns NaN must not keep the solver for ever: its steps shrink to the shortest and pass.
+    return ratio.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def _column(values: Tensor, x: Tensor) -> Tensor:

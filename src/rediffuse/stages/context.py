@@ -9,7 +9,7 @@ from typing import Any
 
 from rediffuse.config import LoadedStudy, ResolvedRun, load_study
 from rediffuse.files import write_json
-from rediffuse.pipeline.plan import Job, Plan, make_plan, run_folder
+from rediffuse.pipeline.plan import Job, Plan, make_plan
 from rediffuse.pipeline.receipts import require, write_receipt
 
 
@@ -35,7 +35,7 @@ class Context:
 
     def folder(self, run: ResolvedRun, seed: int) -> Path:
         """Folder of what a run makes."""
-        return self.root / run_folder(run, seed)
+        return self.root / run.folder(seed)
 
     def state(self, run: ResolvedRun, seed: int) -> Path:
         """Folder of a run's unfinished work."""

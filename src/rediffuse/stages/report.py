@@ -2,11 +2,13 @@
 
 import sys
 
+from rich.console import Console
+
 from rediffuse.errors import UserError
 from rediffuse.files import write_json
 from rediffuse.pipeline.plan import evidence_file
 from rediffuse.pipeline.receipts import Digests, why_stale
-from rediffuse.reporting import build_report, collect_ablations, terminal_summary, write_evidence
+from rediffuse.reporting import build_report, collect_ablations, terminal_summary, write_timings
 from rediffuse.stages.context import Context, working
 from rediffuse.tracking import log_report, open_tracker
 
@@ -16,12 +18,18 @@ def report(context: Context) -> None:
     job = context.plan.find("report")
     out = context.root / "reports" / context.plan.study
     with working(context, job):
-        write_evidence(context.loaded, context.root, out)
-        build_report(context.loaded, context.root, out)
+        write_timings(context.loaded, context.root, out)
+        keys = {
+            (run.name, seed, stage): context.plan.find(stage, run.name, seed).key
+            for run in context.loaded.ablations.values()
+            for seed in run.seeds
+            for stage in ("train", "sample", "evaluate")
+        }
+        build_report(context.loaded, context.root, out, current_keys=keys)
     with open_tracker(context) as tracker:
         if tracker is not None:
             log_report(tracker, context)
-    terminal_summary(context.loaded, context.root)
+    Console().print(terminal_summary(context.loaded, context.root))
 
 
 def gather_ablations(context: Context) -> None:

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ def _stamp(job: Job, run: ResolvedRun, sampler: Sampler, steps: int) -> str:
     return digest({"needs": needs, "code": job.code, "sampling": shared, "sampler": entry, "steps": steps})
 
 
-def _merged(folder: Path, timings: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+def _merged(folder: Path, timings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Today's timings on top of those of settings that were kept."""
     path = folder / "timing" / "sample.json"
     earlier = read_json(path)["settings"] if path.exists() else {}

@@ -56,7 +56,7 @@ class Judge:
         return self.scorer.score(features, group_size=n, groups=groups)
 
 
-def metrics_record(run: ResolvedRun, seed: int, setting: str, key: str, steps: int, nfe: int) -> dict[str, Any]:
+def metrics_record(run: ResolvedRun, seed: int, setting: str, key: str, steps: int, nfe: int | None) -> dict[str, Any]:
     """What a metrics file says of a setting besides its numbers."""
     sampler = run.sampling.samplers[key]
     return {
