@@ -5,10 +5,13 @@ import torch
 
 from rediffuse.diffusion import (
     Denoiser,
+    DiffusionProcess,
+    Gaussian,
     GaussianMixture,
     Objective,
     bound_term,
     convert,
+    loss_weight,
     reverse_gaussian,
     training_losses,
 )
@@ -107,6 +110,23 @@ def test_the_hybrid_loss_gives_the_mean_only_the_simple_gradient(linear, predict
     assert (values.grad.flatten(1).abs().sum(1) > 0).all()
 
 
+@pytest.mark.parametrize("times", [[5, 1, 500, 999], [0, 0, 0, 0], [0, 7, 0, 999]])
+def test_the_bound_of_a_mixed_batch_is_that_of_each_image_alone(linear, times):
+    t, output = torch.tensor(times), normal(4, 4, 3, 3, seed=2).requires_grad_()
+    objective = Objective(variance="learned-range", loss="vlb")
+
+    def vlb(part):
+        return training_losses(
+            lambda x, t, y=None: output[part], linear, X0[part], t[part], NOISE[part], objective=objective
+        ).vlb
+
+    together = vlb(slice(None))
+    alone = torch.cat([vlb(slice(i, i + 1)) for i in range(4)])
+    torch.testing.assert_close(together, alone, rtol=1e-12, atol=0)
+    gradients = [torch.autograd.grad(terms.sum(), output)[0] for terms in (together, alone)]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-14)
+
+
 def test_the_bound_alone_gives_the_mean_a_gradient(linear):
     mean, values = normal(4, 2, 3, 3, seed=2).requires_grad_(), normal(4, 2, 3, 3, seed=3).requires_grad_()
     losses = training_losses(
@@ -144,8 +164,6 @@ def test_the_bounds_term_equals_that_of_the_denoiser_without_clipping(linear):
 
 def test_a_bounds_term_matches_monte_carlo():
     # KL = E_q[log q − log p] over 400,000 draws of x_{t−1}; the tolerance is 4 standard errors (the spread is below 1).
-    from rediffuse.diffusion import DiffusionProcess, Gaussian
-
     process = DiffusionProcess.create("linear", 50)
     x0, xt = torch.full((1, 1), 0.2, dtype=F64), torch.full((1, 1), -0.5, dtype=F64)
     q = process.q_posterior(x0, xt, 20)
@@ -157,8 +175,6 @@ def test_a_bounds_term_matches_monte_carlo():
 
 
 def test_the_weightings_multiply_the_loss(linear):
-    from rediffuse.diffusion import loss_weight
-
     output = normal(4, 2, 3, 3, seed=2)
     for weighting in ("snr", "min-snr", "importance"):
         for prediction in ("eps", "x0", "v", "mu"):

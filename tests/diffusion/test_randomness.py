@@ -178,7 +178,7 @@ def test_sample_noise_is_the_counted_noise_of_its_step():
 
 def test_steps_made_ahead_are_the_same_and_may_be_overwritten_by_the_sampler():
     plain, ahead = (SampleNoise(1, torch.arange(3), (2, 4), step_temperature=0.5, steps_ahead=n) for n in (1, 4))
-    for k in (0, 1, 6, 5, 1, 3):
+    for k in (0, 1, 0, 6, 5, 6):
         noise = ahead.step(k)
         assert torch.equal(noise, plain.step(k))
         noise.zero_()

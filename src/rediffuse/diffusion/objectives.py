@@ -148,12 +148,19 @@ def bound_term(
     """
     posterior = process.q_posterior(x0, xt, t)
     kl = mean_flat(normal_kl(posterior.mean, posterior.log_variance, reverse.mean, reverse.log_variance))
-    first = torch.as_tensor(t, device=kl.device) == 0
-    # On an accelerator, asking whether any t is 0 would wait for it: there L_0 is computed always, and chosen below.
-    if kl.device.type == "cpu" and not bool(first.any()):
-        return kl / math.log(2)
-    nll = -mean_flat(decoder_log_likelihood(x0, reverse.mean, reverse.log_variance, decoder=decoder))
-    return torch.where(first, nll, kl) / math.log(2)
+    if isinstance(t, int):
+        if t > 0:
+            return kl / math.log(2)
+        nll = -mean_flat(decoder_log_likelihood(x0, reverse.mean, reverse.log_variance, decoder=decoder))
+        return nll / math.log(2)
+    first = (t == 0).to(kl.device)
+    # L_0 costs far more than a divergence: only where it is due, except on an accelerator, which would have to wait to
+    # hear where that is.
+    on_cpu = kl.device.type == "cpu"
+    rows = first if on_cpu else slice(None)
+    nll = -mean_flat(decoder_log_likelihood(x0[rows], reverse.mean[rows], reverse.log_variance[rows], decoder=decoder))
+    kl = kl.masked_scatter(first, nll) if on_cpu else torch.where(first, nll, kl)
+    return kl / math.log(2)
 
 
 def loss_weight(

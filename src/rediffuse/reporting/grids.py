@@ -8,7 +8,7 @@ from rediffuse.config import ResolvedRun
 from rediffuse.reporting.cells import Cells
 from rediffuse.reporting.frames import Frames, held_out_images, preview_image, sample_images
 from rediffuse.reporting.style import WIDTH, Picture, finish
-from rediffuse.reporting.terms import NOT_RUN, metric_short, number, run_colours
+from rediffuse.reporting.terms import NOT_RUN, metric_short, number, run_colours, whole
 
 
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
@@ -61,7 +61,7 @@ def previews(frames: Frames) -> Picture | None:
     for i, run in enumerate(runs):
         for j, step in enumerate(steps):
             absent = NOT_RUN if step in run.training.preview_steps else ""
-            _show(grid[i, j], found.get((run.name, step)), f"step {step:,}" if i == 0 else "", absent=absent)
+            _show(grid[i, j], found.get((run.name, step)), f"step {whole(step)}" if i == 0 else "", absent=absent)
         _row_label(grid[i, 0], run.label, run_colours(frames.loaded)[run.name])
     averaged = {run.training.ema_decay > 0 for run in runs}
     weights = "averaged (EMA) weights" if averaged == {True} else "each run's own kind of weights"

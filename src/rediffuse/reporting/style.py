@@ -122,8 +122,9 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None
         if all(abs(left - other) > 18 or not 3 < higher - up < 24 for other, higher in taken):
             taken.append((float(left), float(up) + 12))
             axes.annotate(
-                text, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8, color="#444444"
-            )
+                text, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8, color="#444444",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
+            )  # fmt: skip
 
 
 def outside_legend(figure: Figure, handles: list[Any], columns: int = 3) -> None:
