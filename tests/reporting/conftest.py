@@ -185,7 +185,7 @@ class StudyTree:
                 "ms_per_step": 50.1,
                 "images_per_second": 2554.9,
                 "parameters": 181_649 + 16 * (run.role == "improved"),
-                "resumed": 0,
+                "resumed_from": None,
                 "machine": MACHINE,
             },
         )

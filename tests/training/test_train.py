@@ -159,6 +159,27 @@ def test_the_held_out_loss_falls_on_images_like_those_trained_on(tmp_path: Path)
     assert history[-1]["held_out_loss"] < 0.8 * history[0]["held_out_loss"]
 
 
+class Noisy(nn.Module):
+    """Keeps what its dropout drew in each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.drawn: list[list[float]] = []
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        self.drawn.append(nn.functional.dropout(torch.ones(64), 0.5).tolist())
+        return x * self.scale
+
+
+def test_every_step_draws_its_own_dropout_and_the_same_in_every_run(tmp_path: Path) -> None:
+    one, other = Noisy(), Noisy()
+    run(tmp_path / "one", one)
+    run(tmp_path / "other", other)
+    assert one.drawn == other.drawn
+    assert len({tuple(mask) for mask in one.drawn}) == len(one.drawn) == 6
+
+
 class Exploding(nn.Module):
     """Predicts well until the given call, and then `value`."""
 

@@ -168,10 +168,14 @@ def _scale(axes: Axes, cells: Cells, metric: str) -> None:
 
 
 def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str) -> None:
-    for name, colour in (("noise", NOISE), ("held-out", REAL)):
-        if (cell := cells.get(("real", name, metric))) is not None:
-            label = cell_label(loaded, "real", name).replace("held-out ", "held-out\n")
-            reference_line(axes, cell.value, f"{label}\n{number(cell.value)} (n = {cell.n})", colour)
+    lines = [(cell, colour) for name, colour in (("noise", NOISE), ("held-out", REAL))
+             if (cell := cells.get(("real", name, metric))) is not None]  # fmt: skip
+    heights = [axes.transAxes.inverted().transform(axes.transData.transform((1, c.value)))[1] for c, _ in lines]
+    close = len(lines) == 2 and abs(heights[0] - heights[1]) < 0.2
+    for place, (cell, colour) in enumerate(lines):
+        label = cell_label(loaded, "real", cell.setting).replace("held-out ", "held-out\n")
+        align = "center" if not close else "bottom" if heights[place] == max(heights) else "top"
+        reference_line(axes, cell.value, f"{label}\n{number(cell.value)} (n = {cell.n})", colour, align)
 
 
 def loss_curves(frames: Frames) -> Picture | None:
@@ -189,11 +193,11 @@ def loss_curves(frames: Frames) -> Picture | None:
         axes.set(ylabel=label, title=title, xlabel="")
     held_out = history["held_out_loss"].notna().any()
     if held_out:
-        _draw_history(frames, grid[0, 0], history, "held_out_loss", linestyle="dashed")
+        _draw_history(frames, grid[0, 0], history, "held_out_loss", linestyle="dotted", marker="D")
     grid[-1, 0].set_xlabel("training step")
     handles = _run_handles(frames, history)
     if held_out:
-        handles.append(Line2D([], [], color="#444444", linestyle="dashed", label="held-out images"))
+        handles.append(Line2D([], [], color="#444444", linestyle="dotted", marker="D", label="on held-out images"))
     outside_legend(figure, handles)
     return finish(
         figure, "loss-curves",
@@ -229,12 +233,14 @@ def loss_by_quartile(frames: Frames) -> Picture | None:
     )  # fmt: skip
 
 
-def _draw_history(frames: Frames, axes: Axes, history: pd.DataFrame, column: str, linestyle: str = "solid") -> None:
+def _draw_history(
+    frames: Frames, axes: Axes, history: pd.DataFrame, column: str, linestyle: str = "solid", marker: str | None = None
+) -> None:
     rows = history.dropna(subset=[column])
     many = _many_seeds(frames)
     sns.lineplot(
         rows, x="step", y=column, hue="run", palette=run_colours(frames.loaded), units="seed", estimator=None,
-        legend=False, ax=axes, linewidth=1.0 if many else 1.6, alpha=0.8 if many else 1.0, linestyle=linestyle,
+        legend=False, ax=axes, linewidth=1.0 if many else 1.6, alpha=0.8 if many else 1.0, linestyle=linestyle, marker=marker,
     )  # fmt: skip
     if (rows[column] > 0).all() and len(rows):
         axes.set_yscale("log")

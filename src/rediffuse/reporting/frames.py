@@ -20,7 +20,7 @@ QUALITY = (
     "std", "n", "groups", "images", "interval", "unavailable", "file",
 )  # fmt: skip
 TRAINING = (
-    "run", "seed", "seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "parameters", "resumed",
+    "run", "seed", "seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "parameters", "resumed_from",
     "machine", "file",
 )  # fmt: skip
 SAMPLING = (
@@ -93,11 +93,13 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
             history += _history(root, folder / "history.csv", run.name, seed)
             who: dict[str, Any] = {"run": run.name, "seed": seed}
             for timing in _timing(root, folder, "train", pedigree, known_timings, evidence):
-                training.append({**dict.fromkeys(TRAINING), **timing, **who})
+                resumed = timing.get("resumed_from")
+                row = {**dict.fromkeys(TRAINING), **timing, **who}
+                training.append({**row, "resumed_from": "no" if resumed is None else str(resumed)})
             for timing in _timing(root, folder, "sample", pedigree, known_timings, evidence):
                 for setting, measured in timing["settings"].items():
-                    row = {**dict.fromkeys(SAMPLING), **measured, **who, "setting": setting}
-                    sampling.append({**row, "machine": timing["machine"], "file": timing["file"]})
+                    drawn = {**dict.fromkeys(SAMPLING), **measured, **who, "setting": setting}
+                    sampling.append({**drawn, "machine": timing["machine"], "file": timing["file"]})
             likelihood += [{**who, **row} for row in _likelihood(root, folder / "metrics" / "nll.json")]
     data = root / data_folder(loaded)
     ablations = read_json(evidence / "ablations.json") or []

@@ -123,13 +123,13 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     if all(images is None for _, images, _ in sheets[1:]):
         return None
     size = min(3.6, WIDTH / len(sheets))
-    figure, grid = plt.subplots(1, len(sheets), figsize=(size * len(sheets), size + 0.75), squeeze=False)
+    rows = max(-(-len(images) // 8) for _, images, _ in sheets if images is not None)
+    figure, grid = plt.subplots(1, len(sheets), figsize=(size * len(sheets), size * rows / 8 + 0.9), squeeze=False)
     for axes, (title, images, note) in zip(grid[0], sheets, strict=True):
         _show(axes, None if images is None else mosaic(images, 8), title, note)
     return finish(
         figure, "real-generated",
-        "Real images beside generated ones: 64 held-out images spread evenly over the split, and the first 64 samples "
-        "of each run "
-        "with its first sampler's most steps. None was picked.",
+        f"Real images beside generated ones: {0 if real is None else len(real)} held-out images spread evenly over the "
+        "split, and the first samples (at most 64) of each run with its first sampler's most steps. None was picked.",
         "A grid of real images beside a grid of samples of each run.", raster=True,
     )  # fmt: skip

@@ -104,12 +104,12 @@ def plain_log(axes: Axes, which: str = "y") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def reference_line(axes: Axes, value: float, label: str, colour: str) -> None:
+def reference_line(axes: Axes, value: float, label: str, colour: str, align: str = "center") -> None:
     """A horizontal line across the axes, its name in the margin at its end."""
     axes.axhline(value, color=colour, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
     axes.annotate(
         label, (1.0, value), xycoords=axes.get_yaxis_transform(), xytext=(5, 0), textcoords="offset points", ha="left",
-        va="center", color=colour, fontsize=9.5, linespacing=1.15, annotation_clip=False,
+        va=align, color=colour, fontsize=9.5, linespacing=1.15, annotation_clip=False,
     )  # fmt: skip
 
 

@@ -168,6 +168,7 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
             "n is the number of images that one value is computed from; the value shown is the mean over the groups.",
         ),
         folded=True,
+        narrow=True,
     )
 
 

@@ -9,7 +9,7 @@ from rediffuse.reporting.cells import optional
 from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import NOT_RECORDED, NOT_RUN
+from rediffuse.reporting.terms import NOT_RECORDED, NOT_RUN, setting_text
 
 TIMING_NOTE = (
     "Times were measured once, on the machine named in the table of hardware and software. They differ from machine to "
@@ -32,38 +32,36 @@ def stability(frames: Frames) -> Table:
         for seed in run.seeds:
             history = of_run(frames.history, run, seed)
             if history.empty:
-                rows.append((run.label, seed, *[NOT_RUN] * 8, Links(())))
+                rows.append((run.label, seed, *[NOT_RUN] * 9, Links(())))
                 continue
             late = history[history["step"] > history["step"].max() / 2]["loss"]
             norms = history[history["step"] > run.training.warmup]["grad_norm"]
-            spread = float(late.std(ddof=1)) if len(late) > 1 else math.nan
+            held_out = history["held_out_loss"].dropna()
+            spread = float(late.std(ddof=1))
             numbers = (
-                final_loss(history), spread, 100 * spread / float(late.mean()), float(norms.mean()),
-                float(norms.std(ddof=1)) if len(norms) > 1 else math.nan, float(norms.max()),
+                final_loss(history), float(held_out.iloc[-1]) if len(held_out) else math.nan, spread,
+                100 * spread / float(late.mean()), float(norms.mean()), float(norms.std(ddof=1)), float(norms.max()),
             )  # fmt: skip
             links = Links(frames.pedigree.ids(history["file"].iloc[:1]))
             shown: list[Value] = [NOT_RECORDED if math.isnan(n) else n for n in numbers]
             rows.append((run.label, seed, *shown, run.training.clip_norm, len(history), links))
     columns = (
-        Column("Run"), Column("Seed"), Column("Loss at the end"), Column("Spread of loss"),
-        Column("Spread of loss", "% of its mean"),        Column("Gradient norm, mean"), Column("Gradient norm, std"), Column("Gradient norm, max"), Column("Clipped at"),
-        Column("Logged rows"), FROM,
+        Column("Run"), Column("Seed"), Column("Loss at the end"), Column("Held-out loss at the end"),
+        Column("Spread of loss"), Column("Spread of loss", "% of its mean"), Column("Gradient norm, mean"),
+        Column("Gradient norm, std"), Column("Gradient norm, max"), Column("Clipped at"), Column("Logged rows"), FROM,
     )  # fmt: skip
-    steps = {f"{run.label}: {run.training.log_every}" for run in frames.loaded.runs.values()}
+    every = sorted({run.training.log_every for run in frames.loaded.runs.values()})
     return Table(
         "stability",
         "How steady training was.",
         columns,
         tuple(rows),
         notes=(
-            f"Each row of history.csv is a mean over some training steps ({', '.join(sorted(steps))}); the numbers "
-            "are of these "
-            "rows. Loss at the end: mean of the last tenth of training. Spread: standard deviation over the second "
-            "half. "
-            "Gradient norms: before clipping, after warm-up.",
+            f"All numbers are of the rows of history.csv, each a mean over {setting_text(every)} training steps. Loss at "
+            "the end: mean of the last tenth of training. Spread: standard deviation over the second half. Gradient "
+            "norms: before clipping, after warm-up.",
             "Losses of runs with different schedules or objectives measure different things and are not to be ranked; "
-            "their "
-            "spread in % of the mean may be compared.",
+            "their spread in % of the mean may be compared.",
         ),
     )
 
@@ -79,10 +77,10 @@ def training(frames: Frames) -> Table:
                 continue
             row = found.iloc[0]
             measured = (_count(row["parameters"]), _real(row["seconds"]), _real(row["ms_per_step"]),
-                        _real(row["images_per_second"]), _count(row["batch_size"]), _count(row["resumed"]))  # fmt: skip
+                        _real(row["images_per_second"]), _count(row["batch_size"]), str(row["resumed_from"]))  # fmt: skip
             rows.append((run.label, seed, *measured, Links(frames.pedigree.ids([row["file"]]))))
     columns = (Column("Run"), Column("Seed"), Column("Parameters"), Column("Training time", "s"),
-               Column("Time per step", "ms"), Column("Throughput", "images/s"), Column("Batch"), Column("Times resumed"), FROM)  # fmt: skip
+               Column("Time per step", "ms"), Column("Throughput", "images/s"), Column("Batch"), Column("Resumed from step"), FROM)  # fmt: skip
     return Table("training-cost", "What training cost.", columns, tuple(rows), notes=(TIMING_NOTE,))
 
 

@@ -1,0 +1,260 @@
+"""The whole report of the smoke study with made-up numbers: built once a case, read by many tests."""
+
+import csv
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from rediffuse.files import read_json, write_json
+from rediffuse.reporting import build_report, write_evidence
+from tests.reporting.conftest import PROJECT, StudyTree
+
+pytestmark = pytest.mark.xdist_group("report")
+SMOKE = PROJECT / "studies" / "smoke.yaml"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
+    """A complete study, one ablation of one seed and one of two run, and its report."""
+    tree = StudyTree(tmp_path_factory.mktemp("full"), SMOKE).everything()
+    tree.run(tree.loaded.ablations["width-halved"], 0, scale=1.5)
+    for seed in (1, 2):
+        tree.run(tree.loaded.ablations["improved-seeds"], seed, scale=1 + seed / 10)
+    write_evidence(tree.loaded, tree.root, tree.out)
+    build_report(tree.loaded, tree.root, tree.out)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def nothing_run(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
+    """The report of a study of which nothing was run."""
+    tree = StudyTree(tmp_path_factory.mktemp("empty"), SMOKE)
+    build_report(tree.loaded, tree.root, tree.out)
+    return tree
+
+
+class Page(HTMLParser):
+    """Text of table cells and paragraphs, addresses, ids."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.sources: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.headings: list[str] = []
+        self._open: list[list[str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.sources += [values[name] or "" for name in ("src", "srcset", "data") if name in values]
+        if tag == "link":
+            self.sources.append(values.get("href") or "")
+        if tag == "a":
+            self.links.append(values.get("href") or "")
+        if values.get("id"):
+            self.ids.append(values["id"] or "")
+        if tag in ("td", "th", "h2"):
+            self._open.append([])
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self._open[-1].append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th", "h2"):
+            text = "".join(self._open.pop())
+            (self.headings if tag == "h2" else self.cells).append(text)
+
+
+def page(tree: StudyTree) -> Page:
+    return Page((tree.out / "report.html").read_text())
+
+
+def markdown(tree: StudyTree) -> str:
+    return (tree.out / "report.md").read_text()
+
+
+def markdown_cells(text: str) -> list[str]:
+    """Cells of all Markdown tables as plain text."""
+    cells = []
+    for line in text.splitlines():
+        if line.startswith("| ") and not re.fullmatch(r"[|: -]+", line):
+            cells += [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+    plain = [re.sub(r"\[([^]]*)\]\(#[^)]*\)", r"\1", re.sub(r"<[^>]*>", "", cell)) for cell in cells]
+    return [
+        re.sub(r"\\([*_|])", r"\1", cell).replace("`", "").replace("&lt;", "<").replace("&gt;", ">") for cell in plain
+    ]
+
+
+def test_the_page_loads_nothing_from_outside(built: StudyTree) -> None:
+    sources = page(built).sources
+    assert len(sources) >= 8
+    assert all(source.startswith("data:image/") for source in sources)
+    style = (built.out / "report.html").read_text().split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_every_link_of_the_page_leads_somewhere(built: StudyTree) -> None:
+    found = page(built)
+    assert {link.removeprefix("#") for link in found.links} <= set(found.ids)
+
+
+def test_every_file_that_markdown_names_exists(built: StudyTree) -> None:
+    named = re.findall(r"\]\(((?:figures|tables)/[^)]+)\)", markdown(built))
+    assert len(named) > 20
+    assert [name for name in named if not (built.out / name).is_file()] == []
+
+
+def test_markdown_and_html_say_the_same_in_their_tables(built: StudyTree) -> None:
+    cells = markdown_cells(markdown(built))
+    start = cells.index("What it does")  # the list of commands has a header in Markdown alone
+    assert cells[: start - 1] + cells[start + 1 :] == page(built).cells
+
+
+def test_markdown_and_html_have_the_same_sections(built: StudyTree) -> None:
+    assert re.findall(r"^## (.*)$", markdown(built), re.MULTILINE) == page(built).headings
+
+
+def test_the_sections_come_in_order(built: StudyTree) -> None:
+    assert page(built).headings == [
+        "Summary", "What was run and on what", "Baseline against improved", "Training stability and cost", "Claims",
+        "Ablations", "Loss curves", "Samples", "Quality against steps and seconds", "Noise schedules", "Settings",
+        "How to repeat", "Pedigree",
+    ]  # fmt: skip
+
+
+def test_numbers_in_markdown_are_those_of_the_csv(built: StudyTree) -> None:
+    for name in ("comparison-frechet-distance", "training-cost", "quality", "ablations"):
+        rows = list(csv.reader(io.StringIO((built.out / "tables" / f"{name}.csv").read_text())))
+        shown = (built.out / "tables" / f"{name}.md").read_text()
+        assert shown.split("\n\n")[1] in markdown(built)
+        in_csv = {cell for row in rows[1:] for cell in row if re.fullmatch(r"-?[0-9.]+", cell)}
+        in_markdown = {n.rstrip(".") for n in re.findall(r"-?[0-9][0-9,]*\.?[0-9]*", shown.split("\n\n")[1])}
+        assert in_csv <= {n.replace(",", "") for n in in_markdown} | {n.rstrip(",") for n in in_markdown}
+
+
+def test_each_table_is_there_in_three_formats(built: StudyTree) -> None:
+    names = {path.stem for path in (built.out / "tables").iterdir()}
+    assert "comparison-frechet-distance" in names
+    assert {p.name for p in (built.out / "tables").iterdir()} == {
+        f"{n}.{s}" for n in names for s in ("csv", "md", "tex")
+    }
+
+
+def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
+    assert {path.name for path in (built.out / "figures").iterdir()} == {
+        f"{name}.{suffix}"
+        for name in ("ablations", "loss-curves", "loss-quartiles", "previews", "quality-seconds", "quality-steps",
+                     "quality-steps-more", "real-generated", "samples-baseline", "samples-improved", "schedules")
+        for suffix in ("png", "svg")
+    }  # fmt: skip
+
+
+def test_every_row_of_the_comparison_leads_to_its_files(built: StudyTree) -> None:
+    rows = list(csv.DictReader(io.StringIO((built.out / "tables" / "comparison-frechet-distance.csv").read_text())))
+    pedigree = list(csv.DictReader(io.StringIO((built.out / "tables" / "pedigree.csv").read_text())))
+    files = {row["Id"]: row["File"] for row in pedigree}
+    found = [files[i] for i in rows[0]["From"].split()]
+    assert found == [f"runs/smoke/{run}/seed0/metrics/ancestral-50.json" for run in ("baseline", "improved")]
+
+
+def test_the_same_files_give_the_same_bytes_in_another_process(built: StudyTree, tmp_path: Path) -> None:
+    shutil.copytree(built.root / "runs", tmp_path / "runs")
+    shutil.copytree(built.root / "data", tmp_path / "data")
+    shutil.copytree(built.out / "evidence", tmp_path / "reports" / "smoke" / "evidence")
+    script = (
+        "from pathlib import Path; from rediffuse.config import load_study; from rediffuse.reporting import build_report; "
+        f"build_report(load_study({str(SMOKE)!r}), Path({str(tmp_path)!r}), Path({str(tmp_path)!r}, 'reports/smoke'))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(PROJECT / "src")}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment, cwd=tmp_path)
+    again = tmp_path / "reports" / "smoke"
+    names = [path.relative_to(built.out) for path in sorted(built.out.rglob("*")) if path.is_file()]
+    assert [name for name in names if (again / name).read_bytes() != (built.out / name).read_bytes()] == []
+
+
+def test_metrics_json_holds_run_setting_metric_and_no_timing(built: StudyTree) -> None:
+    metrics = read_json(built.out / "metrics.json")
+    assert set(metrics) == {"real", "baseline", "improved"}
+    assert set(metrics["real"]) == {"held-out", "noise"}
+    assert set(metrics["baseline"]["ancestral-5"]) == {"frechet_distance", "kid", "inception_score"}
+    assert not re.search("second|ms_|throughput", (built.out / "metrics.json").read_text())
+
+
+def test_claims_json_names_the_files_of_both_sides(built: StudyTree) -> None:
+    (claim,) = read_json(built.out / "claims.json")
+    assert claim["verdict"] == "holds"
+    assert claim["better"]["files"] == ["runs/smoke/improved/seed0/metrics/ancestral-5.json"]
+
+
+def test_no_value_is_called_fid_in_efficientnet_features(built: StudyTree) -> None:
+    text = markdown(built)
+    assert "Fréchet distance in EfficientNet-Lite0 features" in text
+    assert re.findall(r"\bFIDs?\b[^.]{0,20}", text) == ["FID, which is a Fréchet"]
+    assert "Inception score" not in text
+
+
+def test_an_ablation_of_several_seeds_shows_mean_and_deviation(built: StudyTree) -> None:
+    rows = list(csv.DictReader(io.StringIO((built.out / "tables" / "ablations.csv").read_text())))
+    row = next(row for row in rows if row["Run or ablation"] == "improved-seeds")
+    # 75 + 200·(1 + seed/10)/5 for the seeds 1 and 2: 119 and 123.
+    assert row["Fréchet distance, ddim-5"] == "121.0"
+    assert row["Fréchet distance, ddim-5 std over seeds"] == "2.8"
+    assert row["State"] == "complete"
+
+
+def test_an_ablation_that_was_not_run_says_so_and_how_to_run_it(built: StudyTree) -> None:
+    rows = list(csv.DictReader(io.StringIO((built.out / "tables" / "ablations.csv").read_text())))
+    row = next(row for row in rows if row["Run or ablation"] == "ema-off")
+    assert row["State"] == row["Fréchet distance, ddim-5"] == "not run"
+    assert "`snakemake --cores 8 ablations`" in markdown(built)
+
+
+def test_nothing_run_says_so_and_shows_no_figure_of_results(nothing_run: StudyTree) -> None:
+    assert {path.stem for path in (nothing_run.out / "figures").iterdir()} == {"schedules"}
+    rows = list(
+        csv.DictReader(io.StringIO((nothing_run.out / "tables" / "comparison-frechet-distance.csv").read_text()))
+    )
+    assert {row["DDPM"] for row in rows} == {"not run"}
+    assert read_json(nothing_run.out / "claims.json")[0]["verdict"] == "not run"
+    assert read_json(nothing_run.out / "metrics.json") == {}
+    assert "of DDPM and Improved DDPM: not run." in markdown(nothing_run)
+
+
+def test_timings_that_are_absent_say_not_recorded(nothing_run: StudyTree) -> None:
+    rows = list(csv.DictReader(io.StringIO((nothing_run.out / "tables" / "training-cost.csv").read_text())))
+    assert {row["Training time (s)"] for row in rows} == {"not recorded"}
+
+
+def test_likelihood_has_no_section_without_its_file(built: StudyTree) -> None:
+    assert "Likelihood" not in page(built).headings
+
+
+def test_a_report_says_what_changed_for_the_worse(tmp_path: Path) -> None:
+    """One more build: the improved run loses, one ablation is stale, likelihoods exist."""
+    tree = StudyTree(tmp_path, SMOKE).everything()
+    for setting in ("ancestral-50", "ancestral-5", "ddim-5"):
+        tree.set_distance("improved", setting, 900.0)
+        tree.set_distance("baseline", setting, 100.0)
+    tree.run(tree.loaded.ablations["width-halved"], 0)
+    write_evidence(tree.loaded, tree.root, tree.out)
+    nll = {"metrics": {"bits_per_dim": {"value": 3.21, "low": 3.1, "high": 3.3, "n": 24}}}
+    write_json(tree.folder("baseline") / "metrics" / "nll.json", nll)
+    build_report(tree.loaded, tree.root, tree.out, current_keys={("width-halved", 0, "train"): "another key"})
+    text = markdown(tree)
+    assert "Improved DDPM does not win against DDPM, it loses: of 3 settings" in text
+    assert "clearly better at 0, clearly worse at 3 and undecided at 0" in text
+    assert read_json(tree.out / "claims.json")[0]["verdict"] == "does not hold"
+    assert "made with other settings or code" in (tree.out / "tables" / "ablations.csv").read_text()
+    assert "3.210 [3.100, 3.300]" in text
+    assert "altered since" in text

@@ -1,0 +1,63 @@
+import csv
+import io
+
+import pytest
+
+from rediffuse.reporting.table import Anchor, Column, Estimate, Links, Table, latex_escape
+
+
+def table(*rows: tuple, columns: tuple[Column, ...] | None = None) -> Table:
+    columns = columns or (Column("Name"), Column("Time", "s"), Column("Distance", estimate=True), Column("From"))
+    return Table("test", "A caption", columns, rows)
+
+
+ROWS = (
+    ("a|b", 12345, Estimate(84.213, 80.1, 88.329), Links(("P1", "P2"))),
+    ("c", 1.5, Estimate(3687.2), Links(())),
+)
+
+
+def test_csv_holds_an_interval_in_columns_of_its_own() -> None:
+    rows = list(csv.reader(io.StringIO(table(*ROWS).csv())))
+    assert rows[0] == ["Name", "Time (s)", "Distance", "Distance low", "Distance high", "From"]
+    assert rows[1] == ["a|b", "12345", "84.21", "80.10", "88.33", "P1 P2"]
+    assert rows[2] == ["c", "1.500", "3687", "", "", ""]
+
+
+def test_markdown_escapes_bars_and_links_to_the_pedigree() -> None:
+    lines = table(*ROWS).markdown().splitlines()
+    assert lines[1] == "| --- | ---: | ---: | --- |"
+    assert lines[2] == "| a\\|b | 12,345 | 84.21 [80.10, 88.33] | [P1](#p1) [P2](#p2) |"
+
+
+def test_an_anchor_is_where_a_link_leads() -> None:
+    assert '<a id="p1"></a>P1' in table((Anchor("P1"),), columns=(Column("Id"),)).markdown()
+
+
+def test_a_spread_over_seeds_shows_as_plus_minus_and_has_a_csv_column() -> None:
+    text = table(("a", Estimate(90.0, std=2.5)), columns=(Column("Name"), Column("D", estimate=True)))
+    assert "90.00 ± 2.50" in text.markdown()
+    assert text.csv().splitlines()[0] == "Name,D,D std over seeds"
+
+
+def test_latex_escapes_what_latex_would_read() -> None:
+    assert latex_escape("50 % of a_b & c #1 {x}") == r"50 \% of a\_b \& c \#1 \{x\}"
+    assert latex_escape("β̃ ± 2 → 3") == r"$\tilde{\beta}$ $\pm$ 2 $\to$ 3"
+
+
+def test_latex_holds_no_character_outside_latin_1() -> None:
+    assert all(ord(c) < 256 for c in table(("ᾱ ≤ 1 — “x” 漢", 1, Estimate(1.0, 0.5, 1.5), Links(()))).latex())
+
+
+def test_a_latex_row_that_begins_with_a_bracket_is_not_an_argument() -> None:
+    assert "{}[x" in table(("[x", 1, 2, "")).latex()
+
+
+def test_a_column_of_numbers_and_missing_values_is_aligned_to_the_right() -> None:
+    made = table(("a", "not run", Estimate(1.0), ""), ("b", 2.0, "—", ""))
+    assert [made.numeric(i) for i in range(4)] == [False, True, True, False]
+
+
+def test_a_row_of_the_wrong_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 cells for 4 columns"):
+        table(("a",))

@@ -1,0 +1,52 @@
+import pytest
+
+from rediffuse.reporting.cells import Cell
+from rediffuse.reporting.frames import read_frames
+from rediffuse.reporting.sentences import headline
+from rediffuse.reporting.terms import BASELINE, IMPROVED, metric_title, number, run_colours
+from tests.reporting.conftest import StudyTree
+
+
+def test_only_inception_v3_gives_a_fid_and_an_inception_score() -> None:
+    assert metric_title("frechet_distance", "inception-v3") == "FID"
+    assert metric_title("inception_score", "inception-v3") == "Inception score"
+    for features in ("efficientnet-lite0", "inception-v3-clean", "torchscript:net.pt"):
+        assert "FID" not in metric_title("frechet_distance", features)
+        assert "Inception score" not in metric_title("inception_score", features)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3687.4, "3687"), (84.2149, "84.21"), (0.05, "0.05000"), (0.0, "0"), (7, "7"), (2e-6, "2.000e-06")],
+)
+def test_numbers_have_four_significant_digits(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_baseline_and_improved_keep_their_colours(empty_tree: StudyTree) -> None:
+    assert run_colours(empty_tree.loaded) == {"baseline": BASELINE, "improved": IMPROVED}
+
+
+@pytest.mark.parametrize(
+    ("improved", "verdict"),
+    [
+        ((50, 50), "is better than DDPM everywhere"),
+        ((50, 200), "wins against DDPM in part"),
+        ((100, 100), "does not win against DDPM:"),
+        ((200, 200), "does not win against DDPM, it loses"),
+    ],
+)
+def test_the_headline_says_whether_the_improved_run_wins(
+    empty_tree: StudyTree, improved: tuple[float, float], verdict: str
+) -> None:
+    values = {("improved", s): v for s, v in zip(("ancestral-50", "ddim-5"), improved, strict=True)}
+    values |= {("baseline", "ancestral-50"): 100, ("baseline", "ddim-5"): 100}
+    cells = {
+        (run, setting, "frechet_distance"): Cell(
+            run, setting, "frechet_distance", value, value - 5, value + 5, 8, (0,), "test", ()
+        )
+        for (run, setting), value in values.items()
+    }
+    (sentence,) = headline(read_frames(empty_tree.loaded, empty_tree.root), cells)
+    assert verdict in sentence
+    assert sentence.endswith("; 1 setting not run.")
