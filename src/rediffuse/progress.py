@@ -23,13 +23,19 @@ class _Rate(ProgressColumn):
 
 
 class Progress:
-    """Call it with (done, total, note); used as a context manager it leaves the terminal tidy."""
+    """Call it with (done, total, note); used as a context manager it leaves the terminal tidy.
 
-    def __init__(self, label: str, unit: str) -> None:
-        self.label, self.unit = label, unit
+    Args:
+        label: what is counted, first on every line.
+        unit: what one is called.
+        enabled: False shows nothing.
+    """
+
+    def __init__(self, label: str, unit: str, *, enabled: bool = True) -> None:
+        self.label, self.unit, self.enabled = label, unit, enabled
         console = Console(stderr=True)
         self.bar: Bar | None = None
-        if console.is_terminal:
+        if enabled and console.is_terminal:
             self.bar = Bar(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit),
                 TimeRemainingColumn(), TextColumn("{task.fields[note]}", style="dim"), console=console,
@@ -49,7 +55,7 @@ class Progress:
     ) -> None:
         if self.bar:
             self.bar.stop()
-        elif kind is None and self.seen[0]:
+        elif self.enabled and kind is None and self.seen[0]:
             print(f"{self.label}: {self.seen[0]:,} {self.unit}s done", file=sys.stderr, flush=True)
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
@@ -57,6 +63,8 @@ class Progress:
         self.seen = (done, total)
         if self.bar:
             self.bar.update(self.task, completed=done, total=total, note=note)
+            return
+        if not self.enabled:
             return
         now = time.monotonic()
         if self.first is None:

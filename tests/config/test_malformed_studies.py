@@ -26,7 +26,7 @@ MISTAKES = {
     "not a number": ("ema_decay: 0.9", "ema_decay: .nan", ["defaults.training.ema_decay", "finite"]),
     "decay of one": ("ema_decay: 0.9", "ema_decay: 1.0", ["defaults.training.ema_decay", "less than 1"]),
     "unknown schedule": ("schedule: cosine", "schedule: cosin", ["runs.improved.diffusion.schedule", "'cosine'"]),
-    "unknown data set": ("name: smoke\n\neval", "name: smok\n\neval", ["data.name", "digits"]),
+    "unknown data set": ("  name: smoke\n", "  name: smok\n", ["data.name", "digits"]),
     "unknown features": ("efficientnet-lite0", "efficientnet-b7", ["evaluation.features", "efficientnet-lite0"]),
     "unknown sampler": (
         "ddim: {steps: [5]}\n\nruns",

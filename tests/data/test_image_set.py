@@ -36,10 +36,9 @@ def test_saving_twice_gives_the_same_bytes(tmp_path):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
-def test_a_set_without_labels_has_no_labels_file(tmp_path):
-    save_image_set(tmp_path, load("smoke"))
+def test_a_set_without_labels_has_an_empty_labels_file(tmp_path):
     save_image_set(tmp_path, without_labels())
-    assert not (tmp_path / "labels.npy").exists()
+    assert np.load(tmp_path / "labels.npy").shape == (0,)
     assert open_image_set(tmp_path).labels is None
 
 
@@ -48,7 +47,7 @@ def test_a_missing_folder_names_the_command_that_makes_it(tmp_path):
         open_image_set(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("name", ["images.npy", "held_out.npy"])
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "held_out.npy"])
 def test_a_missing_file_is_named(tmp_path, name):
     save_image_set(tmp_path, load("smoke"))
     (tmp_path / name).unlink()

@@ -102,13 +102,10 @@ def make_card(
 
 
 def save_image_set(folder: str | Path, image_set: ImageSet) -> None:
-    """Write images.npy, labels.npy (if any), held_out.npy and, last, card.json into `folder`."""
+    """Write images.npy, labels.npy (empty if there are none), held_out.npy and, last, card.json into `folder`."""
     folder = Path(folder)
     _save_array(folder / "images.npy", image_set.images)
-    if image_set.labels is not None:
-        _save_array(folder / "labels.npy", image_set.labels)
-    else:
-        (folder / "labels.npy").unlink(missing_ok=True)
+    _save_array(folder / "labels.npy", np.empty(0, np.int64) if image_set.labels is None else image_set.labels)
     _save_array(folder / "held_out.npy", image_set.held_out)
     write_json(folder / "card.json", {**image_set.card, "class_names": list(image_set.class_names)})
 
@@ -126,8 +123,7 @@ def open_image_set(folder: str | Path, *, verify: bool = False) -> ImageSet:
         class_names = tuple(card.pop("class_names"))
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         held_out = np.load(folder / "held_out.npy", allow_pickle=False)
-        has_labels = (folder / "labels.npy").exists()
-        labels = np.load(folder / "labels.npy", allow_pickle=False) if has_labels else None
+        labels = np.load(folder / "labels.npy", allow_pickle=False) if class_names else None
         image_set = ImageSet(images, labels, held_out, class_names, card)
         expected = card["images_sha256"]
         if len(images) != card["images"]:

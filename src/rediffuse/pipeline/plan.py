@@ -81,7 +81,7 @@ def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
             settings={"data": data},
             needs=(),
             receipt=folder / "receipt.json",
-            outputs=tuple(folder / file for file in ("images.npy", "held_out.npy", "card.json")),
+            outputs=tuple(folder / file for file in ("images.npy", "labels.npy", "held_out.npy", "card.json")),
             command="rediffuse prepare",
         )
     )

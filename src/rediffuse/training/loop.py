@@ -14,12 +14,12 @@ from rediffuse.diffusion.objectives import Objective
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.errors import UserError
 from rediffuse.files import digest
+from rediffuse.progress import Progress
 from rediffuse.training import checkpoint
 from rediffuse.training.batches import Batches
 from rediffuse.training.held_out import HeldOutLoss
 from rediffuse.training.history import Row
 from rediffuse.training.options import TrainingConfig
-from rediffuse.training.progress import Progress
 from rediffuse.training.trainer import Trainer
 
 Images = np.ndarray | Tensor
@@ -158,7 +158,9 @@ class _Run:
     def to_the_end(self, progress: bool) -> None:
         trainer, config = self.trainer, self.config
         on_cpu = trainer.device.type == "cpu"
-        with Progress("training", config.steps, start=trainer.step, enabled=progress) as bar:
+        note = ""
+        with Progress("training", "step", enabled=progress) as bar:
+            bar(trainer.step, config.steps)
             while trainer.step < config.steps:
                 trainer.advance()
                 step = trainer.step
@@ -174,14 +176,14 @@ class _Run:
                 if on_cpu or logs or previews or saves:
                     self.refuse_divergence()
                 if logs:
-                    bar.note = self.log(last)
+                    note = self.log(last)
                 self.stop_clock()
                 if previews:
                     self.preview()
                 if saves:
                     self.save()
                 self.mark = time.monotonic()
-                bar.advance(step)
+                bar(step, config.steps, note)
 
     def stop_clock(self) -> None:
         """Count the time since the mark as training; the caller sets the next mark."""
