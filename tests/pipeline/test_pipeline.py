@@ -126,7 +126,7 @@ def test_an_edited_sampler_resamples_only_what_it_changes_and_never_retrains(bui
     }
     clone.edit("params.yaml", "ddim: {steps: [5]}\n\nruns", "ddim: {steps: [5, 10]}\n\nruns")
 
-    clone.run("snakemake --cores 2 --quiet all sampled")
+    clone.run("snakemake --cores 2 --quiet all -- sampled")
 
     assert changed(before, clone.made()) == receipts("improved", "sample") | receipts("baseline", "sample")
     assert {name: (clone.folder / name).stat().st_ino for name in kept} == kept
@@ -158,7 +158,7 @@ def test_a_damaged_file_is_made_again_and_nothing_else(built: Clone, tmp_path: P
     right, before = clone.results(), clone.made()
     path = clone.folder / "runs/smoke/baseline/seed0/metrics/ddim-5.json"
     path.write_text(path.read_text().replace("value", "valve"))
-    clone.run("snakemake --cores 2 --quiet all evaluated")
+    clone.run("snakemake --cores 2 --quiet all -- evaluated")
     assert clone.results() == right
     assert changed(before, clone.made()) == receipts("baseline", "evaluate")
 
@@ -177,7 +177,7 @@ def test_a_stage_refuses_inputs_made_under_other_settings(built: Clone, tmp_path
 def test_two_snakemakes_at_once_are_refused_with_one_clear_line(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     clone.edit("params.yaml", *ONE_RUN)
-    first = clone.start("snakemake --cores 1 --quiet all trained")
+    first = clone.start("snakemake --cores 1 --quiet all -- trained")
     while (
         not (clone.folder / "state/smoke/logs/train").exists()
         or not (clone.folder / "state/snakemake.lock").read_text()

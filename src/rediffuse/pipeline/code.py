@@ -28,7 +28,11 @@ def code_digest(entry: str) -> str:
 
 
 def modules(entry: str) -> frozenset[str]:
-    """Names of the rediffuse modules in the import closure of `entry`, itself included."""
+    """Names of the rediffuse modules in the import closure of `entry`, itself included.
+
+    A package counts where something is imported from it, not where it is only on the way to one of its modules: its
+    __init__ holds imports and nothing else, so a new sampler beside the one a stage uses does not concern that stage.
+    """
     found: set[str] = set()
     queue = [entry]
     while queue:
@@ -37,9 +41,6 @@ def modules(entry: str) -> frozenset[str]:
             continue
         found.add(name)
         queue.extend(_imports(name))
-        parent = name.rpartition(".")[0]
-        if parent != "rediffuse" and parent:
-            queue.append(parent)
     return frozenset(found)
 
 
@@ -65,9 +66,10 @@ def _imports(name: str) -> tuple[str, ...]:
         if isinstance(node, ast.Import):
             targets += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            # `from package import name` may import the module package.name.
-            targets.append(node.module)
-            targets += [f"{node.module}.{alias.name}" for alias in node.names]
+            # `from package import name` imports the module package.name if there is one, else what __init__ holds.
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                targets.append(submodule if _exists(submodule) else node.module)
     return tuple(t for t in targets if t.startswith("rediffuse.") and _exists(t))
 
 

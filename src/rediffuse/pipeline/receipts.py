@@ -49,16 +49,19 @@ class Digests:
 
 
 def commit(root: Path) -> str:
-    """The git commit of the project, with `+changes` when tracked source or settings differ from it."""
+    """The last git commit that touched what computes, with `+changes` when the working tree differs from it.
+
+    Not HEAD: a commit of results, or of a sentence in the README, would make receipts of the same work differ.
+    """
+    where = ["src", "params.yaml", "workflow", "Snakefile", "requirements.lock"]
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        where = ["src", "params.yaml", "workflow", "Snakefile"]
-        dirty = subprocess.run(
-            ["git", "status", "--porcelain", "--", *where], cwd=root, capture_output=True, text=True, check=True
+        last, dirty = (
+            subprocess.run(["git", *command, "--", *where], cwd=root, capture_output=True, text=True, check=True).stdout
+            for command in (["log", "-1", "--format=%H"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return head.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")
+    return last.strip() + ("+changes" if dirty.strip() else "")
 
 
 def environment() -> dict[str, str]:

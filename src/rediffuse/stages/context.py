@@ -53,6 +53,14 @@ def working(context: Context, job: Job) -> Iterator[None]:
     write_receipt(job, context.root)
 
 
+def keep_only(folder: Path, names: set[str]) -> None:
+    """Delete what earlier settings left in a folder that DVC tracks as a whole, and so wants to be there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.name not in names:
+            path.unlink()
+
+
 def set_threads(run: ResolvedRun) -> None:
     """Fix everything outside the seed that changes the last bits of a result."""
     import torch

@@ -3,7 +3,7 @@
 from rediffuse.config import ResolvedRun
 from rediffuse.files import write_json
 from rediffuse.samplers.registry import SAMPLERS
-from rediffuse.stages.context import Context, Stopwatch, set_threads, working, write_timing
+from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
 from rediffuse.stages.sample import read_samples
 from rediffuse.stages.scoring import Judge, metrics_record
 from rediffuse.tracking import track_evaluation
@@ -23,5 +23,6 @@ def evaluate(context: Context, run: ResolvedRun, seed: int) -> None:
             nfe = SAMPLERS[run.sampling.samplers[key].kind or key].nfe(steps)
             record = metrics_record(run, seed, setting, key, steps, nfe)
             write_json(folder / "metrics" / f"{setting}.json", {**record, **scores})
+        keep_only(folder / "metrics", {path.name for path in job.outputs})
     write_timing(folder / "timing" / "evaluate.json", job, run, seconds=watch.seconds)
     track_evaluation(context, run, seed)

@@ -20,7 +20,7 @@ from rediffuse.pipeline.plan import Job
 from rediffuse.progress import Progress
 from rediffuse.samplers.generate import to_uint8
 from rediffuse.samplers.registry import SAMPLERS
-from rediffuse.stages.context import Context, Stopwatch, set_threads, working, write_timing
+from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
 from rediffuse.stages.networks import trained_network
 
 
@@ -63,8 +63,7 @@ def sample(context: Context, run: ResolvedRun, seed: int) -> None:
                 "ms_per_step": 1000 * seconds / steps / max(1, -(-made // run.sampling.batch_size)),
                 "ms_per_image": 1000 * seconds / made,
             }
-    for stale in set((folder / "samples").glob("*.npz")) - {context.root / path for path in job.outputs}:
-        stale.unlink()
+        keep_only(folder / "samples", {path.name for path in job.outputs})
     write_timing(folder / "timing" / "sample.json", job, run, settings=_merged(folder, timings))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from rediffuse.config import ResolvedRun
 from rediffuse.data import open_image_set
@@ -19,9 +19,9 @@ from rediffuse.diffusion.schedules import respaced_timesteps
 from rediffuse.errors import UserError
 from rediffuse.files import digest, write_atomically
 from rediffuse.grids import save_grid
+from rediffuse.samplers.ddim import ddim
 from rediffuse.samplers.generate import to_uint8
-from rediffuse.samplers.registry import SAMPLERS
-from rediffuse.stages.context import Context, set_threads, working, write_timing
+from rediffuse.stages.context import Context, keep_only, set_threads, working, write_timing
 from rediffuse.stages.networks import build_network, write_weights
 from rediffuse.tracking import LiveTraining, open_tracker, track_training
 from rediffuse.training import TrainingConfig
@@ -48,9 +48,13 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
             network = build_network(run, image_set.shape, derive_seed(seed, "weights"))
             process = DiffusionProcess.create(run.diffusion.schedule, run.diffusion.timesteps)
 
-            def preview(step: int, model: nn.Module) -> None:
+            def show(step: int, drawn: Tensor) -> None:
+                save_grid(drawn.numpy(), folder / "previews" / f"step-{step:06d}.png", pixels=40)
+
+            def preview(step: int, model: nn.Module) -> Tensor:
                 drawn = preview_images(run, process, model, image_set.shape, seed)
-                save_grid(drawn, folder / "previews" / f"step-{step:06d}.png", pixels=40)
+                show(step, drawn)
+                return drawn
 
             with LiveTraining(tracker, context, run, seed) as live:
                 result = train_network(
@@ -69,6 +73,9 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
                     on_preview=preview,
                     held_out=held_out,
                 )
+            for step, drawn in result.previews.items():
+                show(step, drawn)
+            keep_only(folder / "previews", {path.name for path in job.outputs})
             write_weights(folder / "weights.safetensors", result.ema_state, {"job": job.name, "key": job.key})
             write_atomically(folder / "history.csv", _csv(result.history))
             write_atomically(folder / "timing" / "throughput.csv", _csv(result.throughput))
@@ -111,7 +118,7 @@ def training_config(run: ResolvedRun) -> TrainingConfig:
 
 def preview_images(
     run: ResolvedRun, process: DiffusionProcess, model: nn.Module, shape: tuple[int, int, int], seed: int
-) -> Any:
+) -> Tensor:
     """A few images by DDIM, always from the same noise, so that previews of different steps compare."""
     kept = respaced_timesteps(process.num_timesteps, min(PREVIEW_STEPS, process.num_timesteps))
     denoiser = Denoiser(
@@ -119,7 +126,7 @@ def preview_images(
     )
     indices = torch.arange(PREVIEW_IMAGES)
     noise = SampleNoise(derive_seed(seed, "preview"), indices, shape, device=run.hardware.device)
-    return to_uint8(SAMPLERS["ddim"].run(denoiser, noise, eta=0.0)).cpu().numpy()
+    return to_uint8(ddim(denoiser, noise)).cpu()
 
 
 def _check_hardware(run: ResolvedRun) -> None:
