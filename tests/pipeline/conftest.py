@@ -5,12 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+
+ONE_RUN = ("role: improved\n", "role: improved\n    training: {learning_rate: 5e-4}\n")
 
 
 class Clone:
@@ -41,6 +45,28 @@ class Clone:
         assert process.returncode == code, f"{command} exited with {process.returncode}:\n{output[-6000:]}"
         return output
 
+    def kill_when_written(self, command: str, file: str) -> bool:
+        """Delete `file`, start a command, and `kill -9` it and all it started once it has written the file.
+
+        False if it ended before.
+        """
+        path = self.folder / file
+        path.unlink(missing_ok=True)
+        process = self.start(command)
+        while not path.exists():
+            if process.poll() is not None:
+                return False
+            time.sleep(0.005)
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for member in family:
+            member.suspend()
+        family = [family[0], *family[0].children(recursive=True)]  # what was started in between
+        for member in family:
+            member.kill()
+        process.communicate()
+        psutil.wait_procs(family, timeout=30)
+        return process.returncode == -9
+
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace one passage of a file."""
         path = self.folder / file
@@ -61,13 +87,13 @@ class Clone:
         )  # fmt: skip
 
     def made(self) -> dict[str, int]:
-        """When each job last really worked: the date of its log, which a job that is skipped does not touch."""
+        """Which writing of each receipt lies there: a job that works writes a new file, a skipped one does not."""
         receipts = [*self.folder.glob("runs/**/receipts/*.json"), *self.folder.glob("data/*/*receipt.json"),
                     *self.folder.glob("reports/*/evidence/receipt.json")]  # fmt: skip
         return {str(path.relative_to(self.folder)): path.stat().st_ino for path in receipts}
 
     def copy(self, folder: Path) -> "Clone":
-        """The clone with all it has made, elsewhere."""
+        """The clone with all it has made, elsewhere; hard links would let one clone write into another."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Clone(folder)
 
@@ -106,4 +132,32 @@ def repeated(built: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone = built.copy(folder / "project")
     clone.run(f"dvc remote add -d local {folder / 'remote'} && dvc repro")
     clone.run("git add -A && git commit -qm 'the results' && dvc push -q")
+    return clone
+
+
+@pytest.fixture(scope="session")
+def pulled(repeated: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A git clone of the committed results after `dvc pull`. Tests that change anything take a copy."""
+    fresh = Clone(tmp_path_factory.mktemp("pulled") / "project")
+    subprocess.run(["git", "clone", "-q", repeated.folder, fresh.folder], check=True)
+    fresh.run("dvc pull -q")
+    return fresh
+
+
+@pytest.fixture(scope="session")
+def edited(pulled: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The pulled clone rebuilt by `dvc repro` after one parameter of one run was changed."""
+    clone = pulled.copy(tmp_path_factory.mktemp("edited") / "project")
+    clone.edit("params.yaml", *ONE_RUN)
+    clone.run("dvc repro")
+    return clone
+
+
+@pytest.fixture(scope="session")
+def ablated(repeated: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A copy of the repeated clone whose ablations were run at once, MLflow's store being fresh, and reported."""
+    clone = repeated.copy(tmp_path_factory.mktemp("ablated") / "project")
+    (clone.folder / "mlflow.db").unlink()
+    clone.run("snakemake --cores 8 --quiet all -- ablations")
+    clone.run("dvc repro")
     return clone

@@ -55,18 +55,21 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def digest() -> str:
-    for function in (code._tree, code._imports, code._statements):
-        function.cache_clear()
-    return code_digest("rediffuse.a")
-
-
 @pytest.fixture(autouse=True)
 def forget():
-    """Modules read from the small package are not taken for those of the real one."""
+    """What was read from the small package is not taken for the real one."""
     yield
-    for function in (code._tree, code._imports, code._statements):
+    clear_caches()
+
+
+def clear_caches() -> None:
+    for function in (code_digest, code._tree, code._imports, code._statements):
         function.cache_clear()
+
+
+def digest() -> str:
+    clear_caches()
+    return code_digest("rediffuse.a")
 
 
 def test_comments_docstrings_and_layout_do_not_change_the_digest(package: Path):

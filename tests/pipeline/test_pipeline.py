@@ -1,21 +1,19 @@
 """DVC, Snakemake and the receipts agree on what is out of date: the scenarios a user meets, with the real tools."""
 
+import csv
 import json
 import os
-import subprocess
+import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from tests.pipeline.conftest import Clone
+from tests.pipeline.conftest import ONE_RUN, Clone
 
 pytestmark = pytest.mark.xdist_group("pipeline")
-
-# Written before they could be watched to the end: run them with REDIFFUSE_SCENARIOS=1, and drop this once they pass.
-scenario = pytest.mark.skipif(not os.environ.get("REDIFFUSE_SCENARIOS"), reason="not yet seen to pass")
-
-ONE_RUN = ("role: improved\n", "role: improved\n    training: {learning_rate: 5e-4}\n")
 
 
 def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
@@ -46,7 +44,6 @@ def test_a_second_build_has_nothing_to_do(built: Clone):
     assert changed(before, built.made()) == set()
 
 
-@scenario
 def test_dvc_after_snakemake_computes_nothing_again(built: Clone, repeated: Clone):
     assert repeated.results() == built.results()
     # A copy has new inodes, so compare what the receipts say instead: commit and key of every job.
@@ -56,7 +53,6 @@ def test_dvc_after_snakemake_computes_nothing_again(built: Clone, repeated: Clon
     assert (repeated.folder / logs).stat().st_mtime_ns == (built.folder / logs).stat().st_mtime_ns
 
 
-@scenario
 def test_a_second_dvc_repro_changes_nothing(repeated: Clone):
     before, lock = repeated.made(), (repeated.folder / "dvc.lock").read_bytes()
     assert "up to date" in repeated.run("dvc repro")
@@ -66,7 +62,6 @@ def test_a_second_dvc_repro_changes_nothing(repeated: Clone):
     assert repeated.run("git status --porcelain") == ""
 
 
-@scenario
 def test_dvc_stages_are_the_jobs_of_the_plan(repeated: Clone):
     listed = {line.split()[0] for line in repeated.run("dvc stage list").splitlines()}
     jobs = {line.split()[0] for line in repeated.run("rediffuse status").splitlines()}
@@ -81,43 +76,112 @@ def test_dvc_stages_are_the_jobs_of_the_plan(repeated: Clone):
     assert listed == wanted
 
 
-@scenario
 def test_dvc_keeps_every_file_a_receipt_names(repeated: Clone):
     kept = repeated.run("dvc list . --dvc-only -R").splitlines()
     for receipt in repeated.folder.glob("runs/smoke/*/seed0/receipts/*.json"):
         assert [name for name in json.loads(receipt.read_text())["outputs"] if name not in kept] == []
 
 
-@scenario
-def test_one_parameter_of_one_run_rebuilds_that_run_and_the_report_alone(repeated: Clone, tmp_path: Path):
+def test_a_fresh_clone_is_up_to_date_after_dvc_pull(pulled: Clone):
+    assert "up to date" in pulled.run("dvc status")
+    states = [line.split(maxsplit=1)[1] for line in pulled.run("rediffuse status").splitlines()]
+    assert set(states) == {"up to date", "never made"}  # what was never made are the ablations
+    assert states.count("up to date") == len(pulled.made())
+
+
+def test_one_parameter_in_a_fresh_clone_rebuilds_that_run_and_the_report_alone(pulled: Clone, edited: Clone):
+    weights = "runs/smoke/*/seed0/weights.safetensors"
+    before, after = pulled.digests(weights), edited.digests(weights)
+    assert [name for name in after if after[name] != before[name]] == ["runs/smoke/improved/seed0/weights.safetensors"]
+    receipt = json.loads((edited.folder / "runs/smoke/improved/seed0/receipts/train.json").read_text())
+    assert receipt["settings"]["training"]["learning_rate"] == 5e-4
+    logs = {path.name for path in (edited.folder / "state/smoke/logs").rglob("*.log")}
+    assert logs == {"improved-seed0.log", "report.log"}
+
+
+def test_make_killed_with_all_it_started_goes_on_and_ends_with_the_same_bytes(
+    repeated: Clone, edited: Clone, tmp_path: Path
+):
+    # The same parameter is changed where everything was built, so that one run and the report have to be made again.
     clone = repeated.copy(tmp_path / "project")
     before = clone.made()
     clone.edit("params.yaml", *ONE_RUN)
-    clone.run("dvc repro")
+    assert clone.kill_when_written("make repro INSTALLED=", "state/smoke/improved/seed0/train/checkpoint.pt")
+
+    clone.run("make repro INSTALLED=")
+
     assert changed(before, clone.made()) == {*IMPROVED, REPORT}
+    assert clone.results() == edited.results()
+    assert "up to date" in clone.run("dvc status")
 
 
-@scenario
-def test_one_parameter_in_a_fresh_clone_after_dvc_pull_rebuilds_that_run_and_the_report_alone(
-    repeated: Clone, tmp_path: Path
-):
-    fresh = Clone(tmp_path / "fresh")
-    subprocess.run(["git", "clone", "-q", repeated.folder, fresh.folder], check=True)
-    fresh.run("dvc pull -q")
-    assert "up to date" in fresh.run("dvc status")
-    before, weights = fresh.made(), fresh.digests("runs/smoke/*/seed0/weights.safetensors")
-    fresh.edit("params.yaml", *ONE_RUN)
+def test_a_killed_trainer_goes_on_and_ends_with_the_same_weights(built: Clone, tmp_path: Path):
+    clone = built.copy(tmp_path / "project")
+    run = "runs/smoke/improved/seed0"
+    right = clone.digests(f"{run}/weights.safetensors", f"{run}/history.csv", f"{run}/previews/*")
+    for name in (*right, f"{run}/receipts/train.json", "state/smoke/improved/seed0/train/checkpoint.pt"):
+        (clone.folder / name).unlink()
+    command = "rediffuse train improved"
+    assert clone.kill_when_written(command, "state/smoke/improved/seed0/train/checkpoint.pt")
+    assert not (clone.folder / run / "weights.safetensors").exists()
 
-    fresh.run("dvc repro")
+    clone.run(command)
 
-    assert changed(before, fresh.made()) == {*IMPROVED, REPORT}
-    after = fresh.digests("runs/smoke/*/seed0/weights.safetensors")
-    assert [name for name in after if after[name] != weights[name]] == ["runs/smoke/improved/seed0/weights.safetensors"]
-    receipt = json.loads((fresh.folder / "runs/smoke/improved/seed0/receipts/train.json").read_text())
-    assert receipt["settings"]["training"]["learning_rate"] == 5e-4
+    assert clone.digests(*right) == right
+    assert json.loads((clone.folder / run / "timing/train.json").read_text())["resumed_from"] == 20
 
 
-@scenario
+def test_ablations_run_side_by_side_from_a_fresh_store_and_enter_the_report(repeated: Clone, ablated: Clone):
+    assert ablated.digests("runs/smoke/*/seed0/**/*.*") == repeated.digests("runs/smoke/*/seed0/**/*.*")
+    with (ablated.folder / "reports/smoke/tables/ablations.csv").open(newline="") as file:
+        states = {row["Run or ablation"]: row["State"] for row in csv.DictReader(file)}
+    names = yaml.safe_load((ablated.folder / "params.yaml").read_text())["ablations"]
+    assert {states[name] for name in names} == {"complete"}
+    runs = logged(ablated)
+    assert {run["rediffuse.run"] for run in runs if run.get("rediffuse.role") == "ablation"} == set(names)
+
+
+def test_track_replays_what_lies_on_disk_into_an_empty_store(built: Clone, tmp_path: Path):
+    clone = built.copy(tmp_path / "project")
+    live = logged(clone)
+    (clone.folder / "mlflow.db").unlink()
+    clone.run("rediffuse track")
+    replayed = logged(clone)
+    assert [compared(run) for run in replayed] == [compared(run) for run in live]
+    clone.run("rediffuse track")
+    assert logged(clone) == replayed
+
+
+def test_evaluations_are_nested_under_their_training_and_comparable_on_it(built: Clone):
+    runs = {run["name"]: run for run in logged(built)}
+    assert runs["improved-seed0 evaluation"]["mlflow.parentRunId"] == runs["improved-seed0"]["id"]
+    for name in ("baseline-seed0", "improved-seed0"):
+        metric = json.loads((built.folder / f"runs/smoke/{name[:-6]}/seed0/metrics/ddim-5.json").read_text())
+        value = metric["metrics"]["frechet_distance"]["value"]
+        assert runs[name]["metrics"]["frechet_distance.ddim-5"] == value
+        assert runs[name]["rediffuse.role"] == name[:-6]
+        assert len(runs[name]["mlflow.source.git.commit"]) == 40
+
+
+def logged(clone: Clone) -> list[dict[str, Any]]:
+    """Every run of the clone's MLflow store: name, id, tags, last metrics and number of points."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{clone.folder / 'mlflow.db'}")
+    [experiment] = [e for e in client.search_experiments() if e.name == "smoke"]
+    runs = []
+    for run in client.search_runs([experiment.experiment_id]):
+        points = {name: len(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics}
+        content = {"metrics": run.data.metrics, "params": run.data.params, "points": points, "status": run.info.status}
+        runs.append({"name": run.info.run_name, "id": run.info.run_id, **run.data.tags, **content})
+    return sorted(runs, key=lambda run: run["name"])
+
+
+def compared(run: dict[str, Any]) -> dict[str, Any]:
+    """A logged run without what every logging gives it anew."""
+    return {key: value for key, value in run.items() if key not in ("id", "mlflow.parentRunId", "mlflow.user")}
+
+
 def test_an_edited_sampler_resamples_only_what_it_changes_and_never_retrains(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     before = clone.made()
@@ -133,7 +197,6 @@ def test_an_edited_sampler_resamples_only_what_it_changes_and_never_retrains(bui
     assert (clone.folder / "runs/smoke/improved/seed0/samples/ddim-10.npz").exists()
 
 
-@scenario
 def test_a_comment_in_the_source_reruns_nothing(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     path = clone.folder / "src/rediffuse/training/loop.py"
@@ -141,7 +204,6 @@ def test_a_comment_in_the_source_reruns_nothing(built: Clone, tmp_path: Path):
     assert "Nothing to be done" in clone.run("snakemake --cores 2")
 
 
-@scenario
 def test_a_changed_statement_in_the_trainer_reruns_training(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     path = clone.folder / "src/rediffuse/training/loop.py"
@@ -152,7 +214,6 @@ def test_a_changed_statement_in_the_trainer_reruns_training(built: Clone, tmp_pa
     assert "Preparing the data set" not in dry
 
 
-@scenario
 def test_a_damaged_file_is_made_again_and_nothing_else(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     right, before = clone.results(), clone.made()
@@ -163,7 +224,6 @@ def test_a_damaged_file_is_made_again_and_nothing_else(built: Clone, tmp_path: P
     assert changed(before, clone.made()) == receipts("baseline", "evaluate")
 
 
-@scenario
 def test_a_stage_refuses_inputs_made_under_other_settings(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     clone.edit("params.yaml", *ONE_RUN)
@@ -173,16 +233,16 @@ def test_a_stage_refuses_inputs_made_under_other_settings(built: Clone, tmp_path
     assert "`rediffuse train improved --seed 0`" in output
 
 
-@scenario
 def test_two_snakemakes_at_once_are_refused_with_one_clear_line(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     clone.edit("params.yaml", *ONE_RUN)
+    log = clone.folder / "state/smoke/logs/train/improved-seed0.log"
+    before = log.stat().st_mtime_ns
     first = clone.start("snakemake --cores 1 --quiet all -- trained")
-    while (
-        not (clone.folder / "state/smoke/logs/train").exists()
-        or not (clone.folder / "state/snakemake.lock").read_text()
-    ):
-        assert first.poll() is None or first.returncode == 0
+    while log.stat().st_mtime_ns == before:
+        assert first.poll() is None
+        time.sleep(0.05)
     output = clone.run("snakemake --cores 1 trained", code=1)
     assert "snakemake is already running here" in output
+    os.killpg(first.pid, signal.SIGKILL)
     first.communicate()

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 EXCLUDED = ("rediffuse.config", "rediffuse.pipeline", "rediffuse.tracking", "rediffuse.cli", "rediffuse.progress")
 
 
+@functools.cache
 def code_digest(entry: str) -> str:
     """Hexadecimal SHA-256 of the statements of module `entry` and of every rediffuse module it imports.
 

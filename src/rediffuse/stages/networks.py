@@ -1,5 +1,6 @@
 """A run's network: built from its settings, its weights read from and written to safetensors."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -29,9 +30,13 @@ def build_network(run: ResolvedRun, image_shape: tuple[int, int, int], seed: int
 
 
 def write_weights(path: Path, state: dict[str, Tensor], description: dict[str, str]) -> None:
-    """Write a state dict as safetensors; the same weights give the same bytes."""
+    """Write a state dict as safetensors; the same weights give the same bytes.
+
+    safetensors writes its metadata in an order of its own, different every time: a single entry has only one.
+    """
+    metadata = {"rediffuse": json.dumps(description, sort_keys=True)}
     with atomic_path(path) as temporary:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in state.items()}, temporary, description)
+        save_file({name: tensor.contiguous().cpu() for name, tensor in state.items()}, temporary, metadata)
 
 
 def trained_network(run: ResolvedRun, image_shape: tuple[int, int, int], path: Path) -> nn.Module:
