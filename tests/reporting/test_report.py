@@ -215,7 +215,7 @@ def test_an_ablation_of_several_seeds_shows_mean_and_deviation(built: StudyTree)
 
 def test_an_ablation_that_was_not_run_says_so_and_how_to_run_it(built: StudyTree) -> None:
     rows = list(csv.DictReader(io.StringIO((built.out / "tables" / "ablations.csv").read_text())))
-    row = next(row for row in rows if row["Run or ablation"] == "ema-off")
+    row = next(row for row in rows if row["Run or ablation"] == "schedule-linear")
     assert row["State"] == row["Fréchet distance, ddim-5"] == "not run"
     assert "`snakemake --cores 8 ablations`" in markdown(built)
 
