@@ -29,10 +29,9 @@ def report(context: Context) -> None:
     with open_tracker(context) as tracker:
         if tracker is not None:
             log_report(tracker, context)
-    console = Console()
     # A log has no width of its own, and the customary 80 columns would break the table's lines.
-    width = console.width if console.is_terminal else max(console.width, 120)
-    console.print(terminal_summary(context.loaded, context.root), width=width)
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console.print(terminal_summary(context.loaded, context.root))
 
 
 def gather_ablations(context: Context) -> None:
