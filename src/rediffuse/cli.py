@@ -125,6 +125,14 @@ def evaluate(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
 
 
 @app.command()
+def nll(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
+    """Compute the bound on the likelihood of held-out images under one trained run."""
+    from rediffuse.stages.nll import nll as stage
+
+    _run_of(study, "nll", run, seed, stage)
+
+
+@app.command()
 def ablations(study: StudyFile = ACTIVE) -> None:
     """Gather the results of finished ablations into reports/, for the report's ablation table."""
     from rediffuse.stages.report import gather_ablations
@@ -164,6 +172,8 @@ def _run(study: Path, job_name: str, stage: Callable[["Context"], None]) -> None
 def _run_of(study: Path, kind: str, run: str, seed: int, stage: Callable[..., None]) -> None:
     context = _open(study)
     resolved = context.loaded.run(run)
+    if resolved.role == "ablation" and not context.plan.has(kind, run, resolved.seeds[0]):
+        raise UserError(f"{kind}: {run} is an ablation, and only the runs {', '.join(context.loaded.runs)} have it")
     if seed not in resolved.seeds:
         raise UserError(f"run {run!r} has no seed {seed}; use one of {', '.join(map(str, resolved.seeds))}")
     if _stale(context, f"{kind}/{run}/seed{seed}"):

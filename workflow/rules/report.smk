@@ -6,6 +6,7 @@ rule report:
         key=key_of("report"),
         real=rules.real.output.receipt,
         evaluated=receipts_of("evaluate"),
+        likelihoods=receipts_of("nll"),
     output:
         receipt=update(str(PLAN.find("report").receipt)),
         page=report(
@@ -71,6 +72,11 @@ rule evaluated:
         receipts_of("evaluate"),
 
 
+rule likelihoods:
+    input:
+        receipts_of("nll"),
+
+
 localrules:
     all,
     ablations,
@@ -80,3 +86,4 @@ localrules:
     trained,
     sampled,
     evaluated,
+    likelihoods,

@@ -73,3 +73,25 @@ rule evaluate:
         "Evaluating {wildcards.run}, seed {wildcards.seed}"
     shell:
         "{params.rediffuse} evaluate {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"
+
+
+rule nll:
+    input:
+        key=key_of("nll"),
+        train=rules.train.output.receipt,
+    output:
+        receipt=update(f"{RUN}/receipts/nll.json"),
+    log:
+        f"{LOG}/nll/{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARK}/nll/{{run}}-seed{{seed}}.tsv"
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+        run=run_of,
+    message:
+        "Likelihood of {wildcards.run}, seed {wildcards.seed}"
+    shell:
+        "{params.rediffuse} nll {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"

@@ -47,4 +47,9 @@ SAMPLERS: dict[str, SamplerFacts] = {
 
 FEATURE_NETWORKS: tuple[str, ...] = ("efficientnet-lite0", "inception-v3", "inception-v3-clean", "torchscript")
 
+# Metrics of samples, and which way each is better.
 METRICS: dict[str, str] = {"frechet_distance": "lower", "kid": "lower", "inception_score": "higher"}
+
+# Metrics of a run itself: the cell is `run/likelihood`.
+RUN_METRICS: dict[str, str] = {"bits_per_dim": "lower"}
+RUN_SETTINGS: dict[str, str] = {"bits_per_dim": "likelihood"}

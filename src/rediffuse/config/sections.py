@@ -181,6 +181,9 @@ class Evaluation(Section):
     group_size: Annotated[int, Field(ge=2)] = Field(360, description="n: images one value is computed from")
     groups: PositiveInt = Field(3, description="disjoint groups of n images; their spread gives the interval")
     batch_size: PositiveInt = Field(360, description="images the feature network sees at once")
+    likelihood_images: Annotated[int, Field(ge=2)] = Field(
+        120, description="held-out images whose bound on the likelihood is computed, one evaluation of the network a t"
+    )
 
 
 class Tracking(Section):

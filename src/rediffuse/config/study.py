@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from rediffuse.config.facts import DATASETS, FEATURE_NETWORKS, METRICS, SAMPLERS
+from rediffuse.config.facts import DATASETS, FEATURE_NETWORKS, METRICS, RUN_METRICS, RUN_SETTINGS, SAMPLERS
 from rediffuse.config.sections import (
     Data,
     Diffusion,
@@ -66,7 +66,7 @@ class Claim(Section):
     claim: str = Field(..., description="what the paper says")
     source: str = Field(..., description="where it says so")
     metric: str = Field("frechet_distance", description="what is compared")
-    better: str = Field(..., description="run/sampler-steps expected to win")
+    better: str = Field(..., description="run/sampler-steps (or run/likelihood) expected to win")
     worse: str = Field(..., description="run/sampler-steps expected to lose, or real/held-out, real/noise")
 
 
@@ -194,6 +194,11 @@ def _check_counts(run: ResolvedRun, held_out: int | None, images: int | None) ->
             f"sampling.images: {run.sampling.images} is less than evaluation's {groups} groups of {n}; "
             f"use at least {n * groups}"
         )
+    if held_out is not None and run.evaluation.likelihood_images > held_out:
+        raise ValueError(
+            f"evaluation.likelihood_images: {run.evaluation.likelihood_images} exceeds the {held_out} held-out images "
+            f"of {run.data.source_name}; use at most {held_out}"
+        )
     if images is not None and held_out is not None and run.training.batch_size > images - held_out:
         raise ValueError(
             f"training.batch_size: {run.training.batch_size} exceeds the {images - held_out} training images "
@@ -203,15 +208,16 @@ def _check_counts(run: ResolvedRun, held_out: int | None, images: int | None) ->
 
 def check_claims(study: Study, runs: Mapping[str, ResolvedRun]) -> None:
     """Raise ValueError when a claim names a cell or a metric that the study does not make."""
-    cells = {"real/held-out", "real/noise"} | {f"{n}/{s}" for n, run in runs.items() for s, _, _ in run.settings()}
+    sampled = {"real/held-out", "real/noise"} | {f"{n}/{s}" for n, run in runs.items() for s, _, _ in run.settings()}
     for index, claim in enumerate(study.claims):
-        if claim.metric not in METRICS:
-            raise ValueError(
-                f"claims.{index}.metric: {claim.metric!r} is not a metric; use one of {', '.join(METRICS)}"
-            )
+        if claim.metric not in METRICS | RUN_METRICS:
+            known = ", ".join(METRICS | RUN_METRICS)
+            raise ValueError(f"claims.{index}.metric: {claim.metric!r} is not a metric; use one of {known}")
+        setting = RUN_SETTINGS.get(claim.metric)
+        cells = {f"{name}/{setting}" for name in runs} if setting else sampled
+        wanted = f"run/{setting}" if setting else "run/sampler-steps as `rediffuse check` prints them"
         for side in ("better", "worse"):
             if (cell := getattr(claim, side)) not in cells:
                 raise ValueError(
-                    f"claims.{index}.{side}: {cell!r} is sampled by no run of this study; "
-                    "use run/sampler-steps as `rediffuse check` prints them"
+                    f"claims.{index}.{side}: {cell!r} is made by no run of this study; use {wanted}"
                 )

@@ -22,7 +22,7 @@ from rediffuse.diffusion.gaussian import (
     normal_kl,
 )
 from rediffuse.diffusion.interpolant import VelocityField, draw_times, interpolant_losses, interpolate
-from rediffuse.diffusion.likelihood import BitsPerDim, BoundTerms, bits_per_dim, bound_terms, prior_bits_per_dim
+from rediffuse.diffusion.likelihood import BitsPerDim, BoundTerms, bits_per_dim, bound_terms, over_images, prior_bits_per_dim
 from rediffuse.diffusion.objectives import (
     LOSSES,
     WEIGHTINGS,
@@ -92,6 +92,7 @@ __all__ = [
     "make_betas",
     "make_timestep_sampler",
     "normal_kl",
+    "over_images",
     "prior_bits_per_dim",
     "random_mixture",
     "respaced_timesteps",

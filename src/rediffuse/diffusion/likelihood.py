@@ -127,13 +127,29 @@ def bits_per_dim(
 
     Sums are float64, so that the result does not depend on the size of the batches beyond the network's own rounding.
     """
-    num = denoiser.process.num_timesteps
-    terms, mse_eps, mse_x0 = (torch.zeros(num, dtype=torch.float64) for _ in range(3))
+    parts = (
+        bound_terms(
+            denoiser.with_labels(batch[2]) if len(batch) == 3 else denoiser,
+            batch[0],
+            batch[1],
+            seed=seed,
+            decoder=decoder,
+            on_step=on_step,
+        )
+        for batch in batches
+    )
+    return over_images(parts, denoiser.process.timestep_map)
+
+
+def over_images(parts: Iterable[BoundTerms], timestep_map: Tensor) -> BitsPerDim:
+    """The means of `bound_terms` over the images of all batches, added up in float64.
+
+    `timestep_map`: int64 [T], of the process whose bound it is.
+    """
+    terms, mse_eps, mse_x0 = (torch.zeros(len(timestep_map), dtype=torch.float64) for _ in range(3))
     per_image: list[Tensor] = []
     prior = 0.0
-    for batch in batches:
-        of_batch = denoiser.with_labels(batch[2]) if len(batch) == 3 else denoiser
-        bound = bound_terms(of_batch, batch[0], batch[1], seed=seed, decoder=decoder, on_step=on_step)
+    for bound in parts:
         for total, part in ((terms, bound.terms), (mse_eps, bound.mse_eps), (mse_x0, bound.mse_x0)):
             total += part.double().sum(0).cpu()
         prior += float(bound.prior.double().sum())
@@ -151,5 +167,5 @@ def bits_per_dim(
         mse_eps=mse_eps / count,
         mse_x0=mse_x0 / count,
         per_image=bounds,
-        timestep_map=denoiser.process.timestep_map.clone(),
+        timestep_map=timestep_map.clone(),
     )

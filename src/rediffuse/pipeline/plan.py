@@ -51,6 +51,10 @@ class Plan:
         """The job of a stage; for the stages of a run, of that run and seed."""
         return self.jobs[stage if run is None else f"{stage}/{run}/seed{seed}"]
 
+    def has(self, stage: str, run: str, seed: int) -> bool:
+        """Whether a run has this stage."""
+        return f"{stage}/{run}/seed{seed}" in self.jobs
+
     def of_stage(self, stage: str, ablation: bool = False) -> list[Job]:
         """The jobs of a stage, of the main runs or of the ablations."""
         return [job for job in self.jobs.values() if job.stage == stage and job.ablation == ablation]
@@ -112,9 +116,9 @@ def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
     evaluated = [real]
     for run in [*loaded.runs.values(), *loaded.ablations.values()]:
         for seed in run.seeds:
-            job = _add_run(add, name, run, seed, prepare, reference, evaluation)
-            if run.role != "ablation":
-                evaluated.append(job)
+            evaluated += [
+                job for job in _add_run(add, name, run, seed, prepare, reference, evaluation) if not job.ablation
+            ]
     evidence = root / evidence_file(name)
     out = Path("reports", name)
     add(
@@ -137,8 +141,8 @@ def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
 
 def _add_run(
     add: Any, study: str, run: ResolvedRun, seed: int, prepare: Job, reference: Job, evaluation: dict[str, Any]
-) -> Job:
-    """Add the three jobs of a run and seed; the last of them is returned."""
+) -> list[Job]:
+    """Add the jobs of a run and seed; those that the report reads are returned."""
     folder = run.folder(seed)
     values = run.model_dump(mode="json")
     settings = [setting for setting, _, _ in run.settings()]
@@ -171,9 +175,18 @@ def _add_run(
         (train,),
         [folder / "samples" / f"{setting}.npz" for setting in settings],
     )
-    return job(
+    evaluate = job(
         "evaluate",
-        {"evaluation": evaluation, "role": run.role, "study": study},
+        {"evaluation": {k: v for k, v in evaluation.items() if k != "likelihood_images"}, "role": run.role, "study": study},
         (sample, reference),
         [folder / "metrics" / f"{setting}.json" for setting in settings],
     )
+    if ablation:
+        return [evaluate]
+    nll = job(
+        "nll",
+        {"images": run.evaluation.likelihood_images, "batch_size": run.sampling.batch_size},
+        (train, prepare),
+        [folder / "likelihood" / "nll.json", folder / "likelihood" / "terms.csv"],
+    )
+    return [evaluate, nll]

@@ -1,0 +1,94 @@
+"""Stage `nll`: the bound on the likelihood of held-out images under a trained network, whole and by time step."""
+
+import csv
+import io
+
+import numpy as np
+import torch
+from scipy.special import stdtrit
+
+from rediffuse.config import ResolvedRun
+from rediffuse.data import open_image_set
+from rediffuse.diffusion.denoiser import Denoiser
+from rediffuse.diffusion.likelihood import BitsPerDim, BoundTerms, bound_terms, over_images
+from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.diffusion.randomness import derive_seed
+from rediffuse.files import atomic_path, write_atomically, write_json
+from rediffuse.progress import Progress
+from rediffuse.stages.context import Context, Stopwatch, set_threads, working, write_timing
+from rediffuse.stages.networks import trained_network
+
+CONFIDENCE = 0.95
+
+
+@torch.inference_mode()
+def nll(context: Context, run: ResolvedRun, seed: int) -> None:
+    """Write likelihood/nll.json (bits/dim, with the interval over images) and likelihood/terms.csv (by t).
+
+    The images are the first of the held-out split in a fixed shuffle, x̂_0 is clipped as in IDDPM's own evaluation, and
+    L_0 is the exact discretised Gaussian. Finished batches of an interrupted job are used.
+    """
+    set_threads(run)
+    job = context.plan.find("nll", run.name, seed)
+    folder = context.folder(run, seed)
+    work = context.state(run, seed) / "nll" / job.key[:16]
+    watch = Stopwatch()
+    with working(context, job):
+        image_set = open_image_set(context.data_folder)
+        held_out, _ = image_set.split("held-out")
+        order = np.random.Generator(np.random.PCG64(0)).permutation(len(held_out))
+        images = torch.from_numpy(held_out[order[: run.evaluation.likelihood_images]])
+        network = trained_network(run, image_set.shape, folder / "weights.safetensors")
+        process = DiffusionProcess.create(run.diffusion.schedule, run.diffusion.timesteps)
+        denoiser = Denoiser(network, process, prediction=run.diffusion.prediction, variance=run.diffusion.variance)
+        starts = range(0, len(images), run.sampling.batch_size)
+        parts: list[BoundTerms] = []
+        with Progress(f"likelihood {run.name}", "step") as progress:
+            for number, start in enumerate(starts):
+                path = work / f"{start:08d}.npz"
+                if not path.exists():
+
+                    def tick(t: int, done: int = number) -> None:
+                        progress((done + 1) * run.diffusion.timesteps - t, len(starts) * run.diffusion.timesteps)
+
+                    indices = torch.arange(start, min(start + run.sampling.batch_size, len(images)))
+                    x0 = images[indices].to(run.hardware.device, torch.float32).div_(127.5).sub_(1.0)
+                    terms = bound_terms(denoiser, x0, indices, seed=derive_seed(seed, "likelihood"), on_step=tick)
+                    with atomic_path(path) as temporary:
+                        np.savez(temporary, **{name: value.cpu().numpy() for name, value in vars(terms).items()})
+                with np.load(path, allow_pickle=False) as content:
+                    parts.append(BoundTerms(**{name: torch.from_numpy(content[name]) for name in content.files}))
+        bound = over_images(parts, process.timestep_map)
+        write_atomically(folder / "likelihood" / "terms.csv", _terms(bound))
+        write_json(folder / "likelihood" / "nll.json", _record(run, seed, bound))
+    for part in work.glob("*.npz"):
+        part.unlink()
+    write_timing(folder / "timing" / "nll.json", job, run, seconds=watch.seconds)
+
+
+def _record(run: ResolvedRun, seed: int, bound: BitsPerDim) -> dict[str, object]:
+    n = len(bound.per_image)
+    half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * bound.standard_error
+    interval = f"{100 * CONFIDENCE:g} % t-interval over {n} images"
+    total = {"value": bound.total, "low": bound.total - half, "high": bound.total + half}
+    return {
+        "study": run.study,
+        "run": run.name,
+        "role": run.role,
+        "seed": seed,
+        "split": "held-out",
+        "n": n,
+        "timesteps": run.diffusion.timesteps,
+        "metrics": {"bits_per_dim": {**total, "n": n, "interval": interval}},
+        "parts": {"prior": bound.prior, "steps": float(bound.terms[1:].sum()), "decoder": bound.decoder},
+    }
+
+
+def _terms(bound: BitsPerDim) -> str:
+    """The bound's term, and the errors of the network, by t; t = 0 is the decoder."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("t", "bits_per_dim", "mse_eps", "mse_x0"))
+    columns = zip(bound.terms.tolist(), bound.mse_eps.tolist(), bound.mse_x0.tolist(), strict=True)
+    writer.writerows((t, *values) for t, values in enumerate(columns))
+    return buffer.getvalue()
