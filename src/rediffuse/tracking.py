@@ -247,6 +247,23 @@ def log_evaluation(tracker: Tracker, context: "Context", run: ResolvedRun, seed:
         tracker.finish(run_id)
 
 
+def track_likelihood(context: "Context", run: ResolvedRun, seed: int) -> None:
+    """Log a run's bound on the likelihood, on its training, so that comparing two runs compares it."""
+    with open_tracker(context) as tracker:
+        if tracker is not None:
+            log_likelihood(tracker, context, run, seed)
+
+
+def log_likelihood(tracker: Tracker, context: "Context", run: ResolvedRun, seed: int) -> None:
+    """As `track_likelihood`, with a tracker at hand."""
+    folder = context.folder(run, seed) / "likelihood"
+    run_id = track_training(tracker, context, run, seed)
+    with _store_errors():
+        metrics = read_json(folder / "nll.json")["metrics"]
+        tracker.rows(run_id, [{"step": 0, **{name: metric["value"] for name, metric in metrics.items()}}])
+        tracker.artefacts(run_id, dict.fromkeys(folder.iterdir(), "likelihood"))
+
+
 def log_report(tracker: Tracker, context: "Context") -> None:
     """Log the report and its figures as a run of their own."""
     with _store_errors():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rediffuse.files import read_json, write_json
+from rediffuse.files import read_json, write_atomically, write_json
 from rediffuse.reporting import build_report, write_evidence
 from tests.reporting.conftest import PROJECT, StudyTree
 
@@ -248,13 +248,19 @@ def test_a_report_says_what_changed_for_the_worse(tmp_path: Path) -> None:
         tree.set_distance("baseline", setting, 100.0)
     tree.run(tree.loaded.ablations["width-halved"], 0)
     write_evidence(tree.loaded, tree.root, tree.out)
-    nll = {"metrics": {"bits_per_dim": {"value": 3.21, "low": 3.1, "high": 3.3, "n": 24}}}
-    write_json(tree.folder("baseline") / "metrics" / "nll.json", nll)
+    for run, value in (("baseline", 3.2), ("improved", 3.6)):
+        bits = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 24, "interval": "95 % t-interval"}
+        nll = {"metrics": {"bits_per_dim": bits}, "parts": {"prior": 0.001, "steps": value - 0.5, "decoder": 0.499}}
+        write_json(tree.folder(run) / "likelihood" / "nll.json", nll)
+        terms = "t,bits_per_dim,mse_eps,mse_x0\n0,0.499,0.9,0.1\n1,1.5,0.8,0.2\n2,1.3,0.7,0.3\n"
+        write_atomically(tree.folder(run) / "likelihood" / "terms.csv", terms)
     build_report(tree.loaded, tree.root, tree.out, current_keys={("width-halved", 0, "train"): "another key"})
     text = markdown(tree)
     assert "Improved DDPM does not win against DDPM, it loses: of 3 settings" in text
     assert "clearly better at 0, clearly worse at 3 and undecided at 0" in text
     assert read_json(tree.out / "claims.json")[0]["verdict"] == "does not hold"
     assert "made with other settings or code" in (tree.out / "tables" / "ablations.csv").read_text()
-    assert "3.210 [3.100, 3.300]" in text
+    assert "3.200 [3.100, 3.300]" in text
+    assert "By the variational bound, DDPM gives held-out images the higher likelihood" in text
+    assert (tree.out / "figures" / "bound.svg").stat().st_size > 0
     assert "altered since" in text

@@ -218,6 +218,4 @@ def check_claims(study: Study, runs: Mapping[str, ResolvedRun]) -> None:
         wanted = f"run/{setting}" if setting else "run/sampler-steps as `rediffuse check` prints them"
         for side in ("better", "worse"):
             if (cell := getattr(claim, side)) not in cells:
-                raise ValueError(
-                    f"claims.{index}.{side}: {cell!r} is made by no run of this study; use {wanted}"
-                )
+                raise ValueError(f"claims.{index}.{side}: {cell!r} is made by no run of this study; use {wanted}")

@@ -22,7 +22,14 @@ from rediffuse.diffusion.gaussian import (
     normal_kl,
 )
 from rediffuse.diffusion.interpolant import VelocityField, draw_times, interpolant_losses, interpolate
-from rediffuse.diffusion.likelihood import BitsPerDim, BoundTerms, bits_per_dim, bound_terms, over_images, prior_bits_per_dim
+from rediffuse.diffusion.likelihood import (
+    BitsPerDim,
+    BoundTerms,
+    bits_per_dim,
+    bound_terms,
+    over_images,
+    prior_bits_per_dim,
+)
 from rediffuse.diffusion.objectives import (
     LOSSES,
     WEIGHTINGS,

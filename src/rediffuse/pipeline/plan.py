@@ -177,7 +177,11 @@ def _add_run(
     )
     evaluate = job(
         "evaluate",
-        {"evaluation": {k: v for k, v in evaluation.items() if k != "likelihood_images"}, "role": run.role, "study": study},
+        {
+            "evaluation": {k: v for k, v in evaluation.items() if k != "likelihood_images"},
+            "role": run.role,
+            "study": study,
+        },
         (sample, reference),
         [folder / "metrics" / f"{setting}.json" for setting in settings],
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.special
 
-from rediffuse.config.facts import METRICS
+from rediffuse.reporting.terms import direction
 
 CONFIDENCE = 0.95
 
@@ -92,7 +92,7 @@ class Comparison:
 
 def compare(first: Cell, second: Cell) -> Comparison:
     """Compare two cells of one metric. A cell without an interval counts as a point if the other has one."""
-    sign = 1.0 if METRICS[first.metric] == "lower" else -1.0
+    sign = 1.0 if direction(first.metric) == "lower" else -1.0
     difference = sign * (second.value - first.value)
     leaning = "better" if difference > 0 else "worse" if difference < 0 else "equal"
     if first.n != second.n:

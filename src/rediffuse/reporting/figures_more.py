@@ -61,6 +61,33 @@ def _alphas_bar(schedule: str, timesteps: int) -> np.ndarray | None:
     return np.cumprod(1 - betas)
 
 
+def bound_by_t(frames: Frames) -> Picture | None:
+    """Each run's terms of the bound by t, and what they add up to from t = 0 on."""
+    if frames.bound.empty:
+        return None
+    colours = run_colours(frames.loaded)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.4))
+    handles = []
+    for (run, _), rows in frames.bound.groupby(["run", "seed"], sort=False):
+        name, terms = str(run), rows.sort_values("t")["bits_per_dim"].to_numpy()
+        place = np.arange(1, len(terms) + 1)
+        left.plot(place, terms, color=colours[name], linewidth=1.3)
+        right.plot(place, np.cumsum(terms), color=colours[name])
+        handles.append(Line2D([], [], color=colours[name], label=frames.loaded.runs[name].label))
+    left.set(title="Term of each step", xlabel="t + 1", ylabel="bits/dim", xscale="log", yscale="log")
+    right.set(title="Sum of the terms up to t", xlabel="t + 1", ylabel="bits/dim", xscale="log")
+    for axes in (left, right):
+        plain_log(axes, "x")
+    unique = {str(handle.get_label()): handle for handle in handles}
+    outside_legend(figure, list(unique.values()))
+    return finish(
+        figure, "bound",
+        "Where the bits go: the bound's term at each t, and their sum from the decoder's (t = 0) on. Most of them lie "
+        "in the first steps, where the least noise is.",
+        "Two panels: terms of the variational bound by t, and their running sum.",
+    )  # fmt: skip
+
+
 def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
     """The main metric of each run and its ablations, a panel for each run."""
     settings = ablation_settings(frames.loaded)

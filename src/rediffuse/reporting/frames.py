@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rediffuse.config import LoadedStudy
-from rediffuse.config.facts import METRICS
+from rediffuse.config.facts import METRICS, RUN_SETTINGS
 from rediffuse.errors import UserError
 from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder
 from rediffuse.reporting.pedigree import Pedigree, read_pedigree
@@ -31,7 +31,10 @@ HISTORY = (
     "run", "seed", "step", "loss", "loss_q1", "loss_q2", "loss_q3", "loss_q4", "mse", "vlb", "grad_norm",
     "learning_rate", "held_out_loss", "file",
 )  # fmt: skip
-LIKELIHOOD = ("run", "seed", "metric", "value", "low", "high", "n", "file")
+LIKELIHOOD = (
+    "run", "seed", "setting", "metric", "value", "low", "high", "n", "interval", "prior", "steps", "decoder", "file",
+)  # fmt: skip
+BOUND = ("run", "seed", "t", "bits_per_dim", "mse_eps", "mse_x0", "file")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +43,8 @@ class Frames:
 
     quality: one row for each run, seed, setting and metric (run "real" holds the lines of held-out images and noise);
     history: one row for each run, seed and logged step; training, sampling: timings, which belong to a machine;
-    likelihood: one row for each run, seed and number of metrics/nll.json; ablations: what
-    evidence/ablations.json holds.
+    likelihood: one row for each run and seed, the bound and its parts; bound: one row for each run, seed and t;
+    ablations: what evidence/ablations.json holds.
     """
 
     loaded: LoadedStudy
@@ -51,6 +54,7 @@ class Frames:
     training: pd.DataFrame
     sampling: pd.DataFrame
     likelihood: pd.DataFrame
+    bound: pd.DataFrame
     ablations: list[dict[str, Any]]
     ablations_file: str
     card: dict[str, Any] | None
@@ -83,6 +87,7 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
     training: list[dict[str, Any]] = []
     sampling: list[dict[str, Any]] = []
     likelihood: list[dict[str, Any]] = []
+    bound: list[pd.DataFrame] = []
     for name in ("held-out", "noise"):
         quality += _quality(loaded, root, real_folder(study) / f"{name}.json", "real", name)
     for run in loaded.runs.values():
@@ -100,7 +105,8 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
                 for setting, measured in timing["settings"].items():
                     drawn = {**dict.fromkeys(SAMPLING), **measured, **who, "setting": setting}
                     sampling.append({**drawn, "machine": timing["machine"], "file": timing["file"]})
-            likelihood += [{**who, **row} for row in _likelihood(root, folder / "metrics" / "nll.json")]
+            likelihood += [{**who, **row} for row in _likelihood(root, folder / "likelihood" / "nll.json")]
+            bound += [terms.assign(**who) for terms in _bound(root, folder / "likelihood" / "terms.csv")]
     data = root / data_folder(loaded)
     ablations = read_json(evidence / "ablations.json") or []
     ablations_file = _name(evidence / "ablations.json", root)
@@ -112,6 +118,7 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
         training=pd.DataFrame(training, columns=list(TRAINING)),
         sampling=pd.DataFrame(sampling, columns=list(SAMPLING)),
         likelihood=pd.DataFrame(likelihood, columns=list(LIKELIHOOD)),
+        bound=(pd.concat(bound) if bound else pd.DataFrame()).reindex(columns=list(BOUND)),
         ablations=ablations,
         ablations_file=ablations_file,
         card=read_json(data / "card.json"),
@@ -202,14 +209,23 @@ def _likelihood(root: Path, path: Path) -> list[dict[str, Any]]:
     record = read_json(root / path)
     if record is None:
         return []
-    rows = []
-    for metric, estimate in record.get("metrics", {}).items():
-        if isinstance(estimate, int | float):
-            estimate = {"value": estimate}
-        if isinstance(estimate, dict) and isinstance(estimate.get("value"), int | float):
-            numbers = {name: estimate.get(name) for name in ("value", "low", "high", "n")}
-            rows.append({"metric": metric, **numbers, "file": str(path)})
-    return rows
+    try:
+        [(metric, estimate)] = record["metrics"].items()
+        numbers = {name: estimate[name] for name in ("value", "low", "high", "n", "interval")}
+        parts = {name: record["parts"][name] for name in ("prior", "steps", "decoder")}
+    except (KeyError, AttributeError, TypeError, ValueError):
+        raise UserError(f"{path}: is not a likelihood; remove it and run `dvc repro`") from None
+    return [{"metric": metric, "setting": RUN_SETTINGS[metric], **numbers, **parts, "file": str(path)}]
+
+
+def _bound(root: Path, path: Path) -> list[pd.DataFrame]:
+    try:
+        frame = pd.read_csv(root / path, float_precision="round_trip")
+        return [frame[["t", "bits_per_dim", "mse_eps", "mse_x0"]].assign(file=str(path))]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError):
+        raise UserError(f"{path}: holds no terms of a bound; run `dvc repro` to make it again") from None
 
 
 def held_out_images(frames: Frames, count: int) -> np.ndarray | None:

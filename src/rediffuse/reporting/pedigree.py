@@ -105,7 +105,7 @@ def _files(loaded: LoadedStudy, root: Path) -> list[tuple[Path | None, list[Path
                 "train": trained + previews,
                 "sample": [*(f"samples/{setting}.npz" for setting in settings), "timing/sample.json"],
                 "evaluate": [f"metrics/{setting}.json" for setting in settings],
-                "nll": ["metrics/nll.json"],
+                "nll": ["likelihood/nll.json", "likelihood/terms.csv"],
             }
             found += [
                 (folder / "receipts" / f"{stage}.json", [folder / f for f in files]) for stage, files in made.items()

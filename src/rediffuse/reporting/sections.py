@@ -99,13 +99,14 @@ def make_sections(
 ) -> list[Section]:
     """All sections in order. A section of optional results (likelihood, ablations) is there when the study has them."""
     metrics, count = list(METRICS), _Counter()
-    has_likelihood = not frames.likelihood.empty
     with styled():
         contents: list[tuple[str, str, list[Item]]] = [
             ("summary", "Summary", _summary(frames, cells, verdicts)),
             ("setup", "What was run and on what", _setup(frames)),
             ("comparison", "Baseline against improved", _comparison(frames, cells, metrics)),
-            ("likelihood", "Likelihood", [tables.likelihood(frames)] if has_likelihood else []),
+            ("likelihood", "Likelihood", [
+                " ".join(sentences.likelihood(frames, cells)), tables.likelihood(frames),
+                figures_more.bound_by_t(frames)]),
             ("training", "Training stability and cost", [
                 tables_cost.stability(frames), " ".join(sentences.cost(frames)), tables_cost.training(frames),
                 tables_cost.sampling(frames)]),
@@ -132,6 +133,7 @@ def _summary(frames: Frames, cells: Cells, verdicts: list[Verdict]) -> list[Item
     texts = (
         sentences.headline(frames, cells) + sentences.best_settings(frames, cells) + sentences.real_line(frames, cells)
     )
+    texts += sentences.likelihood(frames, cells)
     texts += [tally(verdicts)] if verdicts else []
     fid = metric_title("frechet_distance", frames.features)
     if fid != "FID":

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from rediffuse.config import ResolvedRun
+from rediffuse.config.facts import RUN_SETTINGS
 from rediffuse.reporting.cells import Cell, Cells, Comparison, bounds, compare, optional
 from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.terms import (
@@ -90,6 +91,23 @@ def exceptions(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
         if found:
             sentences.append(f"{opening} {listed(found)}.")
     return sentences
+
+
+def likelihood(frames: Frames, cells: Cells) -> list[str]:
+    """Which of the main pair gives held-out images the higher likelihood, and by how much."""
+    pair = main_pair(frames)
+    metric, setting = next(iter(RUN_SETTINGS.items()))
+    found = [cells.get((run.name, setting, metric)) for run in pair] if pair else []
+    if pair is None or None in found:
+        return []
+    (baseline, improved), (theirs, ours) = pair, [cell for cell in found if cell is not None]
+    comparison = compare(ours, theirs)
+    verdict = {
+        "better": f"{improved.label} gives held-out images the higher likelihood",
+        "worse": f"{baseline.label} gives held-out images the higher likelihood",
+    }.get(comparison.outcome, f"which gives held-out images the higher likelihood is undecided: {comparison.reason}")
+    values = f"{number(ours.value)} bits/dim for {improved.label}, {number(theirs.value)} for {baseline.label}"
+    return [f"By the variational bound, {verdict} ({values}; {counted(ours.n, 'image')})."]
 
 
 def best(cells: Cells, run: ResolvedRun, metric: str) -> Cell | None:

@@ -172,25 +172,26 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
     )
 
 
-def likelihood(frames: Frames) -> Table:
-    """The numbers of metrics/nll.json."""
+def likelihood(frames: Frames) -> Table | None:
+    """The bound of each run and its parts; None when no run has one."""
     rows: list[tuple[Value, ...]] = []
     for row in frames.likelihood.to_dict("records"):
-        value = Estimate(float(row["value"]), optional(row["low"]), optional(row["high"]))
-        count: Value = NOT_RECORDED if optional(row["n"]) is None else int(row["n"])
+        total = Estimate(row["value"], row["low"], row["high"])
+        parts = (row["prior"], row["steps"], row["decoder"])
         links = Links(frames.pedigree.ids([row["file"]]))
-        rows.append(
-            (
-                run_label(frames.loaded, row["run"]),
-                int(row["seed"]),
-                row["metric"].replace("_", " "),
-                value,
-                count,
-                links,
-            )
-        )
-    columns = (Column("Run"), Column("Seed"), Column("Quantity"), Column("Value", estimate=True), Column("n"), FROM)
-    return Table("likelihood", "Likelihood of each run.", columns, tuple(rows))
+        rows.append((run_label(frames.loaded, row["run"]), row["seed"], total, *parts, row["n"], links))
+    if not rows:
+        return None
+    columns = (Column("Run"), Column("Seed"), Column("Bound (bits/dim)", estimate=True), Column("L_T (bits/dim)"),
+               Column("L_1 … L_{T−1} (bits/dim)"), Column("L_0 (bits/dim)"), Column("Images"), FROM)  # fmt: skip
+    return Table(
+        "likelihood",
+        "The variational bound on the negative log-likelihood of held-out images (lower is better), and its parts: "
+        "prior, steps of the chain, decoder.",
+        columns,
+        tuple(rows),
+        notes=(f"Brackets: {frames.likelihood['interval'].iloc[0]}. One evaluation of the network an image and t.",),
+    )
 
 
 def claims(frames: Frames, verdicts: list[Verdict]) -> Table:

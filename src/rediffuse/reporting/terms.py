@@ -3,7 +3,7 @@
 import math
 
 from rediffuse.config import LoadedStudy, ResolvedRun
-from rediffuse.config.facts import METRICS
+from rediffuse.config.facts import METRICS, RUN_METRICS, RUN_SETTINGS
 
 NOT_RUN = "not run"
 NOT_RECORDED = "not recorded"
@@ -35,6 +35,8 @@ def metric_title(metric: str, features: str) -> str:
         return "KID" if features == "inception-v3" else f"kernel distance (KID formula) in {network} features"
     if metric == "inception_score":
         return "Inception score" if features == "inception-v3" else f"IS formula on {network} class probabilities"
+    if metric == "bits_per_dim":
+        return "bound on the negative log-likelihood in bits/dim"
     return metric.replace("_", " ")
 
 
@@ -42,13 +44,14 @@ def metric_short(metric: str, features: str) -> str:
     """Name of a metric in a table header or on an axis."""
     if features == "inception-v3":
         return metric_title(metric, features)
-    short = {"frechet_distance": "Fréchet distance", "kid": "Kernel distance", "inception_score": "IS formula"}
+    short = {"frechet_distance": "Fréchet distance", "kid": "Kernel distance", "inception_score": "IS formula",
+             "bits_per_dim": "bits/dim"}  # fmt: skip
     return short.get(metric, metric.replace("_", " "))
 
 
 def direction(metric: str) -> str:
     """Which way a metric is better: "lower" or "higher"."""
-    return METRICS[metric]
+    return (METRICS | RUN_METRICS)[metric]
 
 
 def decimals(magnitude: float, digits: int = 4) -> int:
@@ -118,6 +121,8 @@ def cell_label(loaded: LoadedStudy, run: str, setting: str) -> str:
     """How a run and setting, or a line of real images or noise, is called in a sentence."""
     if run == "real":
         return {"held-out": "held-out real images", "noise": "noise"}.get(setting, setting)
+    if setting in RUN_SETTINGS.values():
+        return run_label(loaded, run)
     return f"{run_label(loaded, run)} with {setting}"
 
 

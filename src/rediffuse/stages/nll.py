@@ -17,6 +17,7 @@ from rediffuse.files import atomic_path, write_atomically, write_json
 from rediffuse.progress import Progress
 from rediffuse.stages.context import Context, Stopwatch, set_threads, working, write_timing
 from rediffuse.stages.networks import trained_network
+from rediffuse.tracking import track_likelihood
 
 CONFIDENCE = 0.95
 
@@ -64,6 +65,7 @@ def nll(context: Context, run: ResolvedRun, seed: int) -> None:
     for part in work.glob("*.npz"):
         part.unlink()
     write_timing(folder / "timing" / "nll.json", job, run, seconds=watch.seconds)
+    track_likelihood(context, run, seed)
 
 
 def _record(run: ResolvedRun, seed: int, bound: BitsPerDim) -> dict[str, object]:

@@ -5,7 +5,7 @@ import sys
 from rediffuse.config import ResolvedRun
 from rediffuse.errors import UserError
 from rediffuse.stages.context import Context
-from rediffuse.tracking import log_evaluation, log_report, open_tracker, track_training, tracking_uri
+from rediffuse.tracking import log_evaluation, log_likelihood, log_report, open_tracker, track_training, tracking_uri
 
 
 def track(context: Context) -> None:
@@ -28,6 +28,8 @@ def track(context: Context) -> None:
                     track_training(tracker, context, run, seed)
                 else:
                     continue
+                if run.role != "ablation" and is_made(context, "nll", run, seed):
+                    log_likelihood(tracker, context, run, seed)
                 logged += 1
         if (context.root / context.plan.find("report").receipt).exists():
             log_report(tracker, context)
