@@ -1,6 +1,6 @@
 # Executes every job of the active study (params.yaml). `snakemake --cores 2` builds the report and all it needs;
 # `snakemake --cores 8 ablations` runs the ablations; `snakemake --report study.html` shows what was made.
-# DVC asks for a phase at a time: `prepared`, `referenced`, `real_lines`, `trained`, `sampled`, `evaluated`,
+# Targets, which DVC asks for too: `prepared`, `referenced`, `real_lines`, `trained`, `sampled`, `evaluated`,
 # `likelihoods`, `report`.
 
 from snakemake.utils import min_version

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from rediffuse.config import load_study
+from rediffuse.data import load
 from rediffuse.errors import UserError
 from rediffuse.stages.networks import build_network, trained_network, write_weights
 
 ROOT = Path(__file__).resolve().parents[2]
-SHAPE = (1, 8, 8)
+IMAGES = load("smoke")
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def runs():
 
 
 def test_the_same_weights_give_the_same_bytes_however_often_they_are_written(runs, tmp_path: Path):
-    state = build_network(runs["baseline"], SHAPE, 1).state_dict()
+    state = build_network(runs["baseline"], IMAGES, 1).state_dict()
     for number in range(20):
         write_weights(tmp_path / f"{number}.safetensors", state, {"job": "train", "key": "abc", "study": "smoke"})
     assert len({path.read_bytes() for path in tmp_path.glob("*.safetensors")}) == 1
@@ -27,36 +28,36 @@ def test_the_same_weights_give_the_same_bytes_however_often_they_are_written(run
 
 def test_weights_are_drawn_from_the_seed_alone(runs):
     torch.manual_seed(1)
-    one = build_network(runs["baseline"], SHAPE, 7)
+    one = build_network(runs["baseline"], IMAGES, 7)
     torch.manual_seed(2)
-    other = build_network(runs["baseline"], SHAPE, 7)
+    other = build_network(runs["baseline"], IMAGES, 7)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-    another = build_network(runs["baseline"], SHAPE, 8)
+    another = build_network(runs["baseline"], IMAGES, 8)
     assert not torch.equal(one.input.weight, another.input.weight)
 
 
 def test_written_weights_predict_as_before(runs, tmp_path: Path):
-    network = build_network(runs["improved"], SHAPE, 1).eval()
+    network = build_network(runs["improved"], IMAGES, 1).eval()
     write_weights(tmp_path / "w.safetensors", network.state_dict(), {})
-    x, t = torch.randn(2, *SHAPE), torch.tensor([3, 40])
+    x, t = torch.randn(2, *IMAGES.shape), torch.tensor([3, 40])
     with torch.no_grad():
-        assert torch.equal(trained_network(runs["improved"], SHAPE, tmp_path / "w.safetensors")(x, t), network(x, t))
+        assert torch.equal(trained_network(runs["improved"], IMAGES, tmp_path / "w.safetensors")(x, t), network(x, t))
 
 
 def test_absent_weights_name_the_command_that_makes_them(runs, tmp_path: Path):
     with pytest.raises(UserError, match=r"no weights; run `rediffuse train baseline`"):
-        trained_network(runs["baseline"], SHAPE, tmp_path / "none.safetensors")
+        trained_network(runs["baseline"], IMAGES, tmp_path / "none.safetensors")
 
 
 def test_weights_of_another_network_are_refused(runs, tmp_path: Path):
-    write_weights(tmp_path / "w.safetensors", build_network(runs["improved"], SHAPE).state_dict(), {})
+    write_weights(tmp_path / "w.safetensors", build_network(runs["improved"], IMAGES).state_dict(), {})
     with pytest.raises(UserError, match="not the weights of run baseline"):
-        trained_network(runs["baseline"], SHAPE, tmp_path / "w.safetensors")
+        trained_network(runs["baseline"], IMAGES, tmp_path / "w.safetensors")
 
 
 def test_a_cut_off_file_is_refused(runs, tmp_path: Path):
     path = tmp_path / "w.safetensors"
-    write_weights(path, build_network(runs["baseline"], SHAPE).state_dict(), {})
+    write_weights(path, build_network(runs["baseline"], IMAGES).state_dict(), {})
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match="not the weights of run baseline"):
-        trained_network(runs["baseline"], SHAPE, path)
+        trained_network(runs["baseline"], IMAGES, path)

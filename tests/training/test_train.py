@@ -221,7 +221,7 @@ def test_progress_off_a_terminal_is_a_few_lines_on_stderr(tmp_path: Path, capfd:
     run(tmp_path, steps=20, progress=True)
     printed = capfd.readouterr()
     assert printed.out == ""
-    assert [line.split(",")[0] for line in printed.err.splitlines()] == ["training: step 20/20"]
+    assert [line.split(",")[0] for line in printed.err.splitlines()] == ["training: 20 steps done"]
 
 
 class Small(nn.Module):

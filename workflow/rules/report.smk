@@ -39,7 +39,7 @@ rule ablations:
         "{params.rediffuse} ablations"
 
 
-# Phases: DVC's first stage of a phase asks for all of it, so that runs train side by side.
+# What DVC and people ask for.
 
 
 rule prepared:
@@ -77,6 +77,13 @@ rule likelihoods:
         receipts_of("nll"),
 
 
+rule measured:
+    input:
+        receipts_of("evaluate"),
+        receipts_of("nll"),
+        receipts_of("real"),
+
+
 localrules:
     all,
     ablations,
@@ -87,3 +94,4 @@ localrules:
     sampled,
     evaluated,
     likelihoods,
+    measured,

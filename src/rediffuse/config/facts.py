@@ -8,23 +8,24 @@ from typing import NamedTuple
 
 
 class DatasetFacts(NamedTuple):
-    """Shape and counts of a data set; None where only the images themselves can tell."""
+    """Shape and counts of a data set; None where only the images themselves can tell, no classes being 0."""
 
     channels: int | None
     image_size: int | None
     images: int | None
     held_out: int | None
+    classes: int | None
 
 
 DATASETS: dict[str, DatasetFacts] = {
-    "digits": DatasetFacts(channels=1, image_size=8, images=1797, held_out=360),
-    "smoke": DatasetFacts(channels=1, image_size=8, images=64, held_out=24),
-    "cifar10": DatasetFacts(channels=3, image_size=32, images=60000, held_out=10000),
-    "mnist": DatasetFacts(channels=1, image_size=32, images=70000, held_out=10000),
-    "celeba": DatasetFacts(channels=3, image_size=None, images=202599, held_out=19962),
-    "cifar10-jpeg": DatasetFacts(channels=3, image_size=32, images=60000, held_out=10000),
-    "archive": DatasetFacts(channels=None, image_size=None, images=None, held_out=None),
-    "folder": DatasetFacts(channels=None, image_size=None, images=None, held_out=None),
+    "digits": DatasetFacts(channels=1, image_size=8, images=1797, held_out=360, classes=10),
+    "smoke": DatasetFacts(channels=1, image_size=8, images=64, held_out=24, classes=10),
+    "cifar10": DatasetFacts(channels=3, image_size=32, images=60000, held_out=10000, classes=10),
+    "mnist": DatasetFacts(channels=1, image_size=32, images=70000, held_out=10000, classes=10),
+    "celeba": DatasetFacts(channels=3, image_size=None, images=202599, held_out=19962, classes=0),
+    "cifar10-jpeg": DatasetFacts(channels=3, image_size=32, images=60000, held_out=10000, classes=10),
+    "archive": DatasetFacts(channels=None, image_size=None, images=None, held_out=None, classes=None),
+    "folder": DatasetFacts(channels=None, image_size=None, images=None, held_out=None, classes=None),
 }
 
 
@@ -33,6 +34,7 @@ class SamplerFacts(NamedTuple):
 
     eta: bool
     variance: bool
+    flow: bool = False  # samples a velocity field
 
 
 SAMPLERS: dict[str, SamplerFacts] = {
@@ -43,12 +45,17 @@ SAMPLERS: dict[str, SamplerFacts] = {
     "ode-euler": SamplerFacts(eta=False, variance=False),
     "ode-heun": SamplerFacts(eta=False, variance=False),
     "reverse-sde": SamplerFacts(eta=False, variance=False),
+    "flow-euler": SamplerFacts(eta=False, variance=False, flow=True),
+    "flow-heun": SamplerFacts(eta=False, variance=False, flow=True),
 }
 
 FEATURE_NETWORKS: tuple[str, ...] = ("efficientnet-lite0", "inception-v3", "inception-v3-clean", "torchscript")
 
 # Metrics of samples, and which way each is better.
 METRICS: dict[str, str] = {"frechet_distance": "lower", "kid": "lower", "inception_score": "higher"}
+
+# Metrics of samples that were asked for by class, in a class-conditional run.
+CLASS_METRICS: dict[str, str] = {"class_accuracy": "higher", "class_diversity": "higher"}
 
 # Metrics of a run itself: the cell is `run/likelihood`.
 RUN_METRICS: dict[str, str] = {"bits_per_dim": "lower"}

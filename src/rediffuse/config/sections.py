@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PositiveInt = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="lower-case letters, digits and hyphens")]
@@ -57,6 +58,7 @@ class Network(Section):
         "additive", description="how a block takes the time embedding: added, or as scale and shift of its second norm"
     )
     dropout: Fraction = Field(0.0, description="dropout inside residual blocks")
+    class_conditional: bool = Field(False, description="tell the network the class of each image, or a null token")
 
     @model_validator(mode="after")
     def _heads_divide_channels(self) -> "Network":
@@ -76,7 +78,9 @@ class Diffusion(Section):
     schedule: Literal["linear", "cosine", "quadratic", "sigmoid", "piecewise"] = Field(
         "linear", description="noise schedule"
     )
-    prediction: Literal["eps", "x0", "mu", "v"] = Field("eps", description="what the network predicts")
+    prediction: Literal["eps", "x0", "mu", "v", "velocity"] = Field(
+        "eps", description="what the network predicts; velocity: that of the straight path from data to noise"
+    )
     variance: Literal["fixed-small", "fixed-large", "learned-range", "learned"] = Field(
         "fixed-large", description="reverse variance: β̃, β, or learned by the network"
     )
@@ -86,6 +90,11 @@ class Diffusion(Section):
     @model_validator(mode="after")
     def _loss_fits_variance(self) -> "Diffusion":
         learned = self.variance in ("learned", "learned-range")
+        if self.prediction == "velocity" and (learned or self.loss not in ("simple", "l1") or self.weighting != "none"):
+            raise ValueError(
+                f"prediction: velocity goes with loss: simple or l1, no weighting and a fixed variance, not with "
+                f"loss: {self.loss}, weighting: {self.weighting}, variance: {self.variance}"
+            )
         if self.loss == "hybrid" and not learned:
             raise ValueError(
                 f"loss: hybrid trains a learned variance, but variance is {self.variance}; "
@@ -115,6 +124,9 @@ class Training(Section):
     ema_warmup: bool = Field(
         True,
         description="average faster at first, decay (1 + t)/(10 + t), so that a short run forgets its first weights",
+    )
+    label_dropout: Fraction = Field(
+        0.0, description="share of labels replaced by the null token, for classifier-free guidance"
     )
     flip: bool = Field(False, description="random horizontal flips: right for photographs, wrong for digits")
     timestep_sampling: Literal["uniform", "loss-second-moment"] = Field("uniform", description="how t is drawn")
@@ -152,6 +164,13 @@ class Sampler(Section):
         None, description="reverse variance used instead of the one of training"
     )
     spacing: Literal["uniform", "quadratic"] = Field("uniform", description="how the kept time steps are spread")
+    guidance: NotNegative | None = Field(
+        None,
+        description="classifier-free guidance of a class-conditional network: 0 ignores the class, 1 is the network as "
+        "trained, more exaggerates the class (the paper's w is this less 1)",
+    )
+    initial_temperature: NotNegative = Field(1.0, description="standard deviation of x_T")
+    step_temperature: NotNegative = Field(1.0, description="factor of the noise of the steps")
 
     @model_validator(mode="after")
     def _distinct(self) -> "Sampler":

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from rediffuse.config.facts import DATASETS, FEATURE_NETWORKS, METRICS, RUN_METRICS, RUN_SETTINGS, SAMPLERS
+from rediffuse.config.facts import (
+    CLASS_METRICS,
+    DATASETS,
+    FEATURE_NETWORKS,
+    METRICS,
+    RUN_METRICS,
+    RUN_SETTINGS,
+    SAMPLERS,
+)
 from rediffuse.config.sections import (
     Data,
     Diffusion,
@@ -150,10 +158,21 @@ def check_run(run: ResolvedRun) -> None:
     if run.diffusion.schedule == "linear" and steps <= 20:
         # beta_end = 0.02 · 1000 / T reaches 1 at T = 20 (Nichol & Dhariwal's scaling of Ho's schedule).
         raise ValueError(f"diffusion.timesteps: {steps} makes the linear schedule reach β ≥ 1; use at least 21")
+    if run.diffusion.prediction == "velocity" and run.role != "ablation":
+        raise ValueError(
+            "diffusion.prediction: velocity has no bound on the likelihood, which every run has; make it an ablation"
+        )
+    _check_classes(run, facts.classes)
     for key, sampler in run.sampling.samplers.items():
         where, kind = f"sampling.samplers.{key}", sampler.kind or key
         if kind not in SAMPLERS:
             raise ValueError(f"{where}.kind: {kind!r} is not a sampler; use one of {', '.join(SAMPLERS)}")
+        if SAMPLERS[kind].flow != (run.diffusion.prediction == "velocity"):
+            fitting = [name for name, facts in SAMPLERS.items() if facts.flow != SAMPLERS[kind].flow]
+            raise ValueError(
+                f"{where}.kind: {kind} does not sample a network that predicts {run.diffusion.prediction}; "
+                f"use one of {', '.join(fitting)}"
+            )
         if max(sampler.steps) > steps:
             raise ValueError(
                 f"{where}.steps: {max(sampler.steps)} exceeds the {steps} diffusion time steps; use at most {steps}"
@@ -162,6 +181,30 @@ def check_run(run: ResolvedRun) -> None:
             raise ValueError(f"{where}.eta: {kind} has no η; leave it out, or use kind: ddim")
         if sampler.variance is not None and not SAMPLERS[kind].variance:
             raise ValueError(f"{where}.variance: {kind} takes no variance; leave it out, or use kind: ancestral")
+
+
+def _check_classes(run: ResolvedRun, classes: int | None) -> None:
+    conditional = run.network.class_conditional
+    if conditional and classes == 0:
+        raise ValueError(f"network.class_conditional: {run.data.source_name} has no classes; use false")
+    if run.training.label_dropout and not conditional:
+        raise ValueError(
+            f"training.label_dropout: {run.training.label_dropout} has no labels to drop; "
+            "use network.class_conditional: true, or 0"
+        )
+    for key, sampler in run.sampling.samplers.items():
+        if sampler.guidance is None:
+            continue
+        if not conditional:
+            raise ValueError(
+                f"sampling.samplers.{key}.guidance: {sampler.guidance} needs a class-conditional network; "
+                "use network.class_conditional: true, or leave it out"
+            )
+        if sampler.guidance != 1 and not run.training.label_dropout:
+            raise ValueError(
+                f"sampling.samplers.{key}.guidance: {sampler.guidance} needs a network that also knows no class; "
+                "use training.label_dropout: 0.1, or guidance: 1"
+            )
 
 
 def _check_sizes(run: ResolvedRun, size: int | None) -> None:
@@ -210,8 +253,8 @@ def check_claims(study: Study, runs: Mapping[str, ResolvedRun]) -> None:
     """Raise ValueError when a claim names a cell or a metric that the study does not make."""
     sampled = {"real/held-out", "real/noise"} | {f"{n}/{s}" for n, run in runs.items() for s, _, _ in run.settings()}
     for index, claim in enumerate(study.claims):
-        if claim.metric not in METRICS | RUN_METRICS:
-            known = ", ".join(METRICS | RUN_METRICS)
+        if claim.metric not in (all_metrics := METRICS | CLASS_METRICS | RUN_METRICS):
+            known = ", ".join(all_metrics)
             raise ValueError(f"claims.{index}.metric: {claim.metric!r} is not a metric; use one of {known}")
         setting = RUN_SETTINGS.get(claim.metric)
         cells = {f"{name}/{setting}" for name in runs} if setting else sampled

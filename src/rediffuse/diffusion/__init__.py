@@ -21,7 +21,13 @@ from rediffuse.diffusion.gaussian import (
     discretized_gaussian_log_likelihood,
     normal_kl,
 )
-from rediffuse.diffusion.interpolant import VelocityField, draw_times, interpolant_losses, interpolate
+from rediffuse.diffusion.interpolant import (
+    InterpolantObjective,
+    VelocityField,
+    draw_times,
+    interpolant_losses,
+    interpolate,
+)
 from rediffuse.diffusion.likelihood import (
     BitsPerDim,
     BoundTerms,
@@ -70,6 +76,7 @@ __all__ = [
     "Estimate",
     "Gaussian",
     "GaussianMixture",
+    "InterpolantObjective",
     "LossSecondMoment",
     "Losses",
     "MixtureModel",

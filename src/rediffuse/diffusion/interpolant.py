@@ -14,6 +14,7 @@ from torch import Tensor
 from rediffuse.diffusion.denoiser import Model
 from rediffuse.diffusion.gaussian import mean_flat
 from rediffuse.diffusion.objectives import Losses
+from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.errors import UserError
 
 TIME_SCALE = 1000.0
@@ -124,6 +125,24 @@ def interpolant_losses(
     error = path_velocity(x0, noise) - field(interpolate(x0, noise, t), t)
     mse = mean_flat(error**2)
     return Losses(mean_flat(error.abs()) if loss == "l1" else mse, mse, None)
+
+
+@dataclass(frozen=True)
+class InterpolantObjective:
+    """The velocity objective for a trainer that draws whole time steps: step t of T is the time (t + ½)/T.
+
+    With T = 1000 the network sees the times of a diffusion of as many steps. `loss`: "simple" or "l1".
+    """
+
+    loss: str = "simple"
+    has_vlb = False
+
+    def losses(
+        self, model: Model, process: DiffusionProcess, x0: Tensor, t: Tensor, noise: Tensor, y: Tensor | None = None
+    ) -> Losses:
+        """The losses of a batch, each [B]. Of `process` only the number of steps counts; t: int64 [B]."""
+        time = (t.to(x0.dtype) + 0.5) / process.num_timesteps
+        return interpolant_losses(model, x0, time, noise, y=y, loss=self.loss)
 
 
 def _like(t: float | Tensor, x: Tensor) -> float | Tensor:

@@ -62,6 +62,17 @@ class Objective:
         if self.min_snr_gamma <= 0 or self.vlb_weight < 0:
             raise UserError("min_snr_gamma must be above 0 and vlb_weight at least 0")
 
+    @property
+    def has_vlb(self) -> bool:
+        """Whether its losses come with the bound's term."""
+        return self.loss in ("vlb", "hybrid")
+
+    def losses(
+        self, model: Model, process: DiffusionProcess, x0: Tensor, t: Tensor, noise: Tensor, y: Tensor | None = None
+    ) -> "Losses":
+        """`training_losses` of this objective."""
+        return training_losses(model, process, x0, t, noise, objective=self, y=y)
+
 
 class Losses(NamedTuple):
     """Each [B]. loss: what to minimise; mse: squared error of the prediction, unweighted; vlb: the bound's term at t

@@ -26,6 +26,7 @@ from rediffuse.reporting.terms import (
     NOISE,
     REAL,
     cell_label,
+    compared_runs,
     direction,
     metric_short,
     metric_title,
@@ -114,7 +115,7 @@ def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
 def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[str, str], list[tuple[int, str]]]:
     """(run, sampler) -> [(steps, setting)] by rising steps, for those that have a value."""
     lines: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    for run in loaded.runs.values():
+    for run in compared_runs(loaded):
         for setting, key, steps in sorted(run.settings(), key=lambda s: s[2]):
             if any((run.name, setting, metric) in cells for metric in metrics):
                 lines.setdefault((run.name, key), []).append((steps, setting))

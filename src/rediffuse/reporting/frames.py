@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rediffuse.config import LoadedStudy
-from rediffuse.config.facts import METRICS, RUN_SETTINGS
+from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_SETTINGS
 from rediffuse.errors import UserError
 from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder
 from rediffuse.reporting.pedigree import Pedigree, read_pedigree
@@ -44,7 +44,7 @@ class Frames:
     quality: one row for each run, seed, setting and metric (run "real" holds the lines of held-out images and noise);
     history: one row for each run, seed and logged step; training, sampling: timings, which belong to a machine;
     likelihood: one row for each run and seed, the bound and its parts; bound: one row for each run, seed and t;
-    ablations: what evidence/ablations.json holds.
+    real_classes: class metrics of held-out real images, where a run is class-conditional; ablations: what evidence/ablations.json holds.
     """
 
     loaded: LoadedStudy
@@ -55,6 +55,7 @@ class Frames:
     sampling: pd.DataFrame
     likelihood: pd.DataFrame
     bound: pd.DataFrame
+    real_classes: dict[str, Any] | None
     ablations: list[dict[str, Any]]
     ablations_file: str
     card: dict[str, Any] | None
@@ -119,6 +120,7 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
         sampling=pd.DataFrame(sampling, columns=list(SAMPLING)),
         likelihood=pd.DataFrame(likelihood, columns=list(LIKELIHOOD)),
         bound=(pd.concat(bound) if bound else pd.DataFrame()).reindex(columns=list(BOUND)),
+        real_classes=_real_classes(loaded, root),
         ablations=ablations,
         ablations_file=ablations_file,
         card=read_json(data / "card.json"),
@@ -141,7 +143,7 @@ def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     """One row for each metric of a metrics file's content, without run, seed and file."""
     shared = {name: record.get(name) for name in ("setting", "sampler", "kind", "steps", "eta", "variance", "nfe")}
     rows = []
-    for metric in METRICS:
+    for metric in METRICS | CLASS_METRICS:
         estimate = record["metrics"].get(metric)
         if estimate is None:
             continue
@@ -203,6 +205,17 @@ def _timing(
 
 def _name(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+
+
+def _real_classes(loaded: LoadedStudy, root: Path) -> dict[str, Any] | None:
+    """What the evaluation of a class-conditional run says of real images: the same in each of its files."""
+    for run in loaded.runs.values():
+        for seed in run.seeds:
+            for setting, _, _ in run.settings():
+                record = read_json(root / run.folder(seed) / "metrics" / f"{setting}.json") or {}
+                if "real_classes" in record:
+                    return record["real_classes"]
+    return None
 
 
 def _likelihood(root: Path, path: Path) -> list[dict[str, Any]]:

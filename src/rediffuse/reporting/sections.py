@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from rediffuse.config.facts import METRICS
-from rediffuse.reporting import ablation, figures, figures_more, grids, sentences, tables, tables_cost, tables_setup
+from rediffuse.reporting import (
+    ablation,
+    figures,
+    figures_more,
+    grids,
+    guidance,
+    sentences,
+    tables,
+    tables_cost,
+    tables_setup,
+)
 from rediffuse.reporting.ablation import CurrentKeys
 from rediffuse.reporting.cells import Cells
 from rediffuse.reporting.claims import Verdict, tally
@@ -107,6 +117,8 @@ def make_sections(
             ("likelihood", "Likelihood", [
                 " ".join(sentences.likelihood(frames, cells)), tables.likelihood(frames),
                 figures_more.bound_by_t(frames)]),
+            ("guidance", "Class conditioning and guidance", [
+                guidance.table(frames, cells), guidance.figure(frames, cells)]),
             ("training", "Training stability and cost", [
                 tables_cost.stability(frames), " ".join(sentences.cost(frames)), tables_cost.training(frames),
                 tables_cost.sampling(frames)]),

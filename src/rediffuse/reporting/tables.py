@@ -11,6 +11,7 @@ from rediffuse.reporting.terms import (
     NOT_RECORDED,
     NOT_RUN,
     cell_label,
+    compared_runs,
     direction,
     metric_short,
     metric_title,
@@ -65,7 +66,7 @@ def reference_lines(frames: Frames, cells: Cells, metrics: list[str]) -> Table:
 def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table:
     """The runs side by side in one metric at every sampler and step count, and which of the two main runs is better."""
     loaded, features = frames.loaded, frames.features
-    runs = list(loaded.runs.values())
+    runs = compared_runs(loaded)
     baseline, improved = run_of_role(loaded, "baseline"), run_of_role(loaded, "improved")
     rows: list[tuple[Value, ...]] = []
     for setting, key, steps in settings_in_order(loaded):

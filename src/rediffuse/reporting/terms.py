@@ -3,7 +3,7 @@
 import math
 
 from rediffuse.config import LoadedStudy, ResolvedRun
-from rediffuse.config.facts import METRICS, RUN_METRICS, RUN_SETTINGS
+from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_METRICS, RUN_SETTINGS
 
 NOT_RUN = "not run"
 NOT_RECORDED = "not recorded"
@@ -45,13 +45,14 @@ def metric_short(metric: str, features: str) -> str:
     if features == "inception-v3":
         return metric_title(metric, features)
     short = {"frechet_distance": "Fréchet distance", "kid": "Kernel distance", "inception_score": "IS formula",
-             "bits_per_dim": "bits/dim"}  # fmt: skip
+             "bits_per_dim": "bits/dim", "class_accuracy": "class accuracy",
+             "class_diversity": "class diversity"}  # fmt: skip
     return short.get(metric, metric.replace("_", " "))
 
 
 def direction(metric: str) -> str:
     """Which way a metric is better: "lower" or "higher"."""
-    return (METRICS | RUN_METRICS)[metric]
+    return (METRICS | CLASS_METRICS | RUN_METRICS)[metric]
 
 
 def decimals(magnitude: float, digits: int = 4) -> int:
@@ -126,13 +127,19 @@ def cell_label(loaded: LoadedStudy, run: str, setting: str) -> str:
     return f"{run_label(loaded, run)} with {setting}"
 
 
+def compared_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
+    """The main runs that stand beside one another: a class-conditional run is told what the others are not."""
+    runs = list(loaded.runs.values())
+    return [run for run in runs if not run.network.class_conditional] or runs
+
+
 def sampler_keys(loaded: LoadedStudy) -> list[str]:
-    """The samplers of the main runs, in the order in which the study names them."""
-    return list(dict.fromkeys(key for run in loaded.runs.values() for key in run.sampling.samplers))
+    """The samplers of the compared runs, in the order in which the study names them."""
+    return list(dict.fromkeys(key for run in compared_runs(loaded) for key in run.sampling.samplers))
 
 
 def settings_in_order(loaded: LoadedStudy) -> list[tuple[str, str, int]]:
-    """(setting, sampler key, steps) of all main runs: samplers as the study names them, most steps first."""
+    """(setting, sampler key, steps) of all compared runs: samplers as the study names them, most steps first."""
     order = {key: position for position, key in enumerate(sampler_keys(loaded))}
-    every = {setting for run in loaded.runs.values() for setting in run.settings()}
+    every = {setting for run in compared_runs(loaded) for setting in run.settings()}
     return sorted(every, key=lambda setting: (order[setting[1]], -setting[2]))

@@ -1,5 +1,7 @@
 """Stage `evaluate`: the samples of a run become numbers."""
 
+import numpy as np
+
 from rediffuse.config import ResolvedRun
 from rediffuse.files import write_json
 from rediffuse.samplers.registry import SAMPLERS
@@ -19,7 +21,12 @@ def evaluate(context: Context, run: ResolvedRun, seed: int) -> None:
         judge = Judge(context)
         for setting, key, steps in run.settings():
             images = read_samples(folder / "samples" / f"{setting}.npz")
-            scores = judge.score(images, run.evaluation.groups, f"score {run.name} {setting}")
+            label = f"score {run.name} {setting}"
+            if run.network.class_conditional:
+                labels = np.arange(len(images)) % len(judge.images.class_names)
+                scores = judge.score_classes(images, labels, run.evaluation.groups, label)
+            else:
+                scores = judge.score(images, run.evaluation.groups, label)
             nfe = SAMPLERS[run.sampling.samplers[key].kind or key].nfe(steps)
             record = metrics_record(run, seed, setting, key, steps, nfe)
             write_json(folder / "metrics" / f"{setting}.json", {**record, **scores})

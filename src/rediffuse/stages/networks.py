@@ -9,20 +9,29 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rediffuse.config import ResolvedRun
+from rediffuse.data import ImageSet
 from rediffuse.errors import UserError
 from rediffuse.files import atomic_path
 from rediffuse.models import UNet, UNetConfig
 
 
-def build_network(run: ResolvedRun, image_shape: tuple[int, int, int], seed: int = 0) -> UNet:
-    """The U-Net of a run for images [C, H, W], with weights drawn from `seed` alone."""
-    channels, height, _ = image_shape
+def build_network(run: ResolvedRun, image_set: ImageSet, seed: int = 0) -> UNet:
+    """The U-Net of a run for the images and classes of a data set, with weights drawn from `seed` alone.
+
+    Raises:
+        UserError: the run is class-conditional and the data set has no classes.
+    """
+    channels, height, _ = image_set.shape
+    conditional = run.network.class_conditional
+    if conditional and not image_set.class_names:
+        raise UserError("network.class_conditional: the data set has no classes; use false")
     learned = run.diffusion.variance in ("learned", "learned-range")
     config = UNetConfig(
         image_size=height,
         in_channels=channels,
         out_channels=channels * (2 if learned else 1),
-        **run.network.model_dump(),
+        num_classes=len(image_set.class_names) if conditional else None,
+        **run.network.model_dump(exclude={"class_conditional"}),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -39,13 +48,13 @@ def write_weights(path: Path, state: dict[str, Tensor], description: dict[str, s
         save_file({name: tensor.contiguous().cpu() for name, tensor in state.items()}, temporary, metadata)
 
 
-def trained_network(run: ResolvedRun, image_shape: tuple[int, int, int], path: Path) -> nn.Module:
+def trained_network(run: ResolvedRun, image_set: ImageSet, path: Path) -> nn.Module:
     """The network with the weights in `path`, on the run's device, ready to predict.
 
     Raises:
         UserError: the file is absent, no safetensors file, or of another network.
     """
-    network = build_network(run, image_shape)
+    network = build_network(run, image_set)
     try:
         network.load_state_dict(load_file(path))
     except FileNotFoundError:
@@ -57,6 +66,13 @@ def trained_network(run: ResolvedRun, image_shape: tuple[int, int, int], path: P
         network = network.to(memory_format=torch.channels_last)
     module: nn.Module = _Autocast(network) if run.hardware.precision == "bfloat16" else network
     return torch.compile(module) if run.hardware.compile else module  # type: ignore[return-value]
+
+
+def class_labels(run: ResolvedRun, image_set: ImageSet, indices: Tensor) -> Tensor | None:
+    """The class that each sample of a class-conditional run is asked for, [B]: sample i gets class i mod K."""
+    if not run.network.class_conditional:
+        return None
+    return (indices % len(image_set.class_names)).to(run.hardware.device)
 
 
 class _Autocast(nn.Module):

@@ -36,10 +36,14 @@ def nll(context: Context, run: ResolvedRun, seed: int) -> None:
     watch = Stopwatch()
     with working(context, job):
         image_set = open_image_set(context.data_folder)
-        held_out, _ = image_set.split("held-out")
+        held_out, labels = image_set.split("held-out")
         order = np.random.Generator(np.random.PCG64(0)).permutation(len(held_out))
-        images = torch.from_numpy(held_out[order[: run.evaluation.likelihood_images]])
-        network = trained_network(run, image_set.shape, folder / "weights.safetensors")
+        chosen = order[: run.evaluation.likelihood_images]
+        images = torch.from_numpy(held_out[chosen])
+        classes = None
+        if run.network.class_conditional and labels is not None:
+            classes = torch.from_numpy(labels[chosen]).to(run.hardware.device)
+        network = trained_network(run, image_set, folder / "weights.safetensors")
         process = DiffusionProcess.create(run.diffusion.schedule, run.diffusion.timesteps)
         denoiser = Denoiser(network, process, prediction=run.diffusion.prediction, variance=run.diffusion.variance)
         starts = range(0, len(images), run.sampling.batch_size)
@@ -54,7 +58,8 @@ def nll(context: Context, run: ResolvedRun, seed: int) -> None:
 
                     indices = torch.arange(start, min(start + run.sampling.batch_size, len(images)))
                     x0 = images[indices].to(run.hardware.device, torch.float32).div_(127.5).sub_(1.0)
-                    terms = bound_terms(denoiser, x0, indices, seed=derive_seed(seed, "likelihood"), on_step=tick)
+                    of_batch = denoiser if classes is None else denoiser.with_labels(classes[indices])
+                    terms = bound_terms(of_batch, x0, indices, seed=derive_seed(seed, "likelihood"), on_step=tick)
                     with atomic_path(path) as temporary:
                         np.savez(temporary, **{name: value.cpu().numpy() for name, value in vars(terms).items()})
                 with np.load(path, allow_pickle=False) as content:

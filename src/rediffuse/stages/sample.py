@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from rediffuse.config import ResolvedRun
 from rediffuse.config.sections import Sampler
-from rediffuse.data import open_image_set
-from rediffuse.diffusion.denoiser import Denoiser
+from rediffuse.data import ImageSet, open_image_set
+from rediffuse.diffusion.denoiser import Denoiser, Model
+from rediffuse.diffusion.interpolant import VelocityField
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import SampleNoise, derive_seed
 from rediffuse.diffusion.schedules import respaced_timesteps
@@ -19,9 +21,10 @@ from rediffuse.files import atomic_path, digest, read_json
 from rediffuse.pipeline.plan import Job
 from rediffuse.progress import Progress
 from rediffuse.samplers.generate import to_uint8
+from rediffuse.samplers.guidance import ClassifierFreeGuidance
 from rediffuse.samplers.registry import SAMPLERS
 from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
-from rediffuse.stages.networks import trained_network
+from rediffuse.stages.networks import class_labels, trained_network
 
 
 def sample(context: Context, run: ResolvedRun, seed: int) -> None:
@@ -34,8 +37,8 @@ def sample(context: Context, run: ResolvedRun, seed: int) -> None:
     folder, state = context.folder(run, seed), context.state(run, seed) / "samples"
     timings = {}
     with working(context, job):
-        shape = open_image_set(context.data_folder).shape
-        network = trained_network(run, shape, folder / "weights.safetensors")
+        image_set = open_image_set(context.data_folder)
+        network = trained_network(run, image_set, folder / "weights.safetensors")
         process = DiffusionProcess.create(run.diffusion.schedule, run.diffusion.timesteps)
         for setting, key, steps in run.settings():
             sampler = run.sampling.samplers[key]
@@ -43,14 +46,19 @@ def sample(context: Context, run: ResolvedRun, seed: int) -> None:
             path = folder / "samples" / f"{setting}.npz"
             if read_stamp(path) == stamp:
                 continue
-            kept = respaced_timesteps(run.diffusion.timesteps, steps, sampler.spacing)
-            denoiser = Denoiser(
-                network, process.respace(kept), prediction=run.diffusion.prediction,
-                variance=sampler.variance or run.diffusion.variance, clip=run.sampling.clip,
-            )  # fmt: skip
+            model = _guided(network, run, sampler, image_set)
+            denoiser: Denoiser | VelocityField
+            if run.diffusion.prediction == "velocity":
+                denoiser = VelocityField(model)
+            else:
+                kept = respaced_timesteps(run.diffusion.timesteps, steps, sampler.spacing)
+                denoiser = Denoiser(
+                    model, process.respace(kept), prediction=run.diffusion.prediction,
+                    variance=sampler.variance or run.diffusion.variance, clip=run.sampling.clip,
+                )  # fmt: skip
             work = state / f"{setting}-{stamp[:16]}"
             images, seconds, made = _draw(
-                denoiser, run, sampler, key, shape, seed, work, f"sample {run.name} {setting}"
+                denoiser, run, sampler, key, steps, image_set, seed, work, f"sample {run.name} {setting}"
             )
             with atomic_path(path) as temporary:
                 np.savez(temporary, images=images, stamp=np.array(stamp))
@@ -69,13 +77,15 @@ def sample(context: Context, run: ResolvedRun, seed: int) -> None:
 
 @torch.inference_mode()
 def _draw(
-    denoiser: Denoiser, run: ResolvedRun, sampler: Sampler, key: str, shape: tuple[int, int, int], seed: int,
-    work: Path, label: str,
+    denoiser: Denoiser | VelocityField, run: ResolvedRun, sampler: Sampler, key: str, steps: int, image_set: ImageSet,
+    seed: int, work: Path, label: str,
 ) -> tuple[np.ndarray, float, int]:  # fmt: skip
     """All images of a setting, the seconds spent on those made now and their number."""
     spec = SAMPLERS[sampler.kind or key]
-    options = {"eta": sampler.eta} if "eta" in spec.options and sampler.eta is not None else {}
-    steps, total = denoiser.process.num_timesteps, run.sampling.images
+    options: dict[str, Any] = {"eta": sampler.eta} if "eta" in spec.options and sampler.eta is not None else {}
+    if "steps" in spec.options:
+        options["steps"] = steps
+    total = run.sampling.images
     starts = range(0, total, run.sampling.batch_size)
     batches, seconds, made = [], 0.0, 0
     with Progress(label, "step") as progress:
@@ -85,19 +95,30 @@ def _draw(
                 batches.append(np.load(part, allow_pickle=False))
                 continue
             indices = torch.arange(start, min(start + run.sampling.batch_size, total))
-            noise = SampleNoise(derive_seed(seed, "samples"), indices, shape, device=run.hardware.device)
+            noise = SampleNoise(
+                derive_seed(seed, "samples"), indices, image_set.shape, device=run.hardware.device,
+                initial_temperature=sampler.initial_temperature, step_temperature=sampler.step_temperature,
+            )  # fmt: skip
+            of_batch = denoiser.with_labels(class_labels(run, image_set, indices))
 
             def tick(k: int, *_: object, done: int = number) -> None:
                 progress(done * steps + k + 1, len(starts) * steps)
 
             watch = Stopwatch()
-            x0 = spec.run(denoiser, noise, callback=tick, **options)
+            x0 = spec.run(of_batch, noise, callback=tick, **options)
             images = to_uint8(x0).cpu().numpy()
             seconds, made = seconds + watch.seconds, made + len(images)
             with atomic_path(part) as temporary:
                 np.save(temporary, images, allow_pickle=False)
             batches.append(images)
     return np.concatenate(batches), seconds, made
+
+
+def _guided(network: nn.Module, run: ResolvedRun, sampler: Sampler, image_set: ImageSet) -> Model:
+    if not run.network.class_conditional:
+        return network
+    scale = 1.0 if sampler.guidance is None else sampler.guidance
+    return ClassifierFreeGuidance(network, scale, null_label=len(image_set.class_names))
 
 
 def read_samples(path: Path) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What the stages that score images share: the study's feature network and its reference."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import numpy as np
 from rediffuse.config import ResolvedRun
 from rediffuse.config.sections import Evaluation, Hardware
 from rediffuse.data import ImageSet, open_image_set
-from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, load_feature_network
+from rediffuse.evaluation.classes import FeatureClassifier, class_diversity
+from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, Features, load_feature_network
+from rediffuse.evaluation.intervals import grouped
 from rediffuse.evaluation.reference import Reference, ReferenceIdentity, open_reference, reference_path
 from rediffuse.evaluation.scoring import Scorer
 from rediffuse.progress import Progress
@@ -50,10 +53,44 @@ class Judge:
 
     def score(self, images: np.ndarray, groups: int, label: str) -> dict[str, Any]:
         """Metrics of the first `groups` groups of `images`."""
+        return self.scorer.score(
+            self._features(images[: self.evaluation.group_size * groups], label),
+            group_size=self.evaluation.group_size,
+            groups=groups,
+        )
+
+    def score_classes(self, images: np.ndarray, labels: np.ndarray, groups: int, label: str) -> dict[str, Any]:
+        """`score`, with the class metrics of images that were asked for by label, and what real images score there."""
         n = self.evaluation.group_size
+        features = self._features(images[: n * groups], label)
+        record = self.scorer.score(features, group_size=n, groups=groups)
+        parts = [slice(g * n, (g + 1) * n) for g in range(groups)]
+        for name, metric in (("class_accuracy", self._classifier.accuracy), ("class_diversity", class_diversity)):
+            values = [metric(features.features[part], labels[part]) for part in parts]
+            record["metrics"][name] = grouped(values, n).to_dict()
+        return {**record, "real_classes": self._real_classes}
+
+    @cached_property
+    def _classifier(self) -> FeatureClassifier:
+        images, labels = self.images.split("train")
+        assert labels is not None
+        return FeatureClassifier.fit(self._features(images, "classifier").features, labels)
+
+    @cached_property
+    def _real_classes(self) -> dict[str, float | int]:
+        """Accuracy and diversity of held-out real images."""
+        images, labels = self.images.split("held-out")
+        assert labels is not None
+        features = self._features(images, "classes of real images").features
+        return {
+            "class_accuracy": self._classifier.accuracy(features, labels),
+            "class_diversity": class_diversity(features, labels),
+            "n": len(images),
+        }
+
+    def _features(self, images: np.ndarray, label: str) -> Features:
         with Progress(label, "image") as progress:
-            features = self.network.extract(images[: n * groups], self.evaluation.batch_size, progress)
-        return self.scorer.score(features, group_size=n, groups=groups)
+            return self.network.extract(images, self.evaluation.batch_size, progress)
 
 
 def metrics_record(run: ResolvedRun, seed: int, setting: str, key: str, steps: int, nfe: int | None) -> dict[str, Any]:
@@ -69,6 +106,7 @@ def metrics_record(run: ResolvedRun, seed: int, setting: str, key: str, steps: i
         "kind": sampler.kind or key,
         "steps": steps,
         "eta": sampler.eta,
+        "guidance": sampler.guidance,
         "variance": sampler.variance or run.diffusion.variance,
         "nfe": nfe,
     }

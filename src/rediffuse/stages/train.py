@@ -10,8 +10,9 @@ import yaml
 from torch import Tensor, nn
 
 from rediffuse.config import ResolvedRun
-from rediffuse.data import open_image_set
+from rediffuse.data import ImageSet, open_image_set
 from rediffuse.diffusion.denoiser import Denoiser
+from rediffuse.diffusion.interpolant import InterpolantObjective, VelocityField
 from rediffuse.diffusion.objectives import Objective
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import SampleNoise, derive_seed
@@ -20,9 +21,10 @@ from rediffuse.errors import UserError
 from rediffuse.files import digest, write_atomically
 from rediffuse.grids import save_grid
 from rediffuse.samplers.ddim import ddim
+from rediffuse.samplers.flow import flow_euler
 from rediffuse.samplers.generate import to_uint8
 from rediffuse.stages.context import Context, keep_only, set_threads, working, write_timing
-from rediffuse.stages.networks import build_network, write_weights
+from rediffuse.stages.networks import build_network, class_labels, write_weights
 from rediffuse.tracking import LiveTraining, open_tracker, track_training
 from rediffuse.training import TrainingConfig
 from rediffuse.training import train as train_network
@@ -43,16 +45,18 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
     with open_tracker(context) as tracker:
         with working(context, job):
             image_set = open_image_set(context.data_folder)
-            images, _ = image_set.split("train")
-            held_out, _ = image_set.split("held-out")
-            network = build_network(run, image_set.shape, derive_seed(seed, "weights"))
+            images, labels = image_set.split("train")
+            held_out, held_out_labels = image_set.split("held-out")
+            if not run.network.class_conditional:
+                labels = held_out_labels = None
+            network = build_network(run, image_set, derive_seed(seed, "weights"))
             process = DiffusionProcess.create(run.diffusion.schedule, run.diffusion.timesteps)
 
             def show(step: int, drawn: Tensor) -> None:
                 save_grid(drawn.numpy(), folder / "previews" / f"step-{step:06d}.png", pixels=40)
 
             def preview(step: int, model: nn.Module) -> Tensor:
-                drawn = preview_images(run, process, model, image_set.shape, seed)
+                drawn = preview_images(run, process, model, image_set, seed)
                 show(step, drawn)
                 return drawn
 
@@ -62,7 +66,7 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
                     process,
                     objective(run),
                     images,
-                    None,
+                    labels,
                     training_config(run),
                     seed,
                     state_dir=context.state(run, seed) / "train",
@@ -72,6 +76,7 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
                     on_log=live.log,
                     on_preview=preview,
                     held_out=held_out,
+                    held_out_labels=held_out_labels,
                 )
             for step, drawn in result.previews.items():
                 show(step, drawn)
@@ -97,9 +102,11 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
             track_training(tracker, context, run, seed)
 
 
-def objective(run: ResolvedRun) -> Objective:
+def objective(run: ResolvedRun) -> Objective | InterpolantObjective:
     """The run's training objective."""
     diffusion = run.diffusion
+    if diffusion.prediction == "velocity":
+        return InterpolantObjective(loss=diffusion.loss)
     return Objective(
         prediction=diffusion.prediction, variance=diffusion.variance, loss=diffusion.loss, weighting=diffusion.weighting
     )
@@ -117,15 +124,19 @@ def training_config(run: ResolvedRun) -> TrainingConfig:
 
 
 def preview_images(
-    run: ResolvedRun, process: DiffusionProcess, model: nn.Module, shape: tuple[int, int, int], seed: int
+    run: ResolvedRun, process: DiffusionProcess, model: nn.Module, image_set: ImageSet, seed: int
 ) -> Tensor:
-    """A few images by DDIM, always from the same noise, so that previews of different steps compare."""
+    """A few images by DDIM (of a velocity by Euler's method), always from the same noise, so that previews of different steps compare."""
+    indices = torch.arange(PREVIEW_IMAGES)
+    noise = SampleNoise(derive_seed(seed, "preview"), indices, image_set.shape, device=run.hardware.device)
+    labels = class_labels(run, image_set, indices)
+    if run.diffusion.prediction == "velocity":
+        return to_uint8(flow_euler(VelocityField(model, labels), noise, steps=PREVIEW_STEPS)).cpu()
     kept = respaced_timesteps(process.num_timesteps, min(PREVIEW_STEPS, process.num_timesteps))
     denoiser = Denoiser(
-        model, process.respace(kept), prediction=run.diffusion.prediction, variance=run.diffusion.variance
-    )
-    indices = torch.arange(PREVIEW_IMAGES)
-    noise = SampleNoise(derive_seed(seed, "preview"), indices, shape, device=run.hardware.device)
+        model, process.respace(kept), prediction=run.diffusion.prediction, variance=run.diffusion.variance,
+        labels=labels,
+    )  # fmt: skip
     return to_uint8(ddim(denoiser, noise)).cpu()
 
 

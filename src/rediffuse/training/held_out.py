@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rediffuse.diffusion.objectives import Objective, training_losses
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import counted_normal, generator
 from rediffuse.training.batches import to_unit_range
+from rediffuse.training.objective import TrainingObjective
 
 MOST_IMAGES = 512
 
@@ -24,7 +24,7 @@ class HeldOutLoss:
     def __init__(
         self,
         process: DiffusionProcess,
-        objective: Objective,
+        objective: TrainingObjective,
         images: np.ndarray | Tensor,
         labels: np.ndarray | Tensor | None,
         *,
@@ -46,14 +46,7 @@ class HeldOutLoss:
         total = 0.0
         for start in range(0, len(self.x0), self.batch_size):
             part = slice(start, start + self.batch_size)
-            losses = training_losses(
-                model,
-                self.process,
-                self.x0[part],
-                self.t[part],
-                self.noise[part],
-                objective=self.objective,
-                y=None if self.labels is None else self.labels[part],
-            )
+            y = None if self.labels is None else self.labels[part]
+            losses = self.objective.losses(model, self.process, self.x0[part], self.t[part], self.noise[part], y)
             total += float(losses.loss.double().sum())
         return total / len(self.x0)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rediffuse.diffusion.objectives import Objective
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.errors import UserError
 from rediffuse.files import digest
@@ -19,6 +18,7 @@ from rediffuse.training import checkpoint
 from rediffuse.training.batches import Batches
 from rediffuse.training.held_out import HeldOutLoss
 from rediffuse.training.history import Row
+from rediffuse.training.objective import TrainingObjective
 from rediffuse.training.options import TrainingConfig
 from rediffuse.training.trainer import Trainer
 
@@ -54,7 +54,7 @@ class TrainingResult:
 def train(
     model: nn.Module,
     process: DiffusionProcess,
-    objective: Objective,
+    objective: TrainingObjective,
     images: Images,
     labels: Images | None,
     config: TrainingConfig,

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from rediffuse.diffusion.objectives import Losses, Objective, training_losses
+from rediffuse.diffusion.objectives import Losses
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import derive_seed, generator
 from rediffuse.diffusion.timesteps import make_timestep_sampler
@@ -17,6 +17,7 @@ from rediffuse.training.batches import Batches
 from rediffuse.training.ema import ExponentialMovingAverage
 from rediffuse.training.history import Interval, Row
 from rediffuse.training.learning_rate import learning_rate
+from rediffuse.training.objective import TrainingObjective
 from rediffuse.training.options import TrainingConfig
 
 
@@ -27,7 +28,7 @@ class Trainer:
         self,
         model: nn.Module,
         process: DiffusionProcess,
-        objective: Objective,
+        objective: TrainingObjective,
         batches: Batches,
         config: TrainingConfig,
         seed: int,
@@ -50,7 +51,7 @@ class Trainer:
             config.log_every,
             config.batch_size,
             process.num_timesteps,
-            has_vlb=objective.loss in ("vlb", "hybrid"),
+            has_vlb=objective.has_vlb,
             device=self.device,
         )
         self.step = 0
@@ -98,7 +99,7 @@ class Trainer:
             noise.tensor_split(parts),
             strict=True,
         ):
-            losses = training_losses(self._predict, self.process, x0, times, eps, objective=self.objective, y=y)
+            losses = self.objective.losses(self._predict, self.process, x0, times, eps, y)
             ((losses.loss * weight).sum() / self.config.batch_size).backward()
             collected.append(losses)
         vlbs = [losses.vlb.detach() for losses in collected if losses.vlb is not None]

@@ -1,0 +1,109 @@
+"""A class-conditional run with guidance, and one on the straight path, through the stages they take."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from rediffuse.stages.context import Context
+from rediffuse.stages.evaluate import evaluate
+from rediffuse.stages.nll import nll
+from rediffuse.stages.prepare import prepare
+from rediffuse.stages.reference import reference
+from rediffuse.stages.sample import read_samples, sample
+from rediffuse.stages.train import train
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    root = tmp_path_factory.mktemp("study")
+    study = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text())
+    sampler = {"kind": "ddim", "steps": [3]}
+    study["tracking"] = {"enabled": False}
+    study["evaluation"]["group_size"] = 20
+    study["defaults"]["training"] |= {"steps": 12, "checkpoint_every": 12, "preview_steps": [12]}
+    study["defaults"]["sampling"] |= {"images": 40, "batch_size": 16}
+    study["runs"] = {
+        "conditional": {
+            "role": "baseline",
+            "network": {"class_conditional": True},
+            "training": {"label_dropout": 0.2},
+            "sampling": {
+                "samplers": {
+                    "off": {**sampler, "guidance": 0},
+                    "on": {**sampler, "guidance": 1},
+                    "plain": sampler,
+                    "cold": {**sampler, "initial_temperature": 0},
+                }
+            },
+        }
+    }
+    flow = {"flow-euler": {"steps": [4]}, "flow-heun": {"steps": [2]}}
+    study["ablations"] = {
+        "straight": {
+            "of": "conditional", "question": "Straight?", "diffusion": {"prediction": "velocity"},
+            "sampling": {"samplers": flow},
+        }
+    }  # fmt: skip
+    study["claims"] = []
+    (root / "params.yaml").write_text(yaml.safe_dump(study))
+    context = Context.open(root / "params.yaml", root)
+    prepare(context)
+    reference(context)
+    for run in (context.loaded.run("conditional"), context.loaded.run("straight")):
+        train(context, run, 0)
+        sample(context, run, 0)
+        evaluate(context, run, 0)
+    nll(context, context.loaded.run("conditional"), 0)
+    return context
+
+
+def images(context: Context, setting: str, run: str = "conditional") -> np.ndarray:
+    return read_samples(context.folder(context.loaded.run(run), 0) / "samples" / f"{setting}.npz")
+
+
+def metrics(context: Context, setting: str, run: str = "conditional") -> dict:
+    return json.loads((context.folder(context.loaded.run(run), 0) / "metrics" / f"{setting}.json").read_text())
+
+
+def test_guidance_of_one_is_the_network_as_trained(context: Context):
+    assert np.array_equal(images(context, "on-3"), images(context, "plain-3"))
+
+
+def test_guidance_of_nought_ignores_the_class(context: Context):
+    assert not np.array_equal(images(context, "off-3"), images(context, "on-3"))
+
+
+def test_without_initial_noise_samples_of_one_class_are_equal(context: Context):
+    cold = images(context, "cold-3")
+    # DDIM adds no noise of its own: sample i and sample i + 10 are of one class, and differ by rounding at most.
+    assert np.abs(cold[0].astype(int) - cold[10].astype(int)).max() <= 1
+
+
+def test_samples_are_judged_by_the_class_they_were_asked_for(context: Context):
+    record = metrics(context, "on-3")
+    accuracy = record["metrics"]["class_accuracy"]
+    assert 0 <= accuracy["value"] <= 1
+    assert accuracy["n"] == 20
+    assert 0.5 < record["real_classes"]["class_accuracy"] <= 1
+    assert record["guidance"] == 1
+
+
+def test_a_likelihood_comes_with_its_parts_and_terms(context: Context):
+    folder = context.folder(context.loaded.run("conditional"), 0) / "likelihood"
+    record = json.loads((folder / "nll.json").read_text())
+    terms = np.loadtxt(folder / "terms.csv", delimiter=",", skiprows=1)
+    assert terms.shape == (50, 4)
+    bits = record["metrics"]["bits_per_dim"]
+    assert sum(record["parts"].values()) == pytest.approx(bits["value"], rel=1e-6)
+    assert terms[:, 1].sum() + record["parts"]["prior"] == pytest.approx(bits["value"], rel=1e-6)
+    assert bits["low"] < bits["value"] < bits["high"]
+
+
+def test_the_straight_path_is_sampled_by_its_own_samplers(context: Context):
+    assert images(context, "flow-euler-4", "straight").shape == (40, 1, 8, 8)
+    assert metrics(context, "flow-heun-2", "straight")["nfe"] == 4
