@@ -18,6 +18,8 @@ rule train:
         f"{LOG}/train/{{run}}-seed{{seed}}.log",
     benchmark:
         f"{BENCHMARK}/train/{{run}}-seed{{seed}}.tsv"
+    # Whatever waits for a training waits longest: start all of them before anything else.
+    priority: 1
     threads: HARDWARE.threads
     resources:
         gpu=int(HARDWARE.device == "cuda"),

@@ -9,7 +9,8 @@ from rediffuse.reporting.style import WIDTH, Picture, finish
 from rediffuse.reporting.table import Column, Estimate, Links, Table, Value
 from rediffuse.reporting.terms import compared_runs, run_colours
 
-SHOWN = 6
+SHOWN = 8
+LABELS = 3.0  # inches for the names of rows
 INPUTS = {
     "inpainting": "middle quarter missing",
     "denoising": "noise added",
@@ -72,8 +73,10 @@ def figure(frames: Frames) -> Picture | None:
                 method = name.removeprefix(f"{task}/")
                 if method not in (name, "damaged"):
                     strips.append((f"{run.label}, {method}", run_colours(frames.loaded)[run.name], images))
-    height = (WIDTH - 3.2) / SHOWN
-    drawing, grid = plt.subplots(len(strips), 1, figsize=(WIDTH, 0.62 * height * len(strips)), squeeze=False)
+    side = (WIDTH - LABELS) / SHOWN
+    size = (WIDTH, (side + 0.04) * len(strips) + 0.2)
+    drawing, grid = plt.subplots(len(strips), 1, figsize=size, squeeze=False, layout="none")
+    drawing.subplots_adjust(left=LABELS / WIDTH, right=1.0, top=0.995, bottom=0.005, hspace=0.05)
     for axes, (label, colour, images) in zip(grid[:, 0], strips, strict=True):
         show(axes, mosaic(images[:SHOWN], SHOWN))
         axes.text(-0.02, 0.5, label, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes)
