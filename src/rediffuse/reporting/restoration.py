@@ -34,8 +34,8 @@ def table(frames: Frames) -> Table | None:
                 for method, score in scores["restored"].items():
                     row = (task, method, run.label, seed, damaged, _estimate(score), score["n"], links)
                     tasks.setdefault(task, []).append(row)
-    for found_rows in tasks.values():
-        rows += found_rows
+    for task in INPUTS:
+        rows += tasks.get(task, [])
     if not rows:
         return None
     columns = (
