@@ -133,6 +133,14 @@ def nll(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
 
 
 @app.command()
+def restore(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
+    """Try one trained run on damaged held-out images: inpainting, denoising, super-resolution."""
+    from rediffuse.stages.restore import restore as stage
+
+    _run_of(study, "restore", run, seed, stage)
+
+
+@app.command()
 def ablations(study: StudyFile = ACTIVE) -> None:
     """Gather the results of finished ablations into reports/, for the report's ablation table."""
     from rediffuse.stages.report import gather_ablations

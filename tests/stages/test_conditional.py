@@ -1,5 +1,6 @@
 """A class-conditional run with guidance, and one on the straight path, through the stages they take."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 import yaml
 
+from rediffuse.reporting import build_report
 from rediffuse.stages.context import Context
 from rediffuse.stages.evaluate import evaluate
 from rediffuse.stages.nll import nll
 from rediffuse.stages.prepare import prepare
 from rediffuse.stages.reference import reference
+from rediffuse.stages.restore import restore
 from rediffuse.stages.sample import read_samples, sample
 from rediffuse.stages.train import train
 
@@ -59,7 +62,20 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
         sample(context, run, 0)
         evaluate(context, run, 0)
     nll(context, context.loaded.run("conditional"), 0)
+    restore(context, context.loaded.run("conditional"), 0)
     return context
+
+
+@pytest.fixture(scope="module")
+def report(context: Context) -> Path:
+    out = context.root / "reports" / "smoke"
+    build_report(context.loaded, context.root, out)
+    return out
+
+
+def rows(report: Path, table: str) -> list[dict[str, str]]:
+    with (report / "tables" / f"{table}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def images(context: Context, setting: str, run: str = "conditional") -> np.ndarray:
@@ -107,3 +123,31 @@ def test_a_likelihood_comes_with_its_parts_and_terms(context: Context):
 def test_the_straight_path_is_sampled_by_its_own_samplers(context: Context):
     assert images(context, "flow-euler-4", "straight").shape == (40, 1, 8, 8)
     assert metrics(context, "flow-heun-2", "straight")["nfe"] == 4
+
+
+def test_a_filled_hole_leaves_the_rest_as_it_was(context: Context):
+    with np.load(context.folder(context.loaded.run("conditional"), 0) / "restoration" / "images.npz") as arrays:
+        original, filled = arrays["original"].astype(int), arrays["inpainting/RePaint"].astype(int)
+    known = np.ones((8, 8), bool)
+    known[2:6, 2:6] = False
+    assert np.array_equal(filled[..., known], original[..., known])
+
+
+def test_the_report_has_a_row_for_each_guidance_scale_and_a_line_of_real_images(report: Path):
+    found = rows(report, "guidance")
+    assert sorted(row["Guidance"] for row in found[:-1]) == ["0", "1", "1", "1"]
+    assert found[-1]["Run"] == "held-out real images"
+    assert all(0 <= float(row["Class accuracy"]) <= 1 for row in found)
+
+
+def test_the_report_has_a_row_for_each_task_and_method(report: Path):
+    methods = [(row["Task"], row["Method"]) for row in rows(report, "restoration")]
+    assert methods == [
+        ("inpainting", "RePaint"), ("denoising", "posterior mean"), ("denoising", "posterior sample"),
+        ("super-resolution", "DDNM"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["guidance", "restoration", "film", "bound", "samples-conditional"])
+def test_the_report_draws(report: Path, name: str):
+    assert (report / "figures" / f"{name}.png").stat().st_size > 1000

@@ -7,6 +7,7 @@ rule report:
         real=rules.real.output.receipt,
         evaluated=receipts_of("evaluate"),
         likelihoods=receipts_of("nll"),
+        restored=receipts_of("restore"),
     output:
         receipt=update(str(PLAN.find("report").receipt)),
         page=report(
@@ -77,10 +78,16 @@ rule likelihoods:
         receipts_of("nll"),
 
 
+rule restored:
+    input:
+        receipts_of("restore"),
+
+
 rule measured:
     input:
         receipts_of("evaluate"),
         receipts_of("nll"),
+        receipts_of("restore"),
         receipts_of("real"),
 
 
@@ -94,4 +101,5 @@ localrules:
     sampled,
     evaluated,
     likelihoods,
+    restored,
     measured,

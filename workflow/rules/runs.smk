@@ -18,6 +18,8 @@ rule train:
         f"{LOG}/train/{{run}}-seed{{seed}}.log",
     benchmark:
         f"{BENCHMARK}/train/{{run}}-seed{{seed}}.tsv"
+    # Whatever waits for a training waits longest: start all of them before anything else.
+    priority: 1
     threads: HARDWARE.threads
     resources:
         gpu=int(HARDWARE.device == "cuda"),
@@ -95,3 +97,25 @@ rule nll:
         "Likelihood of {wildcards.run}, seed {wildcards.seed}"
     shell:
         "{params.rediffuse} nll {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"
+
+
+rule restore:
+    input:
+        key=key_of("restore"),
+        train=rules.train.output.receipt,
+    output:
+        receipt=update(f"{RUN}/receipts/restore.json"),
+    log:
+        f"{LOG}/restore/{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARK}/restore/{{run}}-seed{{seed}}.tsv"
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+        run=run_of,
+    message:
+        "Restoring images with {wildcards.run}, seed {wildcards.seed}"
+    shell:
+        "{params.rediffuse} restore {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"

@@ -95,7 +95,7 @@ def _settings(study: Study, path: str | Path, layers: tuple[tuple[str, Overrides
 
 def _resolve(study: Study, path: str | Path, where: str, settings: Settings, **facts: Any) -> ResolvedRun:
     run = ResolvedRun(
-        study=study.study, data=study.data, hardware=study.hardware, evaluation=study.evaluation,
+        study=study.study, data=study.data, hardware=study.hardware, evaluation=study.evaluation, restoration=study.restoration,
         **{name: getattr(settings, name) for name in Settings.model_fields}, **facts,
     )  # fmt: skip
     try:

@@ -205,6 +205,16 @@ class Evaluation(Section):
     )
 
 
+class Restoration(Section):
+    """What trained networks are tried on besides sampling: damaged held-out images, and a film of one sample."""
+
+    images: Annotated[int, Field(ge=8)] = Field(64, description="held-out images that are damaged and restored")
+    steps: PositiveInt = Field(50, description="sampling steps")
+    resamples: PositiveInt = Field(4, description="times that RePaint walks each step, when it fills a hole")
+    sigma: PositiveFloat = Field(0.5, description="noise to remove, in units where pixels span [-1, 1]")
+    frames: PositiveInt = Field(8, description="frames of the film of a sample")
+
+
 class Tracking(Section):
     """MLflow."""
 

@@ -22,6 +22,7 @@ from rediffuse.config.sections import (
     Hardware,
     Name,
     Network,
+    Restoration,
     Sampling,
     Section,
     Tracking,
@@ -88,6 +89,7 @@ class Study(Section):
     hardware: Hardware = Field(Hardware(), description="device, threads, precision")
     tracking: Tracking = Field(Tracking(), description="MLflow")
     evaluation: Evaluation = Field(..., description="metrics and sample counts")
+    restoration: Restoration = Field(Restoration(), description="what networks are tried on besides sampling")
     seeds: tuple[Seed, ...] = Field(..., min_length=1, description="training seeds of every run")
     defaults: Settings = Field(Settings(), description="settings that runs start from")
     runs: dict[Name, Run] = Field(..., min_length=1, description="the runs compared, in the report's order")
@@ -118,6 +120,7 @@ class ResolvedRun(Section):
     data: Data
     hardware: Hardware
     evaluation: Evaluation
+    restoration: Restoration
     network: Network
     diffusion: Diffusion
     training: Training
@@ -242,6 +245,18 @@ def _check_counts(run: ResolvedRun, held_out: int | None, images: int | None) ->
             f"evaluation.likelihood_images: {run.evaluation.likelihood_images} exceeds the {held_out} held-out images "
             f"of {run.data.source_name}; use at most {held_out}"
         )
+    if held_out is not None and run.restoration.images > held_out:
+        raise ValueError(
+            f"restoration.images: {run.restoration.images} exceeds the {held_out} held-out images "
+            f"of {run.data.source_name}; use at most {held_out}"
+        )
+    for name in ("steps", "frames"):
+        count, limit = (
+            getattr(run.restoration, name),
+            run.diffusion.timesteps if name == "steps" else run.restoration.steps,
+        )
+        if count > limit:
+            raise ValueError(f"restoration.{name}: {count} is more than there are steps to take; use at most {limit}")
     if images is not None and held_out is not None and run.training.batch_size > images - held_out:
         raise ValueError(
             f"training.batch_size: {run.training.batch_size} exceeds the {images - held_out} training images "

@@ -193,4 +193,10 @@ def _add_run(
         (train, prepare),
         [folder / "likelihood" / "nll.json", folder / "likelihood" / "terms.csv"],
     )
-    return [evaluate, nll]
+    restore = job(
+        "restore",
+        {"restoration": values["restoration"]},
+        (train, prepare),
+        [folder / "restoration" / "psnr.json", folder / "restoration" / "images.npz"],
+    )
+    return [evaluate, nll, restore]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rediffuse.config import LoadedStudy
+from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_SETTINGS
 from rediffuse.errors import UserError
 from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder
@@ -261,6 +261,23 @@ def sample_images(frames: Frames, run: str, seed: int, setting: str, count: int)
         with np.load(path, allow_pickle=False) as file:
             return np.ascontiguousarray(file["images"][:count])
     except (FileNotFoundError, ValueError, KeyError, OSError):
+        return None
+
+
+def restoration_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
+    """What restoration/psnr.json of a run says and its path; None when there is none."""
+    path = run.folder(seed) / "restoration" / "psnr.json"
+    record = read_json(frames.root / path)
+    return None if record is None else (record, str(path))
+
+
+def restoration_images(frames: Frames, run: ResolvedRun) -> dict[str, np.ndarray] | None:
+    """The pictures of restoration/images.npz of a run's first seed; None when there are none."""
+    path = frames.root / run.folder(run.seeds[0]) / "restoration" / "images.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (FileNotFoundError, ValueError, OSError):
         return None
 
 

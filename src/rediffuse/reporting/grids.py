@@ -24,7 +24,8 @@ def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
     return sheet
 
 
-def _show(axes: Axes, image: np.ndarray | None, title: str = "", note: str = "", absent: str = NOT_RUN) -> None:
+def show(axes: Axes, image: np.ndarray | None, title: str = "", note: str = "", absent: str = NOT_RUN) -> None:
+    """A picture (uint8 [H, W, 3]) without axes; `absent` in its place when there is none."""
     axes.set_axis_off()
     if image is None:
         axes.text(0.5, 0.5, absent, ha="center", va="center", color="#777777", fontsize=9, transform=axes.transAxes)
@@ -37,7 +38,8 @@ def _show(axes: Axes, image: np.ndarray | None, title: str = "", note: str = "",
         axes.text(0.5, -0.04, note, ha="center", va="top", fontsize=9, color="#333333", transform=axes.transAxes)
 
 
-def _row_label(axes: Axes, text: str, colour: str) -> None:
+def row_label(axes: Axes, text: str, colour: str) -> None:
+    """A name to the left of a row of pictures."""
     axes.text(
         -0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes
     )
@@ -61,8 +63,8 @@ def previews(frames: Frames) -> Picture | None:
     for i, run in enumerate(runs):
         for j, step in enumerate(steps):
             absent = NOT_RUN if step in run.training.preview_steps else ""
-            _show(grid[i, j], found.get((run.name, step)), f"step {whole(step)}" if i == 0 else "", absent=absent)
-        _row_label(grid[i, 0], run.label, run_colours(frames.loaded)[run.name])
+            show(grid[i, j], found.get((run.name, step)), f"step {whole(step)}" if i == 0 else "", absent=absent)
+        row_label(grid[i, 0], run.label, run_colours(frames.loaded)[run.name])
     averaged = {run.training.ema_decay > 0 for run in runs}
     weights = "averaged (EMA) weights" if averaged == {True} else "each run's own kind of weights"
     seed = f", training seed {runs[0].seeds[0]}" if len(runs[0].seeds) > 1 else ""
@@ -76,6 +78,8 @@ def previews(frames: Frames) -> Picture | None:
 
 def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
     """The first samples of every sampler and number of steps of a run."""
+    if run.network.class_conditional:
+        return _samples_by_guidance(frames, cells, run)
     keys = list(run.sampling.samplers)
     steps = sorted({count for _, _, count in run.settings()})
     settings = {(key, count): setting for setting, key, count in run.settings()}
@@ -94,8 +98,8 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
             note = number(cell.value) if cell and image is not None else ""
             sheet = None if image is None else mosaic(image, 4)
             title = f"{count} steps" if i == 0 else ""
-            _show(grid[i, j], sheet, title, note, absent=NOT_RUN if setting else "")
-        _row_label(grid[i, 0], key, run_colours(frames.loaded)[run.name])
+            show(grid[i, j], sheet, title, note, absent=NOT_RUN if setting else "")
+        row_label(grid[i, 0], key, run_colours(frames.loaded)[run.name])
     seed = f", training seed {run.seeds[0]}" if len(run.seeds) > 1 else ""
     return finish(
         figure, f"samples-{run.name}",
@@ -107,6 +111,38 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
     )  # fmt: skip
 
 
+def _samples_by_guidance(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
+    """The first samples of every setting of a class-conditional run, a column a class."""
+    settings = run.settings()
+    images = [sample_images(frames, run.name, run.seeds[0], setting, 50) for setting, _, _ in settings]
+    if all(image is None for image in images):
+        return None
+    columns = min(3, len(settings))
+    rows = -(-len(settings) // columns)
+    size = WIDTH / columns
+    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, (size / 2 + 0.55) * rows), squeeze=False)
+    short = metric_short("frechet_distance", frames.features)
+    for axes in grid.flat[len(settings) :]:
+        axes.set_axis_off()
+    for axes, (setting, key, steps), found in zip(grid.flat, settings, images, strict=False):
+        scale, cell = run.sampling.samplers[key].guidance, cells.get((run.name, setting, "frechet_distance"))
+        title = f"{key}, {steps} steps" if scale is None else f"guidance {scale:g}, {steps} steps"
+        show(axes, None if found is None else mosaic(found, 10), title, f"{short} {number(cell.value)}" if cell else "")
+    return finish(
+        figure, f"samples-{run.name}",
+        f"{run.label}: the first 50 samples of each setting, sample i asked for class i mod K: with ten classes a "
+        "column is a class. Sample i starts from the same noise everywhere.",
+        f"Grids of samples of {run.label}, one for each guidance scale.", raster=True,
+    )  # fmt: skip
+
+
+def shown_setting(run: ResolvedRun) -> str:
+    """The setting that stands for a run: its first sampler's largest number of steps, unguided where it could be."""
+    samplers = run.sampling.samplers
+    key = next((key for key, sampler in samplers.items() if sampler.guidance == 1), next(iter(samplers)))
+    return f"{key}-{max(samplers[key].steps)}"
+
+
 def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     """Held-out real images beside the first samples of each run at its first sampler's largest number of steps."""
     sheets: list[tuple[str, np.ndarray | None, str]] = []
@@ -115,8 +151,7 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     short = metric_short("frechet_distance", frames.features)
     sheets.append(("held-out real images", real, f"{short} {number(line.value)}" if line else ""))
     for run in frames.loaded.runs.values():
-        key = next(iter(run.sampling.samplers))
-        setting = f"{key}-{max(run.sampling.samplers[key].steps)}"
+        setting = shown_setting(run)
         cell = cells.get((run.name, setting, "frechet_distance"))
         images = sample_images(frames, run.name, run.seeds[0], setting, 64)
         sheets.append((f"{run.label}\n{setting}", images, f"{short} {number(cell.value)}" if cell else ""))
@@ -126,7 +161,7 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     rows = max(-(-len(images) // 8) for _, images, _ in sheets if images is not None)
     figure, grid = plt.subplots(1, len(sheets), figsize=(size * len(sheets), size * rows / 8 + 0.9), squeeze=False)
     for axes, (title, images, note) in zip(grid[0], sheets, strict=True):
-        _show(axes, None if images is None else mosaic(images, 8), title, note)
+        show(axes, None if images is None else mosaic(images, 8), title, note)
     return finish(
         figure, "real-generated",
         f"Real images beside generated ones: {0 if real is None else len(real)} held-out images spread evenly over the "

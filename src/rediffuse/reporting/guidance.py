@@ -89,7 +89,7 @@ def figure(frames: Frames, cells: Cells) -> Picture | None:
                 label=f"{frames.loaded.runs[name].label}, {kind}, {steps} steps",
             )  # fmt: skip
         title = metric_short(metric, frames.features)
-        axes.set(title=title[:1].upper() + title[1:], xlabel="guidance scale", xticks=[s for s, _ in points])
+        axes.set(title=title, xlabel="guidance scale", xticks=[s for s, _ in points])
         line = cells.get(("real", "held-out", MAIN))
         real = line.value if metric == MAIN and line else (frames.real_classes or {}).get(metric)
         if real is not None:

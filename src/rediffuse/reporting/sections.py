@@ -11,6 +11,7 @@ from rediffuse.reporting import (
     figures_more,
     grids,
     guidance,
+    restoration,
     sentences,
     tables,
     tables_cost,
@@ -131,6 +132,8 @@ def make_sections(
                 figures.quality_against_steps(frames, cells, metrics[1:], "quality-steps-more"),
                 figures.quality_against_seconds(frames, cells) or "Quality against sampling time: not recorded.",
                 tables.quality(frames, metrics)]),
+            ("restoration", "Restoration", [
+                restoration.table(frames), restoration.figure(frames), restoration.film(frames)]),
             ("schedules", "Noise schedules", [figures_more.schedules(frames)]),
             ("settings", "Settings", [tables_setup.settings(frames)]),
             ("repeat", "How to repeat", _repeat(frames)),
