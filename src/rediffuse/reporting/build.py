@@ -35,8 +35,6 @@ def build_report(
     Raises:
         UserError: a file is damaged or belongs to another study.
     """
-    import pandas as pd
-
     from rediffuse.reporting.cells import make_cells
     from rediffuse.reporting.claims import claims_json, judge
     from rediffuse.reporting.frames import read_frames
@@ -44,7 +42,7 @@ def build_report(
     from rediffuse.reporting.sections import FigureBlock, TableBlock, make_sections
 
     frames = read_frames(loaded, root, evidence)
-    cells = make_cells(pd.concat([frames.quality, frames.likelihood]) if len(frames.likelihood) else frames.quality)
+    cells = make_cells(frames.measured())
     verdicts = judge(loaded, cells)
     sections = make_sections(frames, cells, verdicts, current_keys)
     page, markdown = render(loaded, sections)

@@ -62,6 +62,10 @@ class Frames:
     reference: dict[str, Any] | None
     pedigree: Pedigree
 
+    def measured(self) -> pd.DataFrame:
+        """Everything that cells are made of: the metrics of samples, and those of a run itself."""
+        return pd.concat([self.quality, self.likelihood]) if len(self.likelihood) else self.quality
+
     @property
     def features(self) -> str:
         """Name of the feature network."""

@@ -24,7 +24,7 @@ def terminal_summary(loaded: LoadedStudy, root: Path, out: Path | None = None) -
     from rediffuse.reporting.terms import metric_title
 
     frames = read_frames(loaded, root)
-    cells = make_cells(frames.quality)
+    cells = make_cells(frames.measured())
     definition = tables.comparison(frames, cells, "frechet_distance", folded=False)
     kept = [i for i, column in enumerate(definition.columns) if column.header not in ("From", "n")]
     n = loaded.study.evaluation.group_size
