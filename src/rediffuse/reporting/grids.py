@@ -165,6 +165,7 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     return finish(
         figure, "real-generated",
         f"Real images beside generated ones: {0 if real is None else len(real)} held-out images spread evenly over the "
-        "split, and the first samples (at most 64) of each run with its first sampler's most steps. None was picked.",
+        "split, and the first samples (at most 64) of each run with its first sampler's most steps, "
+        "of a class-conditional run at guidance 1. None was picked.",
         "A grid of real images beside a grid of samples of each run.", raster=True,
     )  # fmt: skip

@@ -41,7 +41,9 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         marked = frozenset([len(rows)])
         cell = cells.get(("real", "held-out", MAIN))
         scores = (NOT_RUN if cell is None else cell.value, real["class_accuracy"], real["class_diversity"])
-        rows.append(("held-out real images", *[NOT_ASKED] * 3, *scores, real["n"], Links(())))
+        files = [] if cell is None else list(cell.files)
+        n = cell.n if cell is not None else real["n"]
+        rows.append(("held-out real images", *[NOT_ASKED] * 3, *scores, n, Links(frames.pedigree.ids(files))))
     columns = (
         Column("Run"), Column("Sampler"), Column("Steps"), Column("Guidance"),
         *(Column(metric_short(metric, frames.features), estimate=True) for metric in METRICS), Column("n"),
@@ -55,7 +57,8 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         tuple(rows),
         notes=(
             "Class accuracy: share of samples in which a logistic regression on the features of the training images "
-            "sees the class asked for. Class diversity: mean feature distance between two samples of one class.",
+            "sees the class asked for. Class diversity: mean feature distance between two samples of one class."
+            + (f" Those of real images are of all {real['n']} held-out ones." if real else ""),
             "A class-conditional run is not in the tables of baseline and improved: it is told what they are not.",
         ),
         marked=marked,

@@ -1,154 +1,24 @@
-"""MLflow as a live view of what lies in runs/ and reports/.
-
-A job's MLflow run carries the job's key as a tag. Logging therefore asks first what is there: training writes while it
-works, `rediffuse track` fills in whatever is missing, and neither ever logs the same thing twice.
-"""
+"""What each kind of job logs: training while it works, and everything again from what lies on disk."""
 
 import contextlib
-import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rediffuse.config import ResolvedRun
-from rediffuse.errors import UserError
 from rediffuse.files import digest, read_json
 from rediffuse.pipeline.plan import Job
-from rediffuse.pipeline.receipts import commit, lock
+from rediffuse.pipeline.receipts import commit
+from rediffuse.tracking.tracker import Tracker, TrackingFailed, open_tracker, store_errors
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from rediffuse.stages.context import Context
 
-KEY = "rediffuse.key"
 FLUSH_SECONDS = 5.0
-BATCH = 1000  # MLflow's own limit of metrics in one request
-
-
-def tracking_uri(context: "Context") -> str | None:
-    """Where the study is tracked, None when tracking is off."""
-    tracking = context.loaded.study.tracking
-    return os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri if tracking.enabled else None
-
-
-class Tracker:
-    """One experiment (a study) in one store."""
-
-    def __init__(self, context: "Context", uri: str) -> None:
-        self.context, self.study = context, context.loaded.study
-        self.client = _open_store(uri, context.root)
-        self.experiment = self._experiment()
-
-    def _experiment(self) -> str:
-        from mlflow.exceptions import MlflowException
-
-        name = self.study.study
-        if (found := self.client.get_experiment_by_name(name)) is None:
-            # A store of our own keeps artefacts beside it; a server decides for itself.
-            local = not _is_remote(self.client.tracking_uri)
-            place = (self.context.root / "mlartifacts" / name).resolve().as_uri() if local else None
-            try:
-                self.client.create_experiment(name, artifact_location=place, tags={"rediffuse.title": self.study.title})
-            except MlflowException:
-                pass  # a run starting at the same moment made it
-            found = self.client.get_experiment_by_name(name)
-        assert found is not None
-        return found.experiment_id
-
-    def start(self, job: Job, key: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
-        """The MLflow run of `job` as made under `key`; created when it is not there yet, running again if it failed."""
-        wanted = f"tags.`{KEY}` = '{key}' and tags.`rediffuse.job` = '{job.name}'"
-        if runs := self.client.search_runs([self.experiment], wanted):
-            run = runs[0].info
-            if run.status == "FAILED":
-                self.client.update_run(run.run_id, status="RUNNING")
-            return run.run_id
-        every = {KEY: key, "rediffuse.job": job.name, "rediffuse.stage": job.stage, **tags}
-        if parent is not None:
-            every["mlflow.parentRunId"] = parent
-        return self.client.create_run(self.experiment, run_name=name, tags=every).info.run_id
-
-    def params(self, run_id: str, values: Mapping[str, Any]) -> None:
-        """Log parameters that are not there yet."""
-        from mlflow.entities import Param
-
-        there = self.client.get_run(run_id).data.params
-        new = [Param(key, str(value)) for key, value in values.items() if key not in there]
-        for start in range(0, len(new), 100):
-            self.client.log_batch(run_id, params=new[start : start + 100])
-
-    def rows(self, run_id: str, rows: list[dict[str, Any]]) -> None:
-        """Log rows of metrics by their `step`, those already there left out."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        last: dict[str, int] = {}
-        metrics = []
-        for row in rows:
-            for key, value in row.items():
-                if key == "step" or value is None or value != value:
-                    continue
-                if key not in last:
-                    last[key] = max((m.step for m in self.client.get_metric_history(run_id, key)), default=-1)
-                if int(row["step"]) > last[key]:
-                    metrics.append(Metric(key, float(value), now, int(row["step"])))
-        for start in range(0, len(metrics), BATCH):
-            self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-
-    def artefacts(self, run_id: str, paths: Mapping[Path, str]) -> None:
-        """Log files (path -> folder) that are not there yet."""
-        for folder in sorted(set(paths.values())):
-            there = {item.path for item in self.client.list_artifacts(run_id, folder or None)}
-            for path in sorted(p for p, place in paths.items() if place == folder):
-                if path.exists() and "/".join(filter(None, (folder, path.name))) not in there:
-                    self.client.log_artifact(run_id, str(path), folder or None)
-
-    def finish(self, run_id: str, status: str = "FINISHED") -> None:
-        """Mark a run as finished, or as failed."""
-        if self.client.get_run(run_id).info.status != status:
-            self.client.set_terminated(run_id, status)
-
-
-@contextlib.contextmanager
-def open_tracker(context: "Context") -> Iterator[Tracker | None]:
-    """The study's tracker; None when tracking is off or its store fails, which never stops the work itself."""
-    uri = tracking_uri(context)
-    if uri is None:
-        yield None
-        return
-    try:
-        tracker = Tracker(context, uri)
-    except ImportError:
-        print("tracking: mlflow is not installed, so nothing is logged", file=sys.stderr)
-        tracker = None
-    except Exception as error:
-        print(
-            f"tracking: {uri} cannot be used ({_first_line(error)}); `rediffuse track` logs it later", file=sys.stderr
-        )
-        tracker = None
-    try:
-        yield tracker
-    except _TrackingFailed as error:
-        print(f"tracking: {error}; `rediffuse track` logs the rest later", file=sys.stderr)
-
-
-class _TrackingFailed(Exception):
-    """The store failed; carries its first line."""
-
-
-@contextlib.contextmanager
-def _store_errors() -> Iterator[None]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        raise _TrackingFailed(_first_line(error)) from None
 
 
 class LiveTraining:
@@ -186,16 +56,16 @@ class LiveTraining:
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
         try:
-            with _store_errors():
+            with store_errors():
                 yield
-        except _TrackingFailed as error:
+        except TrackingFailed as error:
             print(f"tracking: {error}; `rediffuse track` logs the rest later", file=sys.stderr)
             self.tracker = None
 
 
 def track_training(tracker: Tracker, context: "Context", run: ResolvedRun, seed: int) -> str:
     """Bring the MLflow run of a finished training up to what lies on disk; returns its id."""
-    with _store_errors():
+    with store_errors():
         folder = context.folder(run, seed)
         key = _receipt(context, context.plan.find("train", run.name, seed))["key"]
         run_id = _start_training(tracker, context, run, seed, key)
@@ -223,7 +93,7 @@ def log_evaluation(tracker: Tracker, context: "Context", run: ResolvedRun, seed:
 
     folder, plan = context.folder(run, seed), context.plan
     parent = track_training(tracker, context, run, seed)
-    with _store_errors():
+    with store_errors():
         job = plan.find("evaluate", run.name, seed)
         receipt = _receipt(context, job)
         name = f"{run.name}-seed{seed} evaluation"
@@ -258,7 +128,7 @@ def log_likelihood(tracker: Tracker, context: "Context", run: ResolvedRun, seed:
     """As `track_likelihood`, with a tracker at hand."""
     folder = context.folder(run, seed) / "likelihood"
     run_id = track_training(tracker, context, run, seed)
-    with _store_errors():
+    with store_errors():
         metrics = read_json(folder / "nll.json")["metrics"]
         tracker.rows(run_id, [{"step": 0, **{name: metric["value"] for name, metric in metrics.items()}}])
         tracker.artefacts(run_id, dict.fromkeys(folder.iterdir(), "likelihood"))
@@ -266,7 +136,7 @@ def log_likelihood(tracker: Tracker, context: "Context", run: ResolvedRun, seed:
 
 def log_report(tracker: Tracker, context: "Context") -> None:
     """Log the report and its figures as a run of their own."""
-    with _store_errors():
+    with store_errors():
         job = context.plan.find("report")
         out = context.root / "reports" / context.plan.study
         run_id = tracker.start(job, _receipt(context, job)["key"], "report", {"rediffuse.role": "report"})
@@ -320,38 +190,3 @@ def _records(path: Path) -> list[dict[str, Any]]:
     import pandas as pd
 
     return pd.read_csv(path).to_dict("records")  # type: ignore[return-value]
-
-
-def _is_remote(uri: str) -> bool:
-    return uri.startswith(("http:", "https:", "databricks"))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [error.__class__.__name__])[0]
-
-
-def _open_store(uri: str, root: Path) -> "MlflowClient":
-    """A client of a store that exists and is ready: of several that start at once, one makes it."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    import logging
-
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    from mlflow import MlflowClient
-
-    if _is_remote(uri):
-        return MlflowClient(uri)
-    path = root / "state" / "mlflow.lock"
-    while True:
-        try:
-            descriptor = lock(path, "the creation of the MLflow store")
-        except UserError:
-            time.sleep(0.2)
-            continue
-        try:
-            client = MlflowClient(uri)
-            client.search_experiments(max_results=1)
-            return client
-        finally:
-            os.close(descriptor)

@@ -1,0 +1,49 @@
+"""MLflow's store: opened, and made by exactly one of several processes that start at once."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rediffuse.errors import UserError
+from rediffuse.pipeline.receipts import lock
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a tracking URI is that of a server."""
+    return uri.startswith(("http:", "https:", "databricks"))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its name."""
+    return (str(error).splitlines() or [error.__class__.__name__])[0]
+
+
+def open_store(uri: str, root: Path) -> "MlflowClient":
+    """A client of a store that exists and is ready: of several that start at once, one makes it."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import logging
+
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    if is_remote(uri):
+        return MlflowClient(uri)
+    path = root / "state" / "mlflow.lock"
+    while True:
+        try:
+            descriptor = lock(path, "the creation of the MLflow store")
+        except UserError:
+            time.sleep(0.2)
+            continue
+        try:
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+            return client
+        finally:
+            os.close(descriptor)

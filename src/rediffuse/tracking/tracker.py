@@ -1,0 +1,138 @@
+"""One MLflow experiment, to which jobs are logged by their keys: what is there already is never logged again."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rediffuse.pipeline.plan import Job
+from rediffuse.tracking.store import first_line, is_remote, open_store
+
+if TYPE_CHECKING:
+    from rediffuse.stages.context import Context
+
+KEY = "rediffuse.key"
+BATCH = 1000  # MLflow's own limit of metrics in one request
+
+
+def tracking_uri(context: "Context") -> str | None:
+    """Where the study is tracked, None when tracking is off."""
+    tracking = context.loaded.study.tracking
+    return os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri if tracking.enabled else None
+
+
+class Tracker:
+    """One experiment (a study) in one store."""
+
+    def __init__(self, context: "Context", uri: str) -> None:
+        self.context, self.study = context, context.loaded.study
+        self.client = open_store(uri, context.root)
+        self.experiment = self._experiment()
+
+    def _experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        name = self.study.study
+        if (found := self.client.get_experiment_by_name(name)) is None:
+            # A store of our own keeps artefacts beside it; a server decides for itself.
+            local = not is_remote(self.client.tracking_uri)
+            place = (self.context.root / "mlartifacts" / name).resolve().as_uri() if local else None
+            try:
+                self.client.create_experiment(name, artifact_location=place, tags={"rediffuse.title": self.study.title})
+            except MlflowException:
+                pass  # a run starting at the same moment made it
+            found = self.client.get_experiment_by_name(name)
+        assert found is not None
+        return found.experiment_id
+
+    def start(self, job: Job, key: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
+        """The MLflow run of `job` as made under `key`; created when it is not there yet, running again if it failed."""
+        wanted = f"tags.`{KEY}` = '{key}' and tags.`rediffuse.job` = '{job.name}'"
+        if runs := self.client.search_runs([self.experiment], wanted):
+            run = runs[0].info
+            if run.status == "FAILED":
+                self.client.update_run(run.run_id, status="RUNNING")
+            return run.run_id
+        every = {KEY: key, "rediffuse.job": job.name, "rediffuse.stage": job.stage, **tags}
+        if parent is not None:
+            every["mlflow.parentRunId"] = parent
+        return self.client.create_run(self.experiment, run_name=name, tags=every).info.run_id
+
+    def params(self, run_id: str, values: Mapping[str, Any]) -> None:
+        """Log parameters that are not there yet."""
+        from mlflow.entities import Param
+
+        there = self.client.get_run(run_id).data.params
+        new = [Param(key, str(value)) for key, value in values.items() if key not in there]
+        for start in range(0, len(new), 100):
+            self.client.log_batch(run_id, params=new[start : start + 100])
+
+    def rows(self, run_id: str, rows: list[dict[str, Any]]) -> None:
+        """Log rows of metrics by their `step`, those already there left out."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        last: dict[str, int] = {}
+        metrics = []
+        for row in rows:
+            for key, value in row.items():
+                if key == "step" or value is None or value != value:
+                    continue
+                if key not in last:
+                    last[key] = max((m.step for m in self.client.get_metric_history(run_id, key)), default=-1)
+                if int(row["step"]) > last[key]:
+                    metrics.append(Metric(key, float(value), now, int(row["step"])))
+        for start in range(0, len(metrics), BATCH):
+            self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+
+    def artefacts(self, run_id: str, paths: Mapping[Path, str]) -> None:
+        """Log files (path -> folder) that are not there yet."""
+        for folder in sorted(set(paths.values())):
+            there = {item.path for item in self.client.list_artifacts(run_id, folder or None)}
+            for path in sorted(p for p, place in paths.items() if place == folder):
+                if path.exists() and "/".join(filter(None, (folder, path.name))) not in there:
+                    self.client.log_artifact(run_id, str(path), folder or None)
+
+    def finish(self, run_id: str, status: str = "FINISHED") -> None:
+        """Mark a run as finished, or as failed."""
+        if self.client.get_run(run_id).info.status != status:
+            self.client.set_terminated(run_id, status)
+
+
+@contextlib.contextmanager
+def open_tracker(context: "Context") -> Iterator[Tracker | None]:
+    """The study's tracker; None when tracking is off or its store fails, which never stops the work itself."""
+    uri = tracking_uri(context)
+    if uri is None:
+        yield None
+        return
+    try:
+        tracker = Tracker(context, uri)
+    except ImportError:
+        print("tracking: mlflow is not installed, so nothing is logged", file=sys.stderr)
+        tracker = None
+    except Exception as error:
+        print(f"tracking: {uri} cannot be used ({first_line(error)}); `rediffuse track` logs it later", file=sys.stderr)
+        tracker = None
+    try:
+        yield tracker
+    except TrackingFailed as error:
+        print(f"tracking: {error}; `rediffuse track` logs the rest later", file=sys.stderr)
+
+
+class TrackingFailed(Exception):
+    """The store failed; carries the first line of its message."""
+
+
+@contextlib.contextmanager
+def store_errors() -> Iterator[None]:
+    """What a store raises becomes `TrackingFailed`."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise TrackingFailed(first_line(error)) from None
