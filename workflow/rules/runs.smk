@@ -18,8 +18,8 @@ rule train:
         f"{LOG}/train/{{run}}-seed{{seed}}.log",
     benchmark:
         f"{BENCHMARK}/train/{{run}}-seed{{seed}}.tsv"
-    # Whatever waits for a training waits longest: start all of them before anything else.
-    priority: 1
+    # Training, then sampling, is what all else waits for: start them first, and no core ends up alone with one of them.
+    priority: 2
     threads: HARDWARE.threads
     resources:
         gpu=int(HARDWARE.device == "cuda"),
@@ -42,6 +42,7 @@ rule sample:
         f"{LOG}/sample/{{run}}-seed{{seed}}.log",
     benchmark:
         f"{BENCHMARK}/sample/{{run}}-seed{{seed}}.tsv"
+    priority: 1
     threads: HARDWARE.threads
     resources:
         gpu=int(HARDWARE.device == "cuda"),

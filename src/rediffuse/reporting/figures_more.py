@@ -107,10 +107,9 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
     for axes, base in zip(grid[:, 0], bases, strict=True):
         names = [row for row in drawn if row.base == base]
         for place, row in enumerate(names):
-            for index, setting in enumerate(settings):
-                value = row.values[setting]
-                if not isinstance(value, Estimate):
-                    continue
+            present = [(i, row.values[s]) for i, s in enumerate(settings) if isinstance(row.values[s], Estimate)]
+            for position, (index, value) in enumerate(present):
+                assert isinstance(value, Estimate)
                 own = row.question == NOT_ASKED
                 colour = run_colours(frames.loaded)[base] if own else shades[index]
                 low = (
@@ -128,7 +127,7 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
                     else value.high
                 )
                 positive = positive and low > 0
-                y = place + 0.22 * (index - (len(settings) - 1) / 2)
+                y = place + min(0.22, 0.8 / len(present)) * (position - (len(present) - 1) / 2)
                 axes.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
                 axes.plot(
                     value.value, y, marker=MARKERS[index % len(MARKERS)], color=colour, linestyle="none", markersize=7
