@@ -150,10 +150,14 @@ def ablations(study: StudyFile = ACTIVE) -> None:
 
 @app.command()
 def report(study: StudyFile = ACTIVE) -> None:
-    """Write tables, figures and the report from what is on disk."""
+    """Write tables, figures and the report from what is on disk, and sum them up."""
     from rediffuse.stages.report import report as stage
+    from rediffuse.stages.report import summarise
 
-    _run(study, "report", stage)
+    context = _open(study)
+    if _stale(context, "report"):
+        stage(context)
+    summarise(context)
 
 
 @app.command()

@@ -29,6 +29,10 @@ def report(context: Context) -> None:
     with open_tracker(context) as tracker:
         if tracker is not None:
             log_report(tracker, context)
+
+
+def summarise(context: Context) -> None:
+    """Print the comparison, the verdicts and where to look next."""
     # A log has no width of its own, and the customary 80 columns would break the table's lines.
     console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(terminal_summary(context.loaded, context.root))
