@@ -3,17 +3,17 @@
 import csv
 import json
 import os
+import re
 import signal
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.pipeline.conftest import ONE_RUN, Clone
-
-pytestmark = pytest.mark.xdist_group("pipeline")
+from tests.pipeline.conftest import ONE_RUN, ROOT, Clone
 
 
 def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
@@ -25,6 +25,8 @@ def receipts(run: str, *stages: str) -> set[str]:
     return {f"runs/smoke/{run}/seed0/receipts/{stage}.json" for stage in stages}
 
 
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line.split("  #")[0].strip() for line in README.splitlines() if line.startswith("    ")]
 REPORT = "reports/smoke/evidence/receipt.json"
 IMPROVED = receipts("improved", "train", "sample", "evaluate")
 
@@ -246,3 +248,44 @@ def test_two_snakemakes_at_once_are_refused_with_one_clear_line(built: Clone, tm
     assert "snakemake is already running here" in output
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
+
+
+@pytest.fixture(scope="module")
+def reader(ablated: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A copy of the clone in which everything was built, for the commands of the README in their order."""
+    return ablated.copy(tmp_path_factory.mktemp("readme") / "project")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_works(reader: Clone, command: str):
+    if command == "make test":
+        # These are the tests it runs.
+        assert "pytest" in reader.run("make --dry-run test INSTALLED=")
+    elif command.startswith("make"):
+        reader.run(f"{command} INSTALLED=")
+    elif command.startswith("mlflow ui"):
+        server = reader.start(f"exec {command} --port 5099")
+        try:
+            assert "MLflow" in page("http://127.0.0.1:5099", server)
+        finally:
+            server.terminate()
+            server.communicate()
+    else:
+        reader.run(command)
+
+
+def page(address: str, server, seconds: float = 120) -> str:
+    """What a server answers, once it does."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return urllib.request.urlopen(address, timeout=5).read().decode()
+        except OSError:
+            assert server.poll() is None, "the server has stopped"
+            assert time.monotonic() < end, "the server does not answer"
+            time.sleep(0.5)
+
+
+def test_pictures_and_links_of_the_readme_are_there():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert [link for link in links if not (ROOT / Path(link)).exists()] == []
