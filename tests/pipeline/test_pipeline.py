@@ -130,7 +130,8 @@ def test_a_killed_trainer_goes_on_and_ends_with_the_same_weights(built: Clone, t
     clone.run(command)
 
     assert clone.digests(*right) == right
-    assert json.loads((clone.folder / run / "timing/train.json").read_text())["resumed_from"] == 20
+    # Checkpoints are written after steps 20 and 40; which was the last before the kill depends on the machine.
+    assert json.loads((clone.folder / run / "timing/train.json").read_text())["resumed_from"] in (20, 40)
 
 
 def test_ablations_run_side_by_side_from_a_fresh_store_and_enter_the_report(repeated: Clone, ablated: Clone):
