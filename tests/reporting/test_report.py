@@ -16,7 +16,6 @@ from rediffuse.files import read_json, write_atomically, write_json
 from rediffuse.reporting import build_report, write_evidence
 from tests.reporting.conftest import PROJECT, StudyTree
 
-pytestmark = pytest.mark.xdist_group("report")
 SMOKE = PROJECT / "studies" / "smoke.yaml"
 
 

@@ -24,8 +24,6 @@ from rediffuse.diffusion.randomness import counted_normal
 from rediffuse.models import build_unet, preset
 from rediffuse.training import TrainingConfig, TrainingResult, train
 
-pytestmark = pytest.mark.xdist_group("resume")
-
 STEPS, CHECKPOINT_EVERY, LOG_EVERY = 14, 5, 3
 
 
