@@ -1,5 +1,6 @@
 """The command line. Verbs import what they need when they run, so that `rediffuse --help` answers at once."""
 
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,44 +101,24 @@ def real(study: StudyFile = ACTIVE) -> None:
     _run(study, "real", stage)
 
 
-@app.command()
-def train(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
-    """Train one run; a killed training goes on where it was."""
-    from rediffuse.stages.train import train as stage
-
-    _run_of(study, "train", run, seed, stage)
-
-
-@app.command()
-def sample(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
-    """Sample one trained run with every sampler and step count of the study."""
-    from rediffuse.stages.sample import sample as stage
-
-    _run_of(study, "sample", run, seed, stage)
+STAGES_OF_A_RUN = {
+    "train": "Train one run; a killed training goes on where it was.",
+    "sample": "Sample one trained run with every sampler and step count of the study.",
+    "evaluate": "Score the samples of one run.",
+    "nll": "Compute the bound on the likelihood of held-out images under one trained run.",
+    "restore": "Try one trained run on damaged held-out images: inpainting, denoising, super-resolution.",
+}
 
 
-@app.command()
-def evaluate(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
-    """Score the samples of one run."""
-    from rediffuse.stages.evaluate import evaluate as stage
+def _add_stage_of_a_run(kind: str, summary: str) -> None:
+    def verb(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
+        _run_of(study, kind, run, seed)
 
-    _run_of(study, "evaluate", run, seed, stage)
-
-
-@app.command()
-def nll(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
-    """Compute the bound on the likelihood of held-out images under one trained run."""
-    from rediffuse.stages.nll import nll as stage
-
-    _run_of(study, "nll", run, seed, stage)
+    app.command(kind, help=summary)(verb)
 
 
-@app.command()
-def restore(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
-    """Try one trained run on damaged held-out images: inpainting, denoising, super-resolution."""
-    from rediffuse.stages.restore import restore as stage
-
-    _run_of(study, "restore", run, seed, stage)
+for _kind, _summary in STAGES_OF_A_RUN.items():
+    _add_stage_of_a_run(_kind, _summary)
 
 
 @app.command()
@@ -181,7 +162,8 @@ def _run(study: Path, job_name: str, stage: Callable[["Context"], None]) -> None
         stage(context)
 
 
-def _run_of(study: Path, kind: str, run: str, seed: int, stage: Callable[..., None]) -> None:
+def _run_of(study: Path, kind: str, run: str, seed: int) -> None:
+    """Run stages/<kind>.py for one run and seed unless its files are up to date."""
     context = _open(study)
     resolved = context.loaded.run(run)
     if resolved.role == "ablation" and not context.plan.has(kind, run, resolved.seeds[0]):
@@ -189,7 +171,8 @@ def _run_of(study: Path, kind: str, run: str, seed: int, stage: Callable[..., No
     if seed not in resolved.seeds:
         raise UserError(f"run {run!r} has no seed {seed}; use one of {', '.join(map(str, resolved.seeds))}")
     if _stale(context, f"{kind}/{run}/seed{seed}"):
-        stage(context, resolved, seed)
+        stage = importlib.import_module(f"rediffuse.stages.{kind}")
+        getattr(stage, kind)(context, resolved, seed)
 
 
 def _stale(context: "Context", job_name: str) -> bool:

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from rediffuse.data.download import RemoteFile, fetch, obtain
+from rediffuse.download import RemoteFile, fetch, obtain
 from rediffuse.errors import UserError
 
 CONTENT = bytes(range(256)) * 40

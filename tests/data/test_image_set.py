@@ -117,3 +117,13 @@ def test_a_split_gives_exactly_the_count_when_shares_are_not_whole():
 def test_another_name_gives_another_split():
     labels = np.zeros(100, dtype=np.int64)
     assert (stratified_held_out(labels, 50, "a") != stratified_held_out(labels, 50, "b")).any()
+
+
+def test_a_pick_is_always_the_same_and_holds_no_image_twice(tmp_path):
+    smoke = load("smoke")
+    everything, labels = smoke.pick("train", len(smoke))
+    assert sorted(image.tobytes() for image in everything) == sorted(image.tobytes() for image in smoke.split("train")[0])
+    fewer, fewer_labels = smoke.pick("train", 5)
+    np.testing.assert_array_equal(fewer, everything[:5])
+    np.testing.assert_array_equal(fewer_labels, labels[:5])
+    assert not np.array_equal(fewer, smoke.pick("train", 5, order=1)[0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rediffuse.data.download import RemoteFile
+from rediffuse.download import RemoteFile
 from rediffuse.errors import UserError
 from rediffuse.evaluation.features import FeatureOptions, load_feature_network
 from rediffuse.evaluation.inception import WEIGHTS, InceptionV3

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from rediffuse.evaluation.frechet import FrechetReference
-from rediffuse.evaluation.intervals import grouped
+from rediffuse.evaluation.intervals import grouped, over_images
 
 
 def test_the_interval_is_students():
@@ -34,6 +34,15 @@ def test_every_interval_contains_its_own_estimate():
     for count in range(2, 50):
         estimate = grouped(random.lognormal(3, 2, size=count), 10)
         assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_a_mean_over_images_has_students_interval_too():
+    values = np.array([4.1, 4.6, 3.8, 5.0])
+    estimate = over_images(values)
+    low, high = scipy.stats.t.interval(0.95, 3, loc=values.mean(), scale=scipy.stats.sem(values))
+    assert (estimate["low"], estimate["high"]) == pytest.approx((low, high), rel=1e-9)
+    assert (estimate["n"], estimate["interval"]) == (4, "95 % t-interval over 4 images")
+    assert over_images([4.1])["low"] is None
 
 
 def test_no_group_is_refused():

@@ -6,13 +6,14 @@ from torch import Tensor
 
 from rediffuse.diffusion.denoiser import Denoiser
 from rediffuse.diffusion.interpolant import VelocityField
+from rediffuse.diffusion.pixels import to_uint8
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import SampleNoise
 from rediffuse.errors import UserError
 from rediffuse.samplers.adaptive import solve_adaptive
 from rediffuse.samplers.continuous import refined, time_of_level
 from rediffuse.samplers.ddim import ddim
-from rediffuse.samplers.generate import generate, to_uint8
+from rediffuse.samplers.generate import generate
 from rediffuse.samplers.interfaces import EvaluationCounter, over
 from rediffuse.samplers.registry import SAMPLERS
 from rediffuse.samplers.trajectory import Trajectory, evenly

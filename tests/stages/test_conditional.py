@@ -15,7 +15,8 @@ from rediffuse.stages.nll import nll
 from rediffuse.stages.prepare import prepare
 from rediffuse.stages.reference import reference
 from rediffuse.stages.restore import restore
-from rediffuse.stages.sample import read_samples, sample
+from rediffuse.stages.sample import sample
+from rediffuse.stages.samples import read_samples
 from rediffuse.stages.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +80,7 @@ def rows(report: Path, table: str) -> list[dict[str, str]]:
 
 
 def images(context: Context, setting: str, run: str = "conditional") -> np.ndarray:
-    return read_samples(context.folder(context.loaded.run(run), 0) / "samples" / f"{setting}.npz")
+    return read_samples(context.folder(context.loaded.run(run), 0) / "samples" / f"{setting}.npz").images
 
 
 def metrics(context: Context, setting: str, run: str = "conditional") -> dict:

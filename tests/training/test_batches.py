@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from rediffuse.diffusion.pixels import to_unit_range
 from rediffuse.errors import UserError
-from rediffuse.training.batches import Batches, to_unit_range
+from rediffuse.training.batches import Batches
 
 IMAGES = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 2, 2), dtype=np.uint8)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rediffuse.data.download import RemoteFile, obtain
 from rediffuse.data.image_set import ImageSet, make_card
+from rediffuse.download import RemoteFile, obtain
 from rediffuse.errors import UserError
 
 ARCHIVE = RemoteFile(

@@ -62,6 +62,11 @@ class ImageSet:
         chosen = self.indices(split)
         return self.images[chosen], None if self.labels is None else self.labels[chosen]
 
+    def pick(self, split: str, count: int, order: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
+        """The first `count` images of `split`, and their labels, in the shuffle number `order`, always the same one."""
+        chosen = np.random.Generator(np.random.PCG64(order)).permutation(self.indices(split))[:count]
+        return self.images[chosen], None if self.labels is None else self.labels[chosen]
+
 
 def images_digest(images: np.ndarray) -> str:
     """Hexadecimal SHA-256 of the shape and the pixels, the same for an array in memory and one on disk."""

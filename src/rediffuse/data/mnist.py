@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from rediffuse.data.download import RemoteFile, obtain
 from rediffuse.data.image_set import ImageSet, make_card
+from rediffuse.download import RemoteFile, obtain
 from rediffuse.errors import UserError
 
 _MIRRORS = (

@@ -46,6 +46,7 @@ from rediffuse.diffusion.objectives import (
     loss_weight,
     training_losses,
 )
+from rediffuse.diffusion.pixels import to_uint8, to_unit_range
 from rediffuse.diffusion.predictions import PREDICTIONS, QUANTITIES, convert, to_x0_and_eps, velocity
 from rediffuse.diffusion.process import DiffusionProcess, Gaussian, Time
 from rediffuse.diffusion.randomness import SampleNoise, counted_normal, counted_normals, derive_seed, generator
@@ -113,6 +114,8 @@ __all__ = [
     "reverse_gaussian",
     "reverse_variance",
     "split_output",
+    "to_uint8",
+    "to_unit_range",
     "to_x0_and_eps",
     "training_losses",
     "velocity",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from cleanfid.resize import build_resizer
 
-from rediffuse.data.download import RemoteFile, fetch
+from rediffuse.download import RemoteFile, fetch
 from rediffuse.errors import UserError
 from rediffuse.evaluation.features import (
     DEFAULT_OPTIONS,

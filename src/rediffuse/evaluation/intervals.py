@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import scipy.special
+from numpy.typing import ArrayLike
+
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,39 @@ class Estimate:
         }
 
 
-def grouped(values: Sequence[float], n: int, *, confidence: float = 0.95) -> Estimate:
+def t_half_width(values: ArrayLike, confidence: float = CONFIDENCE) -> float:
+    """Half the width of Student's interval for the mean of two or more independent values."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
+    values = np.asarray(values, dtype=np.float64)
+    quantile = float(scipy.special.stdtrit(len(values) - 1, 0.5 + confidence / 2))
+    return quantile * float(np.std(values, ddof=1)) / len(values) ** 0.5
+
+
+def t_interval(of: str, confidence: float = CONFIDENCE) -> str:
+    """What to call that interval; `of`: number and kind of the values, such as "60 images"."""
+    return f"{100 * confidence:g} % t-interval over {of}"
+
+
+def over_images(values: ArrayLike) -> dict[str, Any]:
+    """Mean over images of a quantity that each image has by itself, with its interval, as kept in a metrics file."""
+    values = np.asarray(values, dtype=np.float64)
+    n, mean = len(values), float(np.mean(values))
+    if n == 1:
+        return {"value": mean, "low": None, "high": None, "n": n, "interval": "none: a single image"}
+    half = t_half_width(values)
+    return {"value": mean, "low": mean - half, "high": mean + half, "n": n, "interval": t_interval(f"{n} images")}
+
+
+def grouped(values: Sequence[float], n: int, *, confidence: float = CONFIDENCE) -> Estimate:
     """Mean and Student-t interval of the metric's `values` on independent groups of `n` images each."""
     if len(values) == 0:
         raise ValueError("there is no group to average over")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
     groups = tuple(float(value) for value in values)
     mean = float(np.mean(groups))
     if len(groups) == 1:
         return Estimate(mean, None, None, None, groups, n, "none: a single group")
     std = float(np.std(groups, ddof=1))
-    quantile = float(scipy.special.stdtrit(len(groups) - 1, 0.5 + confidence / 2))
-    half = quantile * std / len(groups) ** 0.5
-    text = f"{100 * confidence:g} % t-interval over {len(groups)} independent groups"
+    half = t_half_width(groups, confidence)
+    text = t_interval(f"{len(groups)} independent groups", confidence)
     return Estimate(mean, mean - half, mean + half, std, groups, n, text)

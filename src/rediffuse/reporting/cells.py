@@ -1,16 +1,12 @@
 """One estimate for each run, setting and metric, whatever the number of training seeds; and how two compare."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
-import scipy.special
 
+from rediffuse.evaluation.intervals import t_half_width, t_interval
 from rediffuse.reporting.terms import direction
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -62,19 +58,13 @@ def _cell(run: str, setting: str, metric: str, rows: pd.DataFrame) -> Cell:
     values = rows["value"].astype(float).to_numpy()
     half = t_half_width(values)
     mean = float(values.mean())
-    text = f"{100 * CONFIDENCE:g} % t-interval over {len(values)} training seeds"
+    text = t_interval(f"{len(values)} training seeds")
     return Cell(run, setting, metric, mean, mean - half, mean + half, n, seeds, text, files)
 
 
 def optional(value: Any) -> float | None:
     """A number, or None for what a frame holds where there is none."""
     return None if value is None or pd.isna(value) else float(value)
-
-
-def t_half_width(values: np.ndarray) -> float:
-    """Half the width of Student's interval for the mean of two or more independent values."""
-    quantile = float(scipy.special.stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2))
-    return quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
 @dataclass(frozen=True)

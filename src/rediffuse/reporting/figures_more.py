@@ -112,20 +112,7 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
                 assert isinstance(value, Estimate)
                 own = row.question == NOT_ASKED
                 colour = run_colours(frames.loaded)[base] if own else shades[index]
-                low = (
-                    value.value - value.std
-                    if value.std is not None
-                    else value.value
-                    if value.low is None
-                    else value.low
-                )
-                high = (
-                    value.value + value.std
-                    if value.std is not None
-                    else value.value
-                    if value.high is None
-                    else value.high
-                )
+                low, high = value.ends()
                 positive = positive and low > 0
                 y = place + min(0.22, 0.8 / len(present)) * (position - (len(present) - 1) / 2)
                 axes.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")

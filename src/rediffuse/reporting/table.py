@@ -26,6 +26,12 @@ class Estimate:
         value, low, high, std = ("" if n is None else f"{n:.{places}f}" for n in numbers)
         return value, low, high, std
 
+    def ends(self) -> tuple[float, float]:
+        """Of an error bar: value ± std where there are several seeds, else the interval, else the value twice."""
+        if self.std is not None:
+            return self.value - self.std, self.value + self.std
+        return self.value if self.low is None else self.low, self.value if self.high is None else self.high
+
     def __str__(self) -> str:
         value, low, high, std = self.parts()
         return value + (f" ± {std}" if std else "") + (f" [{low}, {high}]" if low else "")

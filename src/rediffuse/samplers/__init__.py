@@ -11,7 +11,7 @@ from rediffuse.samplers.ancestral import ancestral, ancestral_step, ddpm_step
 from rediffuse.samplers.ddim import ddim, ddim_sigma, ddim_step
 from rediffuse.samplers.dpm_solver_pp import dpm_solver_pp, dpm_solver_pp_1s_step, dpm_solver_pp_2m_step
 from rediffuse.samplers.flow import flow_euler, flow_heun, flow_heun_step, flow_step
-from rediffuse.samplers.generate import generate, to_uint8
+from rediffuse.samplers.generate import generate
 from rediffuse.samplers.guidance import ClassifierFreeGuidance, ClassifierGuidance
 from rediffuse.samplers.interfaces import Callback, DenoiserLike, EvaluationCounter, NoiseSource, over
 from rediffuse.samplers.partial import StartFrom, renoise, sample_from
@@ -82,7 +82,6 @@ __all__ = [
     "sample_from",
     "solve_adaptive",
     "super_resolve",
-    "to_uint8",
     "upsample",
     "variations",
 ]

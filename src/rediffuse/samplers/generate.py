@@ -2,15 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-import torch
 from torch import Tensor
 
+from rediffuse.diffusion.pixels import to_uint8
 from rediffuse.errors import UserError
-
-
-def to_uint8(x: Tensor) -> Tensor:
-    """Images in [-1, 1] as uint8: round((x + 1) 127.5), clipped to 0 .. 255."""
-    return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def generate(

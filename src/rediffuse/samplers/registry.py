@@ -79,7 +79,7 @@ _SPECS = (
         2,
         options=("steps",),
         path="interpolant",
-        evaluations=lambda steps: 2 * steps,
+        evaluations=lambda steps: 2 * steps - 1,
     ),
 )
 SAMPLERS: dict[str, SamplerSpec] = {spec.name: spec for spec in _SPECS}

@@ -4,9 +4,8 @@ import numpy as np
 
 from rediffuse.config import ResolvedRun
 from rediffuse.files import write_json
-from rediffuse.samplers.registry import SAMPLERS
 from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
-from rediffuse.stages.sample import read_samples
+from rediffuse.stages.samples import read_samples
 from rediffuse.stages.scoring import Judge, metrics_record
 from rediffuse.tracking import track_evaluation
 
@@ -20,15 +19,14 @@ def evaluate(context: Context, run: ResolvedRun, seed: int) -> None:
     with working(context, job):
         judge = Judge(context)
         for setting, key, steps in run.settings():
-            images = read_samples(folder / "samples" / f"{setting}.npz")
-            label = f"score {run.name} {setting}"
+            samples = read_samples(folder / "samples" / f"{setting}.npz")
+            images, label = samples.images, f"score {run.name} {setting}"
             if run.network.class_conditional:
                 labels = np.arange(len(images)) % len(judge.images.class_names)
                 scores = judge.score_classes(images, labels, run.evaluation.groups, label)
             else:
                 scores = judge.score(images, run.evaluation.groups, label)
-            nfe = SAMPLERS[run.sampling.samplers[key].kind or key].nfe(steps)
-            record = metrics_record(run, seed, setting, key, steps, nfe)
+            record = metrics_record(run, seed, setting, key, steps, samples.nfe)
             write_json(folder / "metrics" / f"{setting}.json", {**record, **scores})
         keep_only(folder / "metrics", {path.name for path in job.outputs})
     write_timing(folder / "timing" / "evaluate.json", job, run, seconds=watch.seconds)

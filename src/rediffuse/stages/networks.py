@@ -1,4 +1,4 @@
-"""A run's network: built from its settings, its weights read from and written to safetensors."""
+"""A run's network: built from its settings, its weights read from and written to safetensors, its output read."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rediffuse.config import ResolvedRun
-from rediffuse.data import ImageSet
+from rediffuse.data.image_set import ImageSet
+from rediffuse.diffusion.denoiser import Denoiser, Model
+from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.diffusion.schedules import respaced_timesteps
 from rediffuse.errors import UserError
 from rediffuse.files import atomic_path
-from rediffuse.models import UNet, UNetConfig
+from rediffuse.models.unet import UNet
+from rediffuse.models.unet_config import UNetConfig
 
 
 def build_network(run: ResolvedRun, image_set: ImageSet, seed: int = 0) -> UNet:
@@ -66,6 +70,25 @@ def trained_network(run: ResolvedRun, image_set: ImageSet, path: Path) -> nn.Mod
         network = network.to(memory_format=torch.channels_last)
     module: nn.Module = _Autocast(network) if run.hardware.precision == "bfloat16" else network
     return torch.compile(module) if run.hardware.compile else module  # type: ignore[return-value]
+
+
+def denoiser(
+    run: ResolvedRun,
+    model: Model,
+    steps: int | None = None,
+    *,
+    spacing: str = "uniform",
+    variance: str | None = None,
+    clip: bool = True,
+    labels: Tensor | None = None,
+) -> Denoiser:
+    """The run's network as a denoiser at `steps` of its T steps (all of them when None)."""
+    diffusion = run.diffusion
+    process = DiffusionProcess.create(diffusion.schedule, diffusion.timesteps)
+    if steps is not None:
+        process = process.respace(respaced_timesteps(diffusion.timesteps, steps, spacing))
+    variance = variance or diffusion.variance
+    return Denoiser(model, process, prediction=diffusion.prediction, variance=variance, clip=clip, labels=labels)
 
 
 def class_labels(run: ResolvedRun, image_set: ImageSet, indices: Tensor) -> Tensor | None:

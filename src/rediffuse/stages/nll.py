@@ -5,21 +5,18 @@ import io
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 
 from rediffuse.config import ResolvedRun
-from rediffuse.data import open_image_set
-from rediffuse.diffusion.denoiser import Denoiser
+from rediffuse.data.image_set import open_image_set
 from rediffuse.diffusion.likelihood import BitsPerDim, BoundTerms, bound_terms, over_images
-from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.diffusion.pixels import to_unit_range
 from rediffuse.diffusion.randomness import derive_seed
+from rediffuse.evaluation import intervals
 from rediffuse.files import atomic_path, write_atomically, write_json
 from rediffuse.progress import Progress
 from rediffuse.stages.context import Context, Stopwatch, set_threads, working, write_timing
-from rediffuse.stages.networks import trained_network
+from rediffuse.stages.networks import denoiser, trained_network
 from rediffuse.tracking import track_likelihood
-
-CONFIDENCE = 0.95
 
 
 @torch.inference_mode()
@@ -36,16 +33,11 @@ def nll(context: Context, run: ResolvedRun, seed: int) -> None:
     watch = Stopwatch()
     with working(context, job):
         image_set = open_image_set(context.data_folder)
-        held_out, labels = image_set.split("held-out")
-        order = np.random.Generator(np.random.PCG64(0)).permutation(len(held_out))
-        chosen = order[: run.evaluation.likelihood_images]
-        images = torch.from_numpy(held_out[chosen])
-        classes = None
+        held_out, labels = image_set.pick("held-out", run.evaluation.likelihood_images)
+        images, classes = torch.from_numpy(held_out), None
         if run.network.class_conditional and labels is not None:
-            classes = torch.from_numpy(labels[chosen]).to(run.hardware.device)
-        network = trained_network(run, image_set, folder / "weights.safetensors")
-        process = DiffusionProcess.create(run.diffusion.schedule, run.diffusion.timesteps)
-        denoiser = Denoiser(network, process, prediction=run.diffusion.prediction, variance=run.diffusion.variance)
+            classes = torch.from_numpy(labels).to(run.hardware.device)
+        whole = denoiser(run, trained_network(run, image_set, folder / "weights.safetensors"))
         starts = range(0, len(images), run.sampling.batch_size)
         parts: list[BoundTerms] = []
         with Progress(f"likelihood {run.name}", "step") as progress:
@@ -57,14 +49,14 @@ def nll(context: Context, run: ResolvedRun, seed: int) -> None:
                         progress((done + 1) * run.diffusion.timesteps - t, len(starts) * run.diffusion.timesteps)
 
                     indices = torch.arange(start, min(start + run.sampling.batch_size, len(images)))
-                    x0 = images[indices].to(run.hardware.device, torch.float32).div_(127.5).sub_(1.0)
-                    of_batch = denoiser if classes is None else denoiser.with_labels(classes[indices])
+                    x0 = to_unit_range(images[indices].to(run.hardware.device))
+                    of_batch = whole if classes is None else whole.with_labels(classes[indices])
                     terms = bound_terms(of_batch, x0, indices, seed=derive_seed(seed, "likelihood"), on_step=tick)
                     with atomic_path(path) as temporary:
                         np.savez(temporary, **{name: value.cpu().numpy() for name, value in vars(terms).items()})
                 with np.load(path, allow_pickle=False) as content:
                     parts.append(BoundTerms(**{name: torch.from_numpy(content[name]) for name in content.files}))
-        bound = over_images(parts, process.timestep_map)
+        bound = over_images(parts, whole.process.timestep_map)
         write_atomically(folder / "likelihood" / "terms.csv", _terms(bound))
         write_json(folder / "likelihood" / "nll.json", _record(run, seed, bound))
     for part in work.glob("*.npz"):
@@ -74,19 +66,15 @@ def nll(context: Context, run: ResolvedRun, seed: int) -> None:
 
 
 def _record(run: ResolvedRun, seed: int, bound: BitsPerDim) -> dict[str, object]:
-    n = len(bound.per_image)
-    half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * bound.standard_error
-    interval = f"{100 * CONFIDENCE:g} % t-interval over {n} images"
-    total = {"value": bound.total, "low": bound.total - half, "high": bound.total + half}
     return {
         "study": run.study,
         "run": run.name,
         "role": run.role,
         "seed": seed,
         "split": "held-out",
-        "n": n,
+        "n": len(bound.per_image),
         "timesteps": run.diffusion.timesteps,
-        "metrics": {"bits_per_dim": {**total, "n": n, "interval": interval}},
+        "metrics": {"bits_per_dim": intervals.over_images(bound.per_image)},
         "parts": {"prior": bound.prior, "steps": float(bound.terms[1:].sum()), "decoder": bound.decoder},
     }
 

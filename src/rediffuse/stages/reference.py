@@ -2,7 +2,7 @@
 
 import torch
 
-from rediffuse.data import open_image_set
+from rediffuse.data.image_set import open_image_set
 from rediffuse.evaluation.reference import make_reference, save_reference
 from rediffuse.progress import Progress
 from rediffuse.stages.context import Context, working

@@ -4,18 +4,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import t as student
 from torch import Tensor
 
 from rediffuse.config import ResolvedRun
-from rediffuse.data import open_image_set
-from rediffuse.diffusion.denoiser import Denoiser
-from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.data.image_set import open_image_set
+from rediffuse.diffusion.pixels import to_uint8, to_unit_range
 from rediffuse.diffusion.randomness import SampleNoise, counted_normal, derive_seed
-from rediffuse.diffusion.schedules import respaced_timesteps
+from rediffuse.evaluation.intervals import over_images
 from rediffuse.files import atomic_path, write_json
 from rediffuse.samplers.ancestral import ancestral
-from rediffuse.samplers.generate import to_uint8
 from rediffuse.samplers.restoration import (
     denoise,
     denoise_by_sampling,
@@ -27,9 +24,9 @@ from rediffuse.samplers.restoration import (
 )
 from rediffuse.samplers.trajectory import Trajectory, evenly
 from rediffuse.stages.context import Context, Stopwatch, set_threads, working, write_timing
-from rediffuse.stages.networks import trained_network
+from rediffuse.stages.networks import denoiser, trained_network
 
-SHOWN, CONFIDENCE = 8, 0.95
+SHOWN = 8
 
 
 @torch.inference_mode()
@@ -45,15 +42,10 @@ def restore(context: Context, run: ResolvedRun, seed: int) -> None:
     folder, settings, watch = context.folder(run, seed), context.loaded.study.restoration, Stopwatch()
     with working(context, job):
         image_set = open_image_set(context.data_folder)
-        held_out, _ = image_set.split("held-out")
-        order = np.random.Generator(np.random.PCG64(2)).permutation(len(held_out))[: settings.images]
-        x0 = torch.from_numpy(held_out[order]).to(run.hardware.device, torch.float32).div_(127.5).sub_(1.0)
+        held_out, _ = image_set.pick("held-out", settings.images, order=2)
+        x0 = to_unit_range(torch.from_numpy(held_out).to(run.hardware.device))
         network = trained_network(run, image_set, folder / "weights.safetensors")
-        process = DiffusionProcess.create(run.diffusion.schedule, run.diffusion.timesteps)
-        diffusion = run.diffusion
-        whole = Denoiser(network, process, prediction=diffusion.prediction, variance=diffusion.variance)
-        kept = respaced_timesteps(diffusion.timesteps, settings.steps)
-        few = Denoiser(network, process.respace(kept), prediction=diffusion.prediction, variance=diffusion.variance)
+        whole, few = denoiser(run, network), denoiser(run, network, settings.steps)
 
         def noise(purpose: str) -> SampleNoise:
             indices = torch.arange(len(x0))
@@ -76,7 +68,7 @@ def restore(context: Context, run: ResolvedRun, seed: int) -> None:
 
         film = Trajectory(evenly(settings.frames, settings.steps), images=SHOWN)
         last = ancestral(few, noise("film"), callback=film)
-        shown = {"original": x0, "film-t": torch.tensor([float(kept[int(t)]) for t in film.t])}
+        shown = {"original": x0, "film-t": few.process.timestep_map[torch.tensor(film.t).long()].float()}
         for task, (damaged, restored) in results.items():
             shown[f"{task}/damaged"] = damaged
             shown |= {f"{task}/{method}": images for method, images in restored.items()}
@@ -89,8 +81,8 @@ def restore(context: Context, run: ResolvedRun, seed: int) -> None:
             np.savez(temporary, **arrays)
         tasks = {
             task: {
-                "damaged": _estimate(psnr(damaged.clamp(-1, 1), x0)),
-                "restored": {method: _estimate(psnr(images.clamp(-1, 1), x0)) for method, images in restored.items()},
+                "damaged": over_images(psnr(damaged.clamp(-1, 1), x0)),
+                "restored": {method: over_images(psnr(images.clamp(-1, 1), x0)) for method, images in restored.items()},
             }
             for task, (damaged, restored) in results.items()
         }
@@ -101,12 +93,3 @@ def restore(context: Context, run: ResolvedRun, seed: int) -> None:
 
 def _pixels(images: Tensor) -> np.ndarray:
     return to_uint8(images).cpu().numpy()
-
-
-def _estimate(values: Tensor) -> dict[str, float | int | str]:
-    """Mean over images with its t-interval."""
-    n = len(values)
-    half = float(student.ppf(0.5 + CONFIDENCE / 2, n - 1)) * float(values.std()) / n**0.5
-    mean = float(values.mean())
-    interval = f"{100 * CONFIDENCE:g} % t-interval over {n} images"
-    return {"value": mean, "low": mean - half, "high": mean + half, "n": n, "interval": interval}

@@ -1,6 +1,5 @@
 """Stage `sample`: a trained network becomes images, setting by setting, batch by batch."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +9,23 @@ from torch import nn
 
 from rediffuse.config import ResolvedRun
 from rediffuse.config.sections import Sampler
-from rediffuse.data import ImageSet, open_image_set
+from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.diffusion.denoiser import Denoiser, Model
 from rediffuse.diffusion.interpolant import VelocityField
-from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.diffusion.pixels import to_uint8
 from rediffuse.diffusion.randomness import SampleNoise, derive_seed
-from rediffuse.diffusion.schedules import respaced_timesteps
-from rediffuse.errors import UserError
 from rediffuse.files import atomic_path, digest, read_json
 from rediffuse.pipeline.plan import Job
 from rediffuse.progress import Progress
-from rediffuse.samplers.generate import to_uint8
 from rediffuse.samplers.guidance import ClassifierFreeGuidance
 from rediffuse.samplers.registry import SAMPLERS
 from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
-from rediffuse.stages.networks import class_labels, trained_network
+from rediffuse.stages.networks import class_labels, denoiser, trained_network
+from rediffuse.stages.samples import Samples, has_stamp
 
 
 def sample(context: Context, run: ResolvedRun, seed: int) -> None:
-    """Write samples/<setting>.npz (`images` uint8 [N, C, H, W], `stamp`) for every setting of the run.
+    """Write samples/<setting>.npz (see `Samples`) for every setting of the run.
 
     Settings already there with today's stamp are kept, and finished batches of an interrupted one are used.
     """
@@ -39,35 +36,32 @@ def sample(context: Context, run: ResolvedRun, seed: int) -> None:
     with working(context, job):
         image_set = open_image_set(context.data_folder)
         network = trained_network(run, image_set, folder / "weights.safetensors")
-        process = DiffusionProcess.create(run.diffusion.schedule, run.diffusion.timesteps)
         for setting, key, steps in run.settings():
             sampler = run.sampling.samplers[key]
             stamp = _stamp(job, run, sampler, steps)
             path = folder / "samples" / f"{setting}.npz"
-            if read_stamp(path) == stamp:
+            if has_stamp(path, stamp):
                 continue
             model = _guided(network, run, sampler, image_set)
-            denoiser: Denoiser | VelocityField
+            field: Denoiser | VelocityField
             if run.diffusion.prediction == "velocity":
-                denoiser = VelocityField(model)
+                field = VelocityField(model)
             else:
-                kept = respaced_timesteps(run.diffusion.timesteps, steps, sampler.spacing)
-                denoiser = Denoiser(
-                    model, process.respace(kept), prediction=run.diffusion.prediction,
-                    variance=sampler.variance or run.diffusion.variance, clip=run.sampling.clip,
-                )  # fmt: skip
+                field = denoiser(
+                    run, model, steps, spacing=sampler.spacing, variance=sampler.variance, clip=run.sampling.clip
+                )
             work = state / f"{setting}-{stamp[:16]}"
             images, seconds, made = _draw(
-                denoiser, run, sampler, key, steps, image_set, seed, work, f"sample {run.name} {setting}"
+                field, run, sampler, key, steps, image_set, seed, work, f"sample {run.name} {setting}"
             )
-            with atomic_path(path) as temporary:
-                np.savez(temporary, images=images, stamp=np.array(stamp))
+            nfe = SAMPLERS[sampler.kind or key].nfe(steps)
+            Samples(images, nfe, stamp).write(path)
             _discard(work)
             timings[setting] = {
                 "seconds": seconds,
                 "images": made,
                 "batch_size": min(run.sampling.batch_size, made),
-                "nfe": SAMPLERS[sampler.kind or key].nfe(steps),
+                "nfe": nfe,
                 "ms_per_step": 1000 * seconds / steps / max(1, -(-made // run.sampling.batch_size)),
                 "ms_per_image": 1000 * seconds / made,
             }
@@ -77,7 +71,7 @@ def sample(context: Context, run: ResolvedRun, seed: int) -> None:
 
 @torch.inference_mode()
 def _draw(
-    denoiser: Denoiser | VelocityField, run: ResolvedRun, sampler: Sampler, key: str, steps: int, image_set: ImageSet,
+    field: Denoiser | VelocityField, run: ResolvedRun, sampler: Sampler, key: str, steps: int, image_set: ImageSet,
     seed: int, work: Path, label: str,
 ) -> tuple[np.ndarray, float, int]:  # fmt: skip
     """All images of a setting, the seconds spent on those made now and their number."""
@@ -99,7 +93,7 @@ def _draw(
                 derive_seed(seed, "samples"), indices, image_set.shape, device=run.hardware.device,
                 initial_temperature=sampler.initial_temperature, step_temperature=sampler.step_temperature,
             )  # fmt: skip
-            of_batch = denoiser.with_labels(class_labels(run, image_set, indices))
+            of_batch = field.with_labels(class_labels(run, image_set, indices))
 
             def tick(k: int, *_: object, done: int = number) -> None:
                 progress(done * steps + k + 1, len(starts) * steps)
@@ -119,24 +113,6 @@ def _guided(network: nn.Module, run: ResolvedRun, sampler: Sampler, image_set: I
         return network
     scale = 1.0 if sampler.guidance is None else sampler.guidance
     return ClassifierFreeGuidance(network, scale, null_label=len(image_set.class_names))
-
-
-def read_samples(path: Path) -> np.ndarray:
-    """The images of a samples file, uint8 [N, C, H, W]. Raises UserError when there is none."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            return content["images"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: no samples ({error.__class__.__name__}); run `rediffuse sample`") from None
-
-
-def read_stamp(path: Path) -> str | None:
-    """What the samples in `path` were made from, None when there are none."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            return str(content["stamp"])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
 
 
 def _stamp(job: Job, run: ResolvedRun, sampler: Sampler, steps: int) -> str:

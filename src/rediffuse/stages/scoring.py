@@ -8,7 +8,7 @@ import numpy as np
 
 from rediffuse.config import ResolvedRun
 from rediffuse.config.sections import Evaluation, Hardware
-from rediffuse.data import ImageSet, open_image_set
+from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.evaluation.classes import FeatureClassifier, class_diversity
 from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, Features, load_feature_network
 from rediffuse.evaluation.intervals import grouped

@@ -10,21 +10,19 @@ import yaml
 from torch import Tensor, nn
 
 from rediffuse.config import ResolvedRun
-from rediffuse.data import ImageSet, open_image_set
-from rediffuse.diffusion.denoiser import Denoiser
+from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.diffusion.interpolant import InterpolantObjective, VelocityField
 from rediffuse.diffusion.objectives import Objective
+from rediffuse.diffusion.pixels import to_uint8
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import SampleNoise, derive_seed
-from rediffuse.diffusion.schedules import respaced_timesteps
 from rediffuse.errors import UserError
 from rediffuse.files import digest, write_atomically
 from rediffuse.grids import save_grid
 from rediffuse.samplers.ddim import ddim
 from rediffuse.samplers.flow import flow_euler
-from rediffuse.samplers.generate import to_uint8
 from rediffuse.stages.context import Context, keep_only, set_threads, working, write_timing
-from rediffuse.stages.networks import build_network, class_labels, write_weights
+from rediffuse.stages.networks import build_network, class_labels, denoiser, write_weights
 from rediffuse.tracking import LiveTraining, open_tracker, track_training
 from rediffuse.training import TrainingConfig
 from rediffuse.training import train as train_network
@@ -56,7 +54,7 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
                 save_grid(drawn.numpy(), folder / "previews" / f"step-{step:06d}.png", pixels=40)
 
             def preview(step: int, model: nn.Module) -> Tensor:
-                drawn = preview_images(run, process, model, image_set, seed)
+                drawn = preview_images(run, model, image_set, seed)
                 show(step, drawn)
                 return drawn
 
@@ -123,21 +121,15 @@ def training_config(run: ResolvedRun) -> TrainingConfig:
     )
 
 
-def preview_images(
-    run: ResolvedRun, process: DiffusionProcess, model: nn.Module, image_set: ImageSet, seed: int
-) -> Tensor:
-    """A few images by DDIM (of a velocity by Euler's method), always from the same noise, so that previews of different steps compare."""
+def preview_images(run: ResolvedRun, model: nn.Module, image_set: ImageSet, seed: int) -> Tensor:
+    """A few images by DDIM (by Euler's method where the velocity is predicted), always from the same noise."""
     indices = torch.arange(PREVIEW_IMAGES)
     noise = SampleNoise(derive_seed(seed, "preview"), indices, image_set.shape, device=run.hardware.device)
     labels = class_labels(run, image_set, indices)
     if run.diffusion.prediction == "velocity":
         return to_uint8(flow_euler(VelocityField(model, labels), noise, steps=PREVIEW_STEPS)).cpu()
-    kept = respaced_timesteps(process.num_timesteps, min(PREVIEW_STEPS, process.num_timesteps))
-    denoiser = Denoiser(
-        model, process.respace(kept), prediction=run.diffusion.prediction, variance=run.diffusion.variance,
-        labels=labels,
-    )  # fmt: skip
-    return to_uint8(ddim(denoiser, noise)).cpu()
+    steps = min(PREVIEW_STEPS, run.diffusion.timesteps)
+    return to_uint8(ddim(denoiser(run, model, steps, labels=labels), noise)).cpu()
 
 
 def _check_hardware(run: ResolvedRun) -> None:

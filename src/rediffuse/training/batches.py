@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rediffuse.diffusion.pixels import to_unit_range
 from rediffuse.diffusion.randomness import generator
 from rediffuse.errors import UserError
 
@@ -77,9 +78,3 @@ class Batches:
             pixels = torch.where(mask, pixels.flip(-1), pixels)
         labels = None if self.labels is None else self.labels[index]
         return Batch(to_unit_range(pixels, channels_last=self.channels_last), labels)
-
-
-def to_unit_range(pixels: Tensor, *, channels_last: bool = False) -> Tensor:
-    """uint8 pixels → float32 in [-1, 1]."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return pixels.to(torch.float32, memory_format=layout).div_(127.5).sub_(1.0)

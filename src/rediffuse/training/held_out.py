@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rediffuse.diffusion.pixels import to_unit_range
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import counted_normal, generator
-from rediffuse.training.batches import to_unit_range
 from rediffuse.training.objective import TrainingObjective
 
 MOST_IMAGES = 512
