@@ -66,15 +66,28 @@ def schema(
 
 
 @app.command()
-def status(study: StudyFile = ACTIVE) -> None:
-    """Say of every job whether it is up to date and, if not, why."""
+def status(
+    stages: Annotated[list[str] | None, typer.Argument(help="Only these stages, and not the ablations.")] = None,
+    study: StudyFile = ACTIVE,
+) -> None:
+    """Say of every job whether it is up to date and, if not, why. Exit code 1 when a named stage is not."""
     from rediffuse.pipeline.receipts import Digests, why_stale
 
     context = _open(study)
+    known = dict.fromkeys(job.stage for job in context.plan.jobs.values())
+    for stage in stages or ():
+        if stage not in known:
+            raise UserError(f"status: there is no stage {stage!r} in this study; use one of {', '.join(known)}")
+    jobs = list(context.plan.jobs.values())
+    if stages:
+        jobs = [job for stage in stages for job in context.plan.of_stage(stage)]
     digests = Digests(context.root)
-    for job in context.plan.jobs.values():
-        print(f"{job.name:40} {why_stale(job, digests) or 'up to date'}")
+    reasons = {job.name: why_stale(job, digests) for job in jobs}
+    for name, reason in reasons.items():
+        print(f"{name:40} {reason or 'up to date'}")
     digests.save()
+    if stages and any(reasons.values()):
+        raise typer.Exit(1)
 
 
 @app.command()
