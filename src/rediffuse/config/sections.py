@@ -188,6 +188,39 @@ class Training(Section):
         return self
 
 
+class Classifier(Section):
+    """The noise-conditional classifier that guides a run's samples: the U-Net's way down, pooled, and its training."""
+
+    channels: PositiveInt = Field(16, description="channels of the first scale")
+    multipliers: tuple[PositiveInt, ...] = Field((1, 2), description="channels of each scale, as multiples")
+    blocks: PositiveInt = Field(1, description="residual blocks a scale")
+    attention: tuple[PositiveInt, ...] = Field((4,), description="side lengths at which self-attention stands")
+    heads: PositiveInt = Field(1, description="attention heads")
+    pooling: Literal["attention", "average"] = Field("attention", description="how pixels become one vector")
+    dropout: Fraction = Field(0.0, description="dropout inside residual blocks")
+    steps: PositiveInt = Field(500, description="optimiser steps")
+    batch_size: PositiveInt = Field(128, description="images a step, each at a random t")
+    learning_rate: PositiveFloat = Field(1e-3, description="Adam's step size after warm-up, then a cosine decay to 0")
+    warmup: Annotated[int, Field(ge=0)] = Field(20, description="steps of linear warm-up")
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.99, description="decay of the weight average")
+    label_smoothing: Fraction = Field(0.0, description="share of each label spread over all classes")
+    flip: bool = Field(False, description="random horizontal flips")
+    log_every: PositiveInt = Field(50, description="steps a row of classifier-history.csv averages")
+    checkpoint_every: PositiveInt = Field(500, description="steps between resume points")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Classifier":
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup: {self.warmup} does not end before the last step {self.steps}; use less")
+        for multiplier in self.multipliers:
+            if (self.channels * multiplier) % self.heads:
+                raise ValueError(
+                    f"heads: {self.heads} does not divide the {self.channels * multiplier} channels of a scale; "
+                    "use a divisor"
+                )
+        return self
+
+
 class Sampler(Section):
     """One way of sampling, at one or several step counts."""
 
@@ -202,6 +235,11 @@ class Sampler(Section):
         None,
         description="classifier-free guidance of a class-conditional network: 0 ignores the class, 1 is the network as "
         "trained, more exaggerates the class (the paper's w is this less 1)",
+    )
+    classifier_scale: NotNegative | None = Field(
+        None,
+        description="classifier guidance by the run's classifier (`classifiers`): factor of its gradient, 0 asks for "
+        "classes without steering towards them",
     )
     initial_temperature: NotNegative = Field(1.0, description="standard deviation of x_T")
     step_temperature: NotNegative = Field(1.0, description="factor of the noise of the steps")

@@ -92,9 +92,12 @@ def denoiser(
 
 
 def class_labels(run: ResolvedRun, image_set: ImageSet, indices: Tensor) -> Tensor | None:
-    """The class that each sample of a class-conditional run is asked for, [B]: sample i gets class i mod K."""
-    if not run.network.class_conditional:
-        return None
+    """The labels that a class-conditional run's network is given for its samples, [B]; None of other runs."""
+    return asked_classes(run, image_set, indices) if run.network.class_conditional else None
+
+
+def asked_classes(run: ResolvedRun, image_set: ImageSet, indices: Tensor) -> Tensor:
+    """The class that each sample is asked for, by its label or by a classifier, int64 [B]: sample i gets i mod K."""
     return (indices % len(image_set.class_names)).to(run.hardware.device)
 
 
