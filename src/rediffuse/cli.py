@@ -116,6 +116,7 @@ def real(study: StudyFile = ACTIVE) -> None:
 
 STAGES_OF_A_RUN = {
     "train": "Train one run; a killed training goes on where it was.",
+    "classifier": "Train the noise-conditional classifier that guides one run's samples.",
     "sample": "Sample one trained run with every sampler and step count of the study.",
     "evaluate": "Score the samples of one run.",
     "nll": "Compute the bound on the likelihood of held-out images under one trained run.",
@@ -179,8 +180,12 @@ def _run_of(study: Path, kind: str, run: str, seed: int) -> None:
     """Run stages/<kind>.py for one run and seed unless its files are up to date."""
     context = _open(study)
     resolved = context.loaded.run(run)
-    if resolved.role == "ablation" and not context.plan.has(kind, run, resolved.seeds[0]):
-        raise UserError(f"{kind}: {run} is an ablation, and only the runs {', '.join(context.loaded.runs)} have it")
+    if not context.plan.has(kind, run, resolved.seeds[0]):
+        having = [name for name, other in context.loaded.runs.items() if context.plan.has(kind, name, other.seeds[0])]
+        what = f"is an ablation, and only the runs {', '.join(having)} have it" if having else "has none"
+        if resolved.role != "ablation" and having:
+            what = f"has none; the study gives one to {', '.join(having)}"
+        raise UserError(f"{kind}: {run} {what}")
     if seed not in resolved.seeds:
         raise UserError(f"run {run!r} has no seed {seed}; use one of {', '.join(map(str, resolved.seeds))}")
     if _stale(context, f"{kind}/{run}/seed{seed}"):

@@ -52,5 +52,11 @@ def key_of(stage):
     return key_file
 
 
+def classifier_of(wildcards):
+    """The receipt of the classifier that guides a run, for those that have one."""
+    stage, run, seed = "classifier", run_of(wildcards), int(wildcards.seed)
+    return str(PLAN.find(stage, run, seed).receipt) if PLAN.has(stage, run, seed) else []
+
+
 def receipts_of(stage, ablation=False):
     return [str(job.receipt) for job in PLAN.of_stage(stage, ablation)]

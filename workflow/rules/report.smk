@@ -8,6 +8,7 @@ rule report:
         evaluated=receipts_of("evaluate"),
         likelihoods=receipts_of("nll"),
         restored=receipts_of("restore"),
+        classified=receipts_of("classifier"),
     output:
         receipt=update(str(PLAN.find("report").receipt)),
         page=report(
@@ -63,6 +64,11 @@ rule trained:
         receipts_of("train"),
 
 
+rule classified:
+    input:
+        receipts_of("classifier"),
+
+
 rule sampled:
     input:
         receipts_of("sample"),
@@ -88,6 +94,7 @@ rule measured:
         receipts_of("evaluate"),
         receipts_of("nll"),
         receipts_of("restore"),
+        receipts_of("classifier"),
         receipts_of("real"),
 
 
@@ -98,6 +105,7 @@ localrules:
     referenced,
     real_lines,
     trained,
+    classified,
     sampled,
     evaluated,
     likelihoods,

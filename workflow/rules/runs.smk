@@ -32,10 +32,34 @@ rule train:
         "{params.rediffuse} train {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"
 
 
+rule classifier:
+    input:
+        key=key_of("classifier"),
+        data=rules.prepare.output.receipt,
+    output:
+        receipt=update(f"{RUN}/receipts/classifier.json"),
+    log:
+        f"{LOG}/classifier/{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARK}/classifier/{{run}}-seed{{seed}}.tsv"
+    priority: 2
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+        run=run_of,
+    message:
+        "Training the classifier of {wildcards.run}, seed {wildcards.seed}"
+    shell:
+        "{params.rediffuse} classifier {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"
+
+
 rule sample:
     input:
         key=key_of("sample"),
         train=rules.train.output.receipt,
+        classifier=classifier_of,
     output:
         receipt=update(f"{RUN}/receipts/sample.json"),
     log:

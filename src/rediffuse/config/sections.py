@@ -49,15 +49,49 @@ class Hardware(Section):
 class Network(Section):
     """The U-Net."""
 
+    preset: str | None = Field(
+        None,
+        description="network of the literature to start from (`rediffuse.config.presets`); it sets every other key but "
+        "`class_conditional` and `checkpointing`, and keys given beside it or in later layers win",
+    )
     channels: PositiveInt = Field(16, description="channels of the first scale")
     multipliers: tuple[PositiveInt, ...] = Field((1, 2), description="channels of each scale, as multiples")
     blocks: PositiveInt = Field(2, description="residual blocks a scale")
+    block: Literal["residual", "inverted", "inverted-se"] = Field(
+        "residual",
+        description="residual: two 3×3 convolutions (Ho et al.); inverted: a light U-Net of depthwise-separable "
+        "inverted residuals (MobileNetV2); inverted-se: the same with squeeze-excitation",
+    )
+    expansion: PositiveInt = Field(4, description="width inside an inverted block, as a multiple of the block's own")
     attention: tuple[PositiveInt, ...] = Field((4,), description="side lengths at which self-attention stands")
+    middle_attention: bool = Field(True, description="self-attention between the two blocks of the smallest scale")
     heads: PositiveInt = Field(1, description="attention heads")
+    use_time: bool = Field(True, description="tell the network the time step")
     time_conditioning: Literal["additive", "scale-shift"] = Field(
         "additive", description="how a block takes the time embedding: added, or as scale and shift of its second norm"
     )
+    time_order: Literal["sin-cos", "cos-sin"] = Field(
+        "sin-cos", description="halves of the time embedding: sin-cos (Ho et al.) or cos-sin (IDDPM)"
+    )
+    time_frequency_shift: Literal[0, 1] = Field(
+        1, description="frequency i of the time embedding is 10000^(−i/(half − this)): 1 (Ho et al.) or 0 (IDDPM)"
+    )
     dropout: Fraction = Field(0.0, description="dropout inside residual blocks")
+    groups: PositiveInt = Field(32, description="most groups of a group normalisation")
+    norm_eps: PositiveFloat = Field(1e-6, description="ε of group normalisation")
+    downsample: Literal["conv", "average"] = Field(
+        "conv", description="halving of the resolution: stride-2 convolution or 2×2 average"
+    )
+    downsample_padding: Literal["bottom-right", "symmetric"] = Field(
+        "bottom-right", description="padding of the stride-2 convolution: bottom-right (Ho et al.) or symmetric"
+    )
+    shortcut: Literal["1x1", "3x3"] = Field("1x1", description="convolution that fits a residual block's input to it")
+    initialisation: Literal["xavier", "torch"] = Field(
+        "xavier", description="first weights: Xavier's (Ho et al.) or PyTorch's own"
+    )
+    checkpointing: bool = Field(
+        False, description="compute the inside of each block again for its gradient: less memory, more time"
+    )
     class_conditional: bool = Field(False, description="tell the network the class of each image, or a null token")
 
     @model_validator(mode="after")
@@ -154,6 +188,39 @@ class Training(Section):
         return self
 
 
+class Classifier(Section):
+    """The noise-conditional classifier that guides a run's samples: the U-Net's way down, pooled, and its training."""
+
+    channels: PositiveInt = Field(16, description="channels of the first scale")
+    multipliers: tuple[PositiveInt, ...] = Field((1, 2), description="channels of each scale, as multiples")
+    blocks: PositiveInt = Field(1, description="residual blocks a scale")
+    attention: tuple[PositiveInt, ...] = Field((4,), description="side lengths at which self-attention stands")
+    heads: PositiveInt = Field(1, description="attention heads")
+    pooling: Literal["attention", "average"] = Field("attention", description="how pixels become one vector")
+    dropout: Fraction = Field(0.0, description="dropout inside residual blocks")
+    steps: PositiveInt = Field(500, description="optimiser steps")
+    batch_size: PositiveInt = Field(128, description="images a step, each at a random t")
+    learning_rate: PositiveFloat = Field(1e-3, description="Adam's step size after warm-up, then a cosine decay to 0")
+    warmup: Annotated[int, Field(ge=0)] = Field(20, description="steps of linear warm-up")
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.99, description="decay of the weight average")
+    label_smoothing: Fraction = Field(0.0, description="share of each label spread over all classes")
+    flip: bool = Field(False, description="random horizontal flips")
+    log_every: PositiveInt = Field(50, description="steps a row of classifier-history.csv averages")
+    checkpoint_every: PositiveInt = Field(500, description="steps between resume points")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Classifier":
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup: {self.warmup} does not end before the last step {self.steps}; use less")
+        for multiplier in self.multipliers:
+            if (self.channels * multiplier) % self.heads:
+                raise ValueError(
+                    f"heads: {self.heads} does not divide the {self.channels * multiplier} channels of a scale; "
+                    "use a divisor"
+                )
+        return self
+
+
 class Sampler(Section):
     """One way of sampling, at one or several step counts."""
 
@@ -168,6 +235,11 @@ class Sampler(Section):
         None,
         description="classifier-free guidance of a class-conditional network: 0 ignores the class, 1 is the network as "
         "trained, more exaggerates the class (the paper's w is this less 1)",
+    )
+    classifier_scale: NotNegative | None = Field(
+        None,
+        description="classifier guidance by the run's classifier (`classifiers`): factor of its gradient, 0 asks for "
+        "classes without steering towards them",
     )
     initial_temperature: NotNegative = Field(1.0, description="standard deviation of x_T")
     step_temperature: NotNegative = Field(1.0, description="factor of the noise of the steps")

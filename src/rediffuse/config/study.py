@@ -16,6 +16,7 @@ from rediffuse.config.facts import (
     SAMPLERS,
 )
 from rediffuse.config.sections import (
+    Classifier,
     Data,
     Diffusion,
     Evaluation,
@@ -93,6 +94,10 @@ class Study(Section):
     seeds: tuple[Seed, ...] = Field(..., min_length=1, description="training seeds of every run")
     defaults: Settings = Field(Settings(), description="settings that runs start from")
     runs: dict[Name, Run] = Field(..., min_length=1, description="the runs compared, in the report's order")
+    classifiers: dict[Name, Classifier] = Field(
+        {},
+        description="by run: a noise-conditional classifier for `classifier_scale` (`{}` for none: DVC reads the key)",
+    )
     ablation_defaults: Overrides = Field(Overrides(), description="overrides shared by all ablations")
     ablations: dict[Name, Ablation] = Field({}, description="runs that change one thing of another")
     claims: tuple[Claim, ...] = Field((), description="statements of the papers to judge")
@@ -125,6 +130,7 @@ class ResolvedRun(Section):
     diffusion: Diffusion
     training: Training
     sampling: Sampling
+    classifier: Classifier | None = None
 
     def folder(self, seed: int) -> Path:
         """Folder of everything made with a training seed; ablations lie apart, where DVC does not look."""
@@ -134,6 +140,14 @@ class ResolvedRun(Section):
     def settings(self) -> list[tuple[str, str, int]]:
         """(setting name `<sampler>-<steps>`, sampler key, steps) of everything this run samples."""
         return [(f"{key}-{n}", key, n) for key, sampler in self.sampling.samplers.items() for n in sampler.steps]
+
+    def asks_classes(self, key: str) -> bool:
+        """Whether samples of the sampler `key` are asked for by class: sample i for class i mod K."""
+        return self.network.class_conditional or self.sampling.samplers[key].classifier_scale is not None
+
+    def comparable_settings(self) -> list[tuple[str, str, int]]:
+        """`settings` without those that a classifier guides: told the class, they are no match for those that are not."""
+        return [s for s in self.settings() if self.sampling.samplers[s[1]].classifier_scale is None]
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,7 +209,27 @@ def _check_classes(run: ResolvedRun, classes: int | None) -> None:
             f"training.label_dropout: {run.training.label_dropout} has no labels to drop; "
             "use network.class_conditional: true, or 0"
         )
+    asked = any(run.asks_classes(key) for key in run.sampling.samplers)
+    if asked and classes and run.evaluation.group_size < 2 * classes:
+        raise ValueError(
+            f"evaluation.group_size: {run.evaluation.group_size} leaves some of the {classes} classes with fewer than "
+            f"two images, so their diversity cannot be measured; use at least {2 * classes}"
+        )
+    if run.classifier is not None and classes == 0:
+        raise ValueError(f"classifiers.{run.name}: {run.data.source_name} has no classes; leave it out")
     for key, sampler in run.sampling.samplers.items():
+        if sampler.classifier_scale is not None and run.classifier is None:
+            raise ValueError(
+                f"sampling.samplers.{key}.classifier_scale: {sampler.classifier_scale} needs a classifier; "
+                f"give `classifiers` an entry {run.name}, or leave it out"
+                if run.role != "ablation"
+                else f"sampling.samplers.{key}.classifier_scale: an ablation has no classifier; leave it out"
+            )
+        if sampler.classifier_scale is not None and run.diffusion.prediction == "velocity":
+            raise ValueError(
+                f"sampling.samplers.{key}.classifier_scale: a network that predicts a velocity cannot be guided by a "
+                "classifier; leave it out"
+            )
         if sampler.guidance is None:
             continue
         if not conditional:
@@ -217,15 +251,19 @@ def _check_sizes(run: ResolvedRun, size: int | None) -> None:
                 f"data.image_size: {run.data.source_name} has images of any size; say which side to use, such as 64"
             )
         return
-    halvings = len(run.network.multipliers) - 1
-    if size % 2**halvings:
-        raise ValueError(
-            f"network.multipliers: {halvings} halvings do not divide the image side {size}; use fewer scales"
-        )
-    sides = [size // 2**scale for scale in range(halvings + 1)]
-    for side in run.network.attention:
-        if side not in sides:
-            raise ValueError(f"network.attention: no scale has side {side}; use some of {sides}")
+    networks: list[tuple[str, Network | Classifier]] = [("network", run.network)]
+    if run.classifier is not None:
+        networks.append((f"classifiers.{run.name}", run.classifier))
+    for where, network in networks:
+        halvings = len(network.multipliers) - 1
+        if size % 2**halvings:
+            raise ValueError(
+                f"{where}.multipliers: {halvings} halvings do not divide the image side {size}; use fewer scales"
+            )
+        sides = [size // 2**scale for scale in range(halvings + 1)]
+        for side in network.attention:
+            if side not in sides:
+                raise ValueError(f"{where}.attention: no scale has side {side}; use some of {sides}")
 
 
 def _check_counts(run: ResolvedRun, held_out: int | None, images: int | None) -> None:
@@ -257,11 +295,15 @@ def _check_counts(run: ResolvedRun, held_out: int | None, images: int | None) ->
         )
         if count > limit:
             raise ValueError(f"restoration.{name}: {count} is more than there are steps to take; use at most {limit}")
-    if images is not None and held_out is not None and run.training.batch_size > images - held_out:
-        raise ValueError(
-            f"training.batch_size: {run.training.batch_size} exceeds the {images - held_out} training images "
-            f"of {run.data.source_name}; use at most {images - held_out}"
-        )
+    trained = [("training", run.training.batch_size)]
+    if run.classifier is not None:
+        trained.append((f"classifiers.{run.name}", run.classifier.batch_size))
+    for where, batch_size in trained:
+        if images is not None and held_out is not None and batch_size > images - held_out:
+            raise ValueError(
+                f"{where}.batch_size: {batch_size} exceeds the {images - held_out} training images "
+                f"of {run.data.source_name}; use at most {images - held_out}"
+            )
 
 
 def check_claims(study: Study, runs: Mapping[str, ResolvedRun]) -> None:

@@ -5,23 +5,37 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rediffuse.errors import UserError
 from rediffuse.models.blocks import Downsample, GroupNorm, ResidualBlock, SelfAttention, Upsample, silu, zero
 from rediffuse.models.conditioning import ClassEmbedding, TimeEmbedding
+from rediffuse.models.light import InvertedResidual, SeparableConv2d
 from rediffuse.models.unet_config import UNetConfig, check_size
 
 
 class Stage(nn.Module):
-    """A residual block and the attention that follows it, if any."""
+    """A residual block and the attention that follows it, if any.
 
-    def __init__(self, residual: ResidualBlock, attention: SelfAttention | None) -> None:
+    With `checkpointing`, a gradient's forward keeps the inputs alone; the backward pass runs it again, from the same
+    state of the random generators, so that dropout drops the same values.
+    """
+
+    def __init__(
+        self, residual: ResidualBlock | InvertedResidual, attention: SelfAttention | None, checkpointing: bool = False
+    ) -> None:
         super().__init__()
         self.residual = residual
         self.attention = attention
+        self.checkpointing = checkpointing
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
         """[B, in, H, W] → [B, out, H, W]."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(self._run, x, embedding, use_reentrant=False))
+        return self._run(x, embedding)
+
+    def _run(self, x: Tensor, embedding: Tensor | None) -> Tensor:
         x = self.residual(x, embedding)
         return x if self.attention is None else self.attention(x)
 
@@ -33,6 +47,86 @@ class Level(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.resample = resample
+
+
+def make_stage(config: UNetConfig, in_channels: int, out_channels: int, attends: bool) -> Stage:
+    """A block of the configured kind, with attention if it `attends`."""
+    scale_shift = config.time_conditioning == "scale-shift"
+    residual: ResidualBlock | InvertedResidual
+    if config.block == "residual":
+        residual = ResidualBlock(
+            in_channels,
+            out_channels,
+            scale_shift=scale_shift,
+            dropout=config.dropout,
+            groups=config.groups,
+            eps=config.norm_eps,
+            shortcut=config.shortcut,
+        )
+    else:
+        residual = InvertedResidual(
+            in_channels,
+            out_channels,
+            expansion=config.expansion,
+            squeeze_excitation=config.block == "inverted-se",
+            scale_shift=scale_shift,
+            dropout=config.dropout,
+            groups=config.groups,
+            eps=config.norm_eps,
+        )
+    attention = (
+        SelfAttention(out_channels, heads=config.heads, groups=config.groups, eps=config.norm_eps) if attends else None
+    )
+    return Stage(residual, attention, config.checkpointing)
+
+
+def make_down(config: UNetConfig) -> tuple[list[Level], list[int]]:
+    """The way down, each level but the last ending in a halving, and the channels of every skip connection."""
+    current, skips = config.channels, [config.channels]
+    convolution = nn.Conv2d if config.block == "residual" else SeparableConv2d
+    levels = []
+    for index, (width, resolution) in enumerate(zip(config.widths, config.resolutions, strict=True)):
+        stages = []
+        for _ in range(config.blocks):
+            stages.append(make_stage(config, current, width, resolution in config.attention))
+            current = width
+            skips.append(width)
+        resample = None
+        if index < len(config.widths) - 1:
+            resample = Downsample(width, config.downsample, config.downsample_padding, convolution)
+            skips.append(width)
+        levels.append(Level(stages, resample))
+    return levels, skips
+
+
+def make_middle(config: UNetConfig) -> list[Stage]:
+    """The two blocks at the lowest resolution, attention between them."""
+    width = config.widths[-1]
+    return [make_stage(config, width, width, config.middle_attention), make_stage(config, width, width, False)]
+
+
+def initialise(network: nn.Module, config: UNetConfig, projection: nn.Linear | None, widths: list[int]) -> None:
+    """Draw the weights afresh; the last layer of every residual path starts at zero.
+
+    projection, widths: the network's one projection of the embedding, and the slices of it that blocks consume.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.Embedding):
+            module.reset_parameters()
+        if isinstance(module, nn.Conv2d | nn.Linear) and config.initialisation == "xavier":
+            # Xavier's bound depends on the output width: in the shared projection, use each block's own, and in a
+            # grouped convolution each group's.
+            groups = module.groups if isinstance(module, nn.Conv2d) else 1
+            slices = widths if module is projection else [len(module.weight) // groups] * groups
+            for rows in module.weight.data.split(slices):
+                nn.init.xavier_uniform_(rows)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, Stage):
+            zero(module.residual.last)
+        elif isinstance(module, SelfAttention):
+            zero(module.out)
 
 
 class UNet(nn.Module):
@@ -52,37 +146,26 @@ class UNet(nn.Module):
         )
         self.classes = None if config.num_classes is None else ClassEmbedding(config.num_classes, embedding_width)
 
+        convolution = nn.Conv2d if config.block == "residual" else SeparableConv2d
         self.input = nn.Conv2d(config.in_channels, config.channels, 3, padding=1)
-        levels = list(zip(config.widths, config.resolutions, strict=True))
-        last = len(levels) - 1
-        current, skips = config.channels, [config.channels]
-        self.down = nn.ModuleList()
-        for index, (width, resolution) in enumerate(levels):
-            stages = []
-            for _ in range(config.blocks):
-                stages.append(self._stage(current, width, resolution in config.attention))
-                current = width
-                skips.append(width)
-            resample = None if index == last else Downsample(width, config.downsample, config.downsample_padding)
-            if resample is not None:
-                skips.append(width)
-            self.down.append(Level(stages, resample))
-        self.middle = nn.ModuleList(
-            [self._stage(current, current, config.middle_attention), self._stage(current, current, False)]
-        )
+        down, skips = make_down(config)
+        self.down, self.middle = nn.ModuleList(down), nn.ModuleList(make_middle(config))
+        current = config.widths[-1]
         self.up = nn.ModuleList()
-        for index, (width, resolution) in reversed(list(enumerate(levels))):
+        for index, (width, resolution) in reversed(
+            list(enumerate(zip(config.widths, config.resolutions, strict=True)))
+        ):
             stages = []
             for _ in range(config.blocks + 1):
-                stages.append(self._stage(current + skips.pop(), width, resolution in config.attention))
+                stages.append(make_stage(config, current + skips.pop(), width, resolution in config.attention))
                 current = width
-            self.up.append(Level(stages, Upsample(width) if index > 0 else None))
+            self.up.append(Level(stages, Upsample(width, convolution) if index > 0 else None))
         self.norm = GroupNorm(current, config.groups, config.norm_eps)
         self.output = nn.Conv2d(current, config.out_channels, 3, padding=1)
 
         # One projection of the embedding for all residual blocks, in the order in which they run: one matrix product
         # instead of one a block.
-        self.embedding_widths = [m.embedding_width for m in self.modules() if isinstance(m, ResidualBlock)]
+        self.embedding_widths = [m.residual.embedding_width for m in self.modules() if isinstance(m, Stage)]
         embeds = self.time is not None or self.classes is not None
         self.projection = nn.Linear(embedding_width, sum(self.embedding_widths)) if embeds else None
         self.reset_parameters()
@@ -94,21 +177,7 @@ class UNet(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the weights afresh; the last layer of every residual path and of the network starts at zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.Embedding):
-                module.reset_parameters()
-            if isinstance(module, nn.Conv2d | nn.Linear) and self.config.initialisation == "xavier":
-                # Xavier's bound depends on the output width: in the shared projection, use each block's own.
-                widths = self.embedding_widths if module is self.projection else [len(module.weight)]
-                for rows in module.weight.data.split(widths):
-                    nn.init.xavier_uniform_(rows)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        for module in self.modules():
-            if isinstance(module, ResidualBlock):
-                zero(module.conv2)
-            elif isinstance(module, SelfAttention):
-                zero(module.out)
+        initialise(self, self.config, self.projection, self.embedding_widths)
         zero(self.output)
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
@@ -158,24 +227,6 @@ class UNet(nn.Module):
             return [None] * len(self.embedding_widths)
         embedding = parts[0] if len(parts) == 1 else parts[0] + parts[1]
         return self.projection(nn.functional.silu(embedding)).split(self.embedding_widths, dim=1)
-
-    def _stage(self, in_channels: int, out_channels: int, attends: bool) -> Stage:
-        config = self.config
-        residual = ResidualBlock(
-            in_channels,
-            out_channels,
-            scale_shift=config.time_conditioning == "scale-shift",
-            dropout=config.dropout,
-            groups=config.groups,
-            eps=config.norm_eps,
-            shortcut=config.shortcut,
-        )
-        attention = (
-            SelfAttention(out_channels, heads=config.heads, groups=config.groups, eps=config.norm_eps)
-            if attends
-            else None
-        )
-        return Stage(residual, attention)
 
 
 def build_unet(config: UNetConfig, seed: int) -> UNet:

@@ -169,10 +169,21 @@ def _add_run(
         (prepare,),
         [folder / "run.yaml", folder / "weights.safetensors", folder / "history.csv", *previews],
     )
+    guides: list[Job] = []
+    if run.classifier is not None:
+        guides.append(
+            job(
+                "classifier",
+                {"seed": seed, **{name: values[name] for name in ("data", "hardware", "classifier")}}
+                | {"diffusion": {name: values["diffusion"][name] for name in ("schedule", "timesteps")}},
+                (prepare,),
+                [folder / name for name in ("classifier.safetensors", "classifier.json", "classifier-history.csv")],
+            )
+        )
     sample = job(
         "sample",
         {"sampling": values["sampling"]},
-        (train,),
+        (train, *guides),
         [folder / "samples" / f"{setting}.npz" for setting in settings],
     )
     evaluate = job(
@@ -199,4 +210,4 @@ def _add_run(
         (train, prepare),
         [folder / "restoration" / "psnr.json", folder / "restoration" / "images.npz"],
     )
-    return [evaluate, nll, restore]
+    return [evaluate, nll, restore, *guides]

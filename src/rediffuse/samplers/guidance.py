@@ -83,9 +83,9 @@ class ClassifierGuidance:
 
     def gradient(self, x: Tensor, t: Time) -> Tensor:
         """grad_{x_t} log p(y | x_t), [B, C, H, W]."""
-        # The caller may be in inference mode, whose tensors cannot take part in a gradient: leave it, and copy x.
+        # The caller may be in inference mode, whose tensors cannot take part in a gradient: leave it, and copy them.
         with torch.inference_mode(False), torch.enable_grad():
-            x = x.detach().clone().requires_grad_(True)
+            x, labels = x.detach().clone().requires_grad_(True), self.labels.to(x.device, copy=True)
             log_probability = torch.log_softmax(self.classifier(x, self.process.model_time(t, x)), dim=1)
-            chosen = log_probability.gather(1, self.labels[:, None].to(x.device)).sum()
+            chosen = log_probability.gather(1, labels[:, None]).sum()
             return torch.autograd.grad(chosen, x)[0]

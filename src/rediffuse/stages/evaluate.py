@@ -21,7 +21,7 @@ def evaluate(context: Context, run: ResolvedRun, seed: int) -> None:
         for setting, key, steps in run.settings():
             samples = read_samples(folder / "samples" / f"{setting}.npz")
             images, label = samples.images, f"score {run.name} {setting}"
-            if run.network.class_conditional:
+            if run.asks_classes(key):
                 labels = np.arange(len(images)) % len(judge.images.class_names)
                 scores = judge.score_classes(images, labels, run.evaluation.groups, label)
             else:

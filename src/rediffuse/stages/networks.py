@@ -35,7 +35,7 @@ def build_network(run: ResolvedRun, image_set: ImageSet, seed: int = 0) -> UNet:
         in_channels=channels,
         out_channels=channels * (2 if learned else 1),
         num_classes=len(image_set.class_names) if conditional else None,
-        **run.network.model_dump(exclude={"class_conditional"}),
+        **run.network.model_dump(exclude={"class_conditional", "preset"}),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -92,9 +92,12 @@ def denoiser(
 
 
 def class_labels(run: ResolvedRun, image_set: ImageSet, indices: Tensor) -> Tensor | None:
-    """The class that each sample of a class-conditional run is asked for, [B]: sample i gets class i mod K."""
-    if not run.network.class_conditional:
-        return None
+    """The labels that a class-conditional run's network is given for its samples, [B]; None of other runs."""
+    return asked_classes(run, image_set, indices) if run.network.class_conditional else None
+
+
+def asked_classes(run: ResolvedRun, image_set: ImageSet, indices: Tensor) -> Tensor:
+    """The class that each sample is asked for, by its label or by a classifier, int64 [B]: sample i gets i mod K."""
     return (indices % len(image_set.class_names)).to(run.hardware.device)
 
 

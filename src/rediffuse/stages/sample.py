@@ -15,12 +15,14 @@ from rediffuse.diffusion.interpolant import VelocityField
 from rediffuse.diffusion.pixels import to_uint8
 from rediffuse.diffusion.randomness import SampleNoise, derive_seed
 from rediffuse.files import atomic_path, digest, read_json
+from rediffuse.models.classifier import NoiseClassifier
 from rediffuse.pipeline.plan import Job
 from rediffuse.progress import Progress
-from rediffuse.samplers.guidance import ClassifierFreeGuidance
+from rediffuse.samplers.guidance import ClassifierFreeGuidance, ClassifierGuidance
 from rediffuse.samplers.registry import SAMPLERS
 from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
-from rediffuse.stages.networks import class_labels, denoiser, trained_network
+from rediffuse.stages.guides import trained_classifier
+from rediffuse.stages.networks import asked_classes, class_labels, denoiser, trained_network
 from rediffuse.stages.samples import Samples, has_stamp
 
 
@@ -36,6 +38,7 @@ def sample(context: Context, run: ResolvedRun, seed: int) -> None:
     with working(context, job):
         image_set = open_image_set(context.data_folder)
         network = trained_network(run, image_set, folder / "weights.safetensors")
+        classifier = trained_classifier(run, image_set, folder / "classifier.safetensors") if run.classifier else None
         for setting, key, steps in run.settings():
             sampler = run.sampling.samplers[key]
             stamp = _stamp(job, run, sampler, steps)
@@ -52,7 +55,7 @@ def sample(context: Context, run: ResolvedRun, seed: int) -> None:
                 )
             work = state / f"{setting}-{stamp[:16]}"
             images, seconds, made = _draw(
-                field, run, sampler, key, steps, image_set, seed, work, f"sample {run.name} {setting}"
+                field, classifier, run, sampler, key, steps, image_set, seed, work, f"sample {run.name} {setting}"
             )
             nfe = SAMPLERS[sampler.kind or key].nfe(steps)
             Samples(images, nfe, stamp).write(path)
@@ -71,8 +74,8 @@ def sample(context: Context, run: ResolvedRun, seed: int) -> None:
 
 @torch.inference_mode()
 def _draw(
-    field: Denoiser | VelocityField, run: ResolvedRun, sampler: Sampler, key: str, steps: int, image_set: ImageSet,
-    seed: int, work: Path, label: str,
+    field: Denoiser | VelocityField, classifier: NoiseClassifier | None, run: ResolvedRun, sampler: Sampler,
+    key: str, steps: int, image_set: ImageSet, seed: int, work: Path, label: str,
 ) -> tuple[np.ndarray, float, int]:  # fmt: skip
     """All images of a setting, the seconds spent on those made now and their number."""
     spec = SAMPLERS[sampler.kind or key]
@@ -93,7 +96,11 @@ def _draw(
                 derive_seed(seed, "samples"), indices, image_set.shape, device=run.hardware.device,
                 initial_temperature=sampler.initial_temperature, step_temperature=sampler.step_temperature,
             )  # fmt: skip
+            of_batch: Denoiser | VelocityField | ClassifierGuidance
             of_batch = field.with_labels(class_labels(run, image_set, indices))
+            if classifier is not None and sampler.classifier_scale is not None and isinstance(of_batch, Denoiser):
+                asked = asked_classes(run, image_set, indices)
+                of_batch = ClassifierGuidance(of_batch, classifier, asked, sampler.classifier_scale)
 
             def tick(k: int, *_: object, done: int = number) -> None:
                 progress(done * steps + k + 1, len(starts) * steps)
@@ -119,7 +126,8 @@ def _stamp(job: Job, run: ResolvedRun, sampler: Sampler, steps: int) -> str:
     """Digest of all that one setting depends on: changing another setting leaves it as it is."""
     shared = run.sampling.model_dump(mode="json", exclude={"samplers"})
     entry = sampler.model_dump(mode="json", exclude={"steps"})
-    needs = {need.name: need.key for need in job.needs}
+    guided = sampler.classifier_scale is not None
+    needs = {need.name: need.key for need in job.needs if guided or need.stage != "classifier"}
     return digest({"needs": needs, "code": job.code, "sampling": shared, "sampler": entry, "steps": steps})
 
 

@@ -107,6 +107,7 @@ def metrics_record(run: ResolvedRun, seed: int, setting: str, key: str, steps: i
         "steps": steps,
         "eta": sampler.eta,
         "guidance": sampler.guidance,
+        "classifier_scale": sampler.classifier_scale,
         "variance": sampler.variance or run.diffusion.variance,
         "nfe": nfe,
     }
