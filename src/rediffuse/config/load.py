@@ -41,7 +41,7 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
     for name, run in study.runs.items():
         settings = _settings(study, path, (("defaults", None), (f"runs.{name}", run)))
         runs[name] = _resolve(study, path, f"runs.{name}", settings, name=name, role=run.role,
-                              label=run.label or name, seeds=study.seeds)  # fmt: skip
+                              label=run.label or name, seeds=study.seeds, weights=run.weights)  # fmt: skip
     _check_roles(study, path)
     ablations: dict[str, ResolvedRun] = {}
     for name, ablation in study.ablations.items():

@@ -59,6 +59,20 @@ class Network(Section):
     )
     dropout: Fraction = Field(0.0, description="dropout inside residual blocks")
     class_conditional: bool = Field(False, description="tell the network the class of each image, or a null token")
+    groups: PositiveInt = Field(32, description="most groups of a normalisation; each keeps two channels or more")
+    norm_eps: PositiveFloat = Field(1e-6, description="ε of the normalisations; 1e-5 in IDDPM")
+    middle_attention: bool = Field(True, description="self-attention between the two blocks at the lowest resolution")
+    time_order: Literal["sin-cos", "cos-sin"] = Field("sin-cos", description="time embedding; cos-sin in IDDPM")
+    time_frequency_shift: Annotated[int, Field(ge=0, le=1)] = Field(
+        1, description="the lowest frequency is 1/10000 (1) or just above (0, in IDDPM)"
+    )
+    time_scale: PositiveFloat = Field(1.0, description="factor of t before its embedding; 1000/T in IDDPM's weights")
+    downsample: Literal["conv", "average"] = Field("conv", description="how the resolution is halved")
+    downsample_padding: Literal["bottom-right", "symmetric"] = Field(
+        "bottom-right", description="padding of the halving convolution; symmetric in IDDPM"
+    )
+    shortcut: Literal["1x1", "3x3"] = Field("1x1", description="convolution past a block that changes the channels")
+    initialisation: Literal["xavier", "torch"] = Field("xavier", description="how weights are drawn; torch in IDDPM")
 
     @model_validator(mode="after")
     def _heads_divide_channels(self) -> "Network":
@@ -69,6 +83,17 @@ class Network(Section):
                     "use a divisor"
                 )
         return self
+
+
+class Weights(Section):
+    """Weights that were trained elsewhere; `rediffuse import` writes them and this section."""
+
+    folder: str = Field(..., description="folder of config.json and weights.safetensors")
+    sha256: str = Field(..., pattern="^[0-9a-f]{64}$", description="digest of weights.safetensors")
+    source: str = Field("", description="where they come from, in words")
+    knows_no_class: bool = Field(
+        False, description="the network was also trained without labels, as guidance other than 1 needs"
+    )
 
 
 class Diffusion(Section):
