@@ -1,68 +1,108 @@
-"""Our U-Net beside diffusers' `UNet2DModel`: a training step and an inference, same shapes, batch and precision.
+"""Our U-Net beside two others, a training step and an inference: diffusers' `UNet2DModel`, denoising-diffusion-pytorch's.
 
-Both networks have the same number of weights and take turns in one process, so that what else the machine does slows
-both; a ratio is taken in each round and its median and quartiles are printed.
+diffusers' network gets our weights, and the outputs are compared before anything is timed. denoising-diffusion-pytorch's
+`Unet` is another architecture (RMS norms, linear attention wherever ours has none): it is built of the same widths,
+levels and batch, and its number of weights is printed. Every network has its own optimiser as its users have it. All
+take turns in one process, so that what else the machine does slows all; a ratio is taken in each round, and the median
+and quartiles of the rounds are printed. Above 1, ours is faster.
 
+    pip install 'rediffuse[benchmark]'
     python benchmarks/unet_step.py --size tiny-digits --batch 128
-    python benchmarks/unet_step.py --size ho-cifar10 --batch 16 --precision bfloat16 --channels-last
+    python benchmarks/unet_step.py --size ho-cifar10 --batch 4 --rounds 10 --threads 2
 """
 
 import argparse
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
+from rediffuse.interop.diffusers_format import config_to_diffusers, weights_to_diffusers
 from rediffuse.models import PRESETS, UNetConfig, build_unet
 from rediffuse.training.adam import Adam
 
 
-def diffusers_network(config: UNetConfig) -> nn.Module:
-    """diffusers' network of the same shape."""
-    attends = [resolution in config.attention for resolution in config.resolutions]
-    network = UNet2DModel(
-        sample_size=config.image_size,
-        in_channels=config.in_channels,
-        out_channels=config.out_channels,
-        block_out_channels=config.widths,
-        layers_per_block=config.blocks,
-        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
-        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
-        norm_num_groups=config.groups,
-        norm_eps=config.norm_eps,
-        freq_shift=1,
-        flip_sin_to_cos=False,
-        downsample_padding=0,
-        attention_head_dim=None,
-        dropout=config.dropout,
-    )
-    return cast(nn.Module, network)
+@dataclass
+class Contender:
+    """A network, how it is called, and what its optimiser does with the gradients."""
+
+    name: str
+    model: nn.Module
+    predict: Callable[[], Tensor]
+    step: Callable[[], None]
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return sum(p.numel() for p in self.model.parameters())
 
 
-def jobs(
-    model: nn.Module, predict: Callable[[nn.Module], Tensor], step: Callable[[], None], x: Tensor, bf16: bool
-) -> dict[str, Callable[[], None]]:
-    """One training step (forward, backward, optimiser) and one inference."""
+def contenders(config: UNetConfig, x: Tensor, t: Tensor, layout: torch.memory_format) -> list[Contender]:
+    def placed(model: nn.Module) -> nn.Module:
+        return model.to(x.device).to(memory_format=layout)  # type: ignore[call-overload]
 
-    def forward() -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-            return predict(model)
+    def torch_step(model: nn.Module) -> Callable[[], None]:
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
 
-    def training() -> None:
-        model.train()
-        (forward().float() - x).square().mean().backward()
-        step()
+        def step() -> None:
+            optimizer.step()
+            optimizer.zero_grad()
 
-    def inference() -> None:
-        model.eval()
-        with torch.no_grad():
-            forward()
+        return step
 
-    return {"training step": training, "inference": inference}
+    own = build_unet(config, seed=0)
+    with torch.no_grad():  # nothing may be zero, or the comparison of outputs says nothing
+        for parameter in own.parameters():
+            parameter.normal_(0.0, parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.3)
+    theirs = cast(nn.Module, UNet2DModel(**config_to_diffusers(config)))
+    theirs.load_state_dict(weights_to_diffusers(config, own.state_dict()))
+    ours, theirs = placed(own), placed(theirs)
+    adam = Adam(list(ours.parameters()), (0.9, 0.999))
+    found = [
+        Contender("rediffuse", ours, lambda: ours(x, t), lambda: adam.step(1e-4)),
+        Contender("diffusers", theirs, lambda: theirs(x, t).sample, torch_step(theirs)),
+    ]
+    if importlib.util.find_spec("denoising_diffusion_pytorch") is not None:
+        from denoising_diffusion_pytorch import Unet
+
+        other = placed(
+            Unet(
+                dim=config.channels,
+                dim_mults=config.multipliers,
+                channels=config.in_channels,
+                dropout=config.dropout,
+                full_attn=tuple(resolution in config.attention for resolution in config.resolutions),
+            )
+        )
+        found.append(Contender("denoising-diffusion-pytorch", other, lambda: other(x, t), torch_step(other)))
+    return found
+
+
+def agreement(pair: list[Contender]) -> float:
+    """Relative difference of the first two networks' outputs."""
+    with torch.no_grad():
+        ours, theirs = (contender.model.eval() and contender.predict() for contender in pair[:2])
+    return ((ours - theirs).norm() / theirs.norm()).item()
+
+
+def training(contender: Contender, x: Tensor, bf16: bool) -> None:
+    contender.model.train()
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+        output = contender.predict()
+    (output.float() - x).square().mean().backward()
+    contender.step()
+
+
+def inference(contender: Contender, x: Tensor, bf16: bool) -> None:
+    contender.model.eval()
+    with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+        contender.predict()
 
 
 def seconds(job: Callable[[], None], device: torch.device) -> float:
@@ -93,40 +133,35 @@ def main() -> None:
     shape = (options.batch, config.in_channels, config.image_size, config.image_size)
     x = torch.randn(shape, device=device).contiguous(memory_format=layout)
     t = torch.randint(0, 1000, (options.batch,), device=device)
-
-    ours = build_unet(config, seed=0).to(device).to(memory_format=layout)
-    theirs = diffusers_network(config).to(device).to(memory_format=layout)
-    sizes = [sum(p.numel() for p in network.parameters()) for network in (ours, theirs)]
-    assert sizes[0] == sizes[1], sizes
-    adam = Adam(list(ours.parameters()), (0.9, 0.999))
-    reference = torch.optim.Adam(theirs.parameters(), lr=1e-4)
-
-    def reference_step() -> None:
-        reference.step()
-        reference.zero_grad()
-
+    networks = contenders(config, x, t, layout)
+    difference = agreement(networks)
+    assert difference < 1e-4, f"ours and diffusers' outputs differ by {difference:.1e}"
     if options.compile:
-        # In place, so that the modules keep their train and eval modes.
-        ours.compile()
-        theirs.compile()
-    bf16 = options.precision == "bfloat16"
-    mine = jobs(ours, lambda network: network(x, t), lambda: adam.step(1e-4), x, bf16)
-    others = jobs(theirs, lambda network: network(x, t).sample, reference_step, x, bf16)
+        for contender in networks:
+            contender.model.compile()  # in place, so that the modules keep their train and eval modes
 
     print(
-        f"{options.size}: {sizes[0]:,} parameters, batch {options.batch}, {options.precision}, "
+        f"{options.size}: batch {options.batch}, {options.precision}, "
         f"{'channels_last' if options.channels_last else 'contiguous'}, {'compiled' if options.compile else 'eager'}, "
         f"{device}, {options.threads} CPU thread(s), {options.rounds} rounds, torch {torch.__version__}\n"
+        f"weights: {', '.join(f'{c.name} {c.size:,}' for c in networks)}\n"
+        f"same weights, ours against diffusers: outputs differ by {difference:.1e} of their norm\n"
     )
-    print("|  | rediffuse, ms | diffusers, ms | diffusers / rediffuse: median (quartiles) |\n|---|---|---|---|")
-    for name, job in mine.items():
-        for _ in range(3):
-            job()
-            others[name]()
-        times = [(seconds(job, device), seconds(others[name], device)) for _ in range(options.rounds)]
-        low, middle, high = statistics.quantiles([theirs / ours for ours, theirs in times], n=4)
-        medians = [1e3 * statistics.median(column) for column in zip(*times, strict=True)]
-        print(f"| {name} | {medians[0]:.1f} | {medians[1]:.1f} | {middle:.2f} ({low:.2f}–{high:.2f}) |", flush=True)
+    print("|  | " + " | ".join(f"{c.name}, ms" for c in networks), end=" | ")
+    print(" | ".join(f"{c.name} / rediffuse: median (quartiles)" for c in networks[1:]) + " |")
+    print("|---" * (2 * len(networks)) + "|")
+    bf16 = options.precision == "bfloat16"
+    for name, task in (("training step", training), ("inference", inference)):
+        rounds = []
+        for number in range(options.rounds + 3):  # three to warm up
+            times = [seconds(lambda task=task, c=c: task(c, x, bf16), device) for c in networks]
+            if number >= 3:
+                rounds.append(times)
+        cells = [f"{1e3 * statistics.median(column):.1f}" for column in zip(*rounds, strict=True)]
+        for other in range(1, len(networks)):
+            low, middle, high = statistics.quantiles([times[other] / times[0] for times in rounds], n=4)
+            cells.append(f"{middle:.2f} ({low:.2f}–{high:.2f})")
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import typer
 from rediffuse.errors import UserError
 
 if TYPE_CHECKING:
+    from rediffuse.config import ResolvedRun
     from rediffuse.stages.context import Context
 
 app = typer.Typer(
@@ -135,6 +136,53 @@ for _kind, _summary in STAGES_OF_A_RUN.items():
     _add_stage_of_a_run(_kind, _summary)
 
 
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="Folder of diffusers or of `rediffuse export`, or IDDPM's weights.")],
+    into: Annotated[str, typer.Option("--into", help="Name of the new study: studies/NAME.yaml, weights/NAME/.")],
+    like: Annotated[
+        Path, typer.Option("--like", help="Study whose images, evaluation and samplers it has.", show_default=True)
+    ] = ACTIVE,
+    null_class: Annotated[
+        bool, typer.Option("--null-class", help='The last class embedding stands for "no label".')
+    ] = False,
+    heads: Annotated[int, typer.Option("--heads", help="IDDPM only: attention heads.", min=1)] = 4,
+    image_size: Annotated[int, typer.Option("--image-size", help="IDDPM only: pixels a side.", min=1)] = 32,
+    timesteps: Annotated[int, typer.Option("--timesteps", help="IDDPM only: T.", min=2)] = 4000,
+    schedule: Annotated[str, typer.Option("--schedule", help="IDDPM only: noise schedule.")] = "cosine",
+    rescaled: Annotated[
+        bool, typer.Option("--rescaled/--not-rescaled", help="IDDPM only: the network sees t · 1000/T.")
+    ] = True,
+) -> None:
+    """Turn published weights into a study that samples and scores them without training."""
+    from rediffuse.interop.sources import IddpmFacts
+    from rediffuse.stages.exchange import import_weights
+
+    facts = IddpmFacts(image_size, heads, timesteps=timesteps, schedule=schedule, rescaled_timesteps=rescaled)
+    for line in import_weights(Path(), path, into, like, null_class=null_class, facts=facts):
+        print(line)
+    print(f"next: `rediffuse use {into}`, then `dvc repro`")
+
+
+@app.command()
+def export(
+    run: RunName,
+    to: Annotated[Path, typer.Option("--to", help="New folder for weights, configuration and model card.")],
+    format_name: Annotated[str, typer.Option("--format", help="diffusers or rediffuse.")] = "diffusers",
+    seed: Seed = 0,
+    study: StudyFile = ACTIVE,
+) -> None:
+    """Write a trained run as safetensors with its configuration and a model card."""
+    from rediffuse.stages.exchange import export_run
+
+    context = _open(study)
+    resolved = _seeded(context, run, seed)
+    stale = export_run(context, resolved, seed, to, format_name)
+    if stale is not None:
+        print(f"note: since the training of {run}, {stale}", file=sys.stderr)
+    print(f"{run}, seed {seed}, is in {to} ({format_name})")
+
+
 @app.command()
 def ablations(study: StudyFile = ACTIVE) -> None:
     """Gather the results of finished ablations into reports/, for the report's ablation table."""
@@ -186,11 +234,18 @@ def _run_of(study: Path, kind: str, run: str, seed: int) -> None:
         if resolved.role != "ablation" and having:
             what = f"has none; the study gives one to {', '.join(having)}"
         raise UserError(f"{kind}: {run} {what}")
-    if seed not in resolved.seeds:
-        raise UserError(f"run {run!r} has no seed {seed}; use one of {', '.join(map(str, resolved.seeds))}")
+    _seeded(context, run, seed)
     if _stale(context, f"{kind}/{run}/seed{seed}"):
         stage = importlib.import_module(f"rediffuse.stages.{kind}")
         getattr(stage, kind)(context, resolved, seed)
+
+
+def _seeded(context: "Context", run: str, seed: int) -> "ResolvedRun":
+    """The run, if it has the seed."""
+    resolved = context.loaded.run(run)
+    if seed not in resolved.seeds:
+        raise UserError(f"run {run!r} has no seed {seed}; use one of {', '.join(map(str, resolved.seeds))}")
+    return resolved
 
 
 def _stale(context: "Context", job_name: str) -> bool:

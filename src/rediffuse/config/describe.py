@@ -64,7 +64,10 @@ def _summary(run: ResolvedRun) -> Iterator[str]:
     net, diffusion, training = run.network, run.diffusion, run.training
     yield f"network   {net.channels} channels × {list(net.multipliers)}, {net.blocks} blocks, attention at {list(net.attention)}"
     yield f"diffusion T={diffusion.timesteps} {diffusion.schedule}, predicts {diffusion.prediction}, {diffusion.variance}, {diffusion.loss}"
-    yield f"training  {training.steps:,} steps of {training.batch_size}, Adam {training.learning_rate:g}, EMA {training.ema_decay:g}"
+    if run.weights is not None:
+        yield f"weights   {run.weights.folder} ({run.weights.sha256[:12]}…), not trained here"
+    else:
+        yield f"training  {training.steps:,} steps of {training.batch_size}, Adam {training.learning_rate:g}, EMA {training.ema_decay:g}"
     yield f"samples   {run.sampling.images:,} images each: {' '.join(setting for setting, _, _ in run.settings())}"
 
 

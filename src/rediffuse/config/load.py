@@ -46,7 +46,8 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
     for name, run in study.runs.items():
         settings = _settings(study, path, (("defaults", None), (f"runs.{name}", run)))
         runs[name] = _resolve(study, path, f"runs.{name}", settings, name=name, role=run.role,
-                              label=run.label or name, seeds=study.seeds, classifier=study.classifiers.get(name))  # fmt: skip
+                              label=run.label or name, seeds=study.seeds, weights=run.weights,
+                              classifier=study.classifiers.get(name))  # fmt: skip
     _check_roles(study, path)
     for name in study.classifiers:
         if name not in runs:

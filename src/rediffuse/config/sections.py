@@ -76,6 +76,7 @@ class Network(Section):
     time_frequency_shift: Literal[0, 1] = Field(
         1, description="frequency i of the time embedding is 10000^(−i/(half − this)): 1 (Ho et al.) or 0 (IDDPM)"
     )
+    time_scale: PositiveFloat = Field(1.0, description="factor of t before its embedding; 1000/T in IDDPM's weights")
     dropout: Fraction = Field(0.0, description="dropout inside residual blocks")
     groups: PositiveInt = Field(32, description="most groups of a group normalisation")
     norm_eps: PositiveFloat = Field(1e-6, description="ε of group normalisation")
@@ -103,6 +104,17 @@ class Network(Section):
                     "use a divisor"
                 )
         return self
+
+
+class Weights(Section):
+    """Weights that were trained elsewhere; `rediffuse import` writes them and this section."""
+
+    folder: str = Field(..., description="folder of config.json and weights.safetensors")
+    sha256: str = Field(..., pattern="^[0-9a-f]{64}$", description="digest of weights.safetensors")
+    source: str = Field("", description="where they come from, in words")
+    knows_no_class: bool = Field(
+        False, description="the network was also trained without labels, as guidance other than 1 needs"
+    )
 
 
 class Diffusion(Section):
@@ -197,6 +209,7 @@ class Classifier(Section):
     attention: tuple[PositiveInt, ...] = Field((4,), description="side lengths at which self-attention stands")
     heads: PositiveInt = Field(1, description="attention heads")
     pooling: Literal["attention", "average"] = Field("attention", description="how pixels become one vector")
+    time_scale: PositiveFloat = Field(1.0, description="factor of t before its embedding; 1000/T in IDDPM's weights")
     dropout: Fraction = Field(0.0, description="dropout inside residual blocks")
     steps: PositiveInt = Field(500, description="optimiser steps")
     batch_size: PositiveInt = Field(128, description="images a step, each at a random t")

@@ -28,6 +28,7 @@ from rediffuse.config.sections import (
     Section,
     Tracking,
     Training,
+    Weights,
 )
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -60,6 +61,7 @@ class Run(Overrides):
 
     role: Literal["baseline", "improved", "variant"] = Field("variant", description="its part in the comparison")
     label: str | None = Field(None, description="its name in tables and figures; the key when absent")
+    weights: Weights | None = Field(None, description="weights to take instead of training")
 
 
 class Ablation(Overrides):
@@ -131,6 +133,12 @@ class ResolvedRun(Section):
     training: Training
     sampling: Sampling
     classifier: Classifier | None = None
+    weights: Weights | None = None
+
+    @property
+    def preview_steps(self) -> tuple[int, ...]:
+        """Steps after which a preview is drawn; none where nothing is trained."""
+        return () if self.weights is not None else self.training.preview_steps
 
     def folder(self, seed: int) -> Path:
         """Folder of everything made with a training seed; ablations lie apart, where DVC does not look."""
@@ -237,7 +245,13 @@ def _check_classes(run: ResolvedRun, classes: int | None) -> None:
                 f"sampling.samplers.{key}.guidance: {sampler.guidance} needs a class-conditional network; "
                 "use network.class_conditional: true, or leave it out"
             )
-        if sampler.guidance != 1 and not run.training.label_dropout:
+        knows_no_class = run.training.label_dropout if run.weights is None else run.weights.knows_no_class
+        if sampler.guidance != 1 and not knows_no_class:
+            if run.weights is not None:
+                raise ValueError(
+                    f"sampling.samplers.{key}.guidance: {sampler.guidance} needs a network that also knows no class, "
+                    "and weights.knows_no_class is false; use guidance: 1"
+                )
             raise ValueError(
                 f"sampling.samplers.{key}.guidance: {sampler.guidance} needs a network that also knows no class; "
                 "use training.label_dropout: 0.1, or guidance: 1"
@@ -295,7 +309,7 @@ def _check_counts(run: ResolvedRun, held_out: int | None, images: int | None) ->
         )
         if count > limit:
             raise ValueError(f"restoration.{name}: {count} is more than there are steps to take; use at most {limit}")
-    trained = [("training", run.training.batch_size)]
+    trained = [] if run.weights is not None else [("training", run.training.batch_size)]
     if run.classifier is not None:
         trained.append((f"classifiers.{run.name}", run.classifier.batch_size))
     for where, batch_size in trained:

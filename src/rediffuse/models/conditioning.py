@@ -39,20 +39,22 @@ def sinusoidal_embedding(
 
 
 class TimeEmbedding(nn.Module):
-    """Sinusoid of width C → linear to 4C → SiLU → linear to 4C (Ho et al. 2020, appendix B)."""
+    """Sinusoid of width C → linear to 4C → SiLU → linear to 4C (Ho et al. 2020, appendix B).
 
-    def __init__(self, channels: int, *, order: TimeOrder = "sin-cos", frequency_shift: int = 1) -> None:
+    The sinusoid is that of t times `scale` (1000/T in IDDPM's published networks, "rescale_timesteps").
+    """
+
+    def __init__(
+        self, channels: int, *, order: TimeOrder = "sin-cos", frequency_shift: int = 1, scale: float = 1.0
+    ) -> None:
         super().__init__()
-        self.channels, self.order, self.frequency_shift = (
-            channels,
-            order,
-            frequency_shift,
-        )
+        self.channels, self.order, self.frequency_shift, self.scale = channels, order, frequency_shift, scale
         self.linear1 = nn.Linear(channels, 4 * channels)
         self.linear2 = nn.Linear(4 * channels, 4 * channels)
 
     def forward(self, t: Tensor) -> Tensor:
         """Timesteps [B] → embedding [B, 4C]."""
+        t = t if self.scale == 1.0 else t.float() * self.scale
         sinusoid = sinusoidal_embedding(t, self.channels, order=self.order, frequency_shift=self.frequency_shift)
         hidden = self.linear1(sinusoid.to(self.linear1.weight.dtype))
         return self.linear2(nn.functional.silu(hidden))

@@ -140,7 +140,12 @@ class UNet(nn.Module):
         self.config = config
         embedding_width = 4 * config.channels
         self.time = (
-            TimeEmbedding(config.channels, order=config.time_order, frequency_shift=config.time_frequency_shift)
+            TimeEmbedding(
+                config.channels,
+                order=config.time_order,
+                frequency_shift=config.time_frequency_shift,
+                scale=config.time_scale,
+            )
             if config.use_time
             else None
         )

@@ -19,6 +19,7 @@ class UNetConfig:
     attention: the resolutions (in pixels) at which every residual block is followed by self-attention.
     middle_attention: self-attention between the two residual blocks at the lowest resolution.
     time_conditioning: "additive" (Ho) or "scale-shift" (IDDPM), see `ResidualBlock`.
+    time_scale: factor of t before its sinusoid; IDDPM's published networks use 1000/T.
     use_time: False leaves the timestep out of the network altogether.
     num_classes: None for an unconditional network; label `num_classes` is the null token.
     groups: upper limit of groups in every normalisation, see `group_count`.
@@ -50,6 +51,7 @@ class UNetConfig:
     norm_eps: float = 1e-6
     time_order: TimeOrder = "sin-cos"
     time_frequency_shift: int = 1
+    time_scale: float = 1.0
     downsample: Downsampling = "conv"
     downsample_padding: DownsamplePadding = "bottom-right"
     shortcut: Literal["1x1", "3x3"] = "1x1"
@@ -72,6 +74,8 @@ class UNetConfig:
             raise UserError(f"block is {self.block!r}; choose one of {', '.join(allowed)}")
         if self.channels < 4 or self.channels % 2:
             raise UserError(f"channels is {self.channels}; it must be an even number, at least 4")
+        if not self.time_scale > 0.0:
+            raise UserError(f"time_scale is {self.time_scale}; it must be above 0, and 1 leaves t as it is")
         if self.num_classes is not None and self.num_classes < 1:
             raise UserError(f"num_classes is {self.num_classes}; it must be at least 1, or None for no labels")
         if not 0.0 <= self.dropout < 1.0:

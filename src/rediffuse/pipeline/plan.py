@@ -13,6 +13,8 @@ from rediffuse.files import digest, sha256
 from rediffuse.pipeline.code import code_digest
 
 TRAIN_SETTINGS = ("data", "hardware", "network", "diffusion", "training")
+# Of weights trained elsewhere: which they are, not where they lie.
+IMPORT_SETTINGS = ("data", "hardware", "network", "diffusion")
 
 
 @dataclass(frozen=True)
@@ -162,10 +164,13 @@ def _add_run(
             )
         )
 
-    previews = [folder / "previews" / f"step-{step:06d}.png" for step in run.training.preview_steps]
+    previews = [folder / "previews" / f"step-{step:06d}.png" for step in run.preview_steps]
+    learned = {name: values[name] for name in (IMPORT_SETTINGS if run.weights else TRAIN_SETTINGS)}
+    if run.weights is not None:
+        learned["weights"] = {"sha256": run.weights.sha256}
     train = job(
         "train",
-        {"seed": seed, **{name: values[name] for name in TRAIN_SETTINGS}},
+        {"seed": seed, **learned},
         (prepare,),
         [folder / "run.yaml", folder / "weights.safetensors", folder / "history.csv", *previews],
     )

@@ -48,11 +48,11 @@ def row_label(axes: Axes, text: str, colour: str) -> None:
 def previews(frames: Frames) -> Picture | None:
     """Samples drawn while training, by training step."""
     runs = list(frames.loaded.runs.values())
-    steps = sorted({step for run in runs for step in run.training.preview_steps})
+    steps = sorted({step for run in runs for step in run.preview_steps})
     found = {
         (run.name, step): preview_image(frames, run.name, run.seeds[0], step)
         for run in runs
-        for step in run.training.preview_steps
+        for step in run.preview_steps
     }
     if not any(image is not None for image in found.values()):
         return None
@@ -62,7 +62,7 @@ def previews(frames: Frames) -> Picture | None:
     )
     for i, run in enumerate(runs):
         for j, step in enumerate(steps):
-            absent = NOT_RUN if step in run.training.preview_steps else ""
+            absent = NOT_RUN if step in run.preview_steps else ""
             show(grid[i, j], found.get((run.name, step)), f"step {whole(step)}" if i == 0 else "", absent=absent)
         row_label(grid[i, 0], run.label, run_colours(frames.loaded)[run.name])
     averaged = {run.training.ema_decay > 0 for run in runs}

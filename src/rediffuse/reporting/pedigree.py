@@ -100,7 +100,7 @@ def _files(loaded: LoadedStudy, root: Path) -> list[tuple[Path | None, list[Path
             folder = run.folder(seed)
             settings = [setting for setting, _, _ in run.settings()]
             trained = ["run.yaml", "history.csv", "weights.safetensors", "timing/train.json"]
-            previews = [f"previews/step-{step:06d}.png" for step in run.training.preview_steps]
+            previews = [f"previews/step-{step:06d}.png" for step in run.preview_steps]
             made = {
                 "train": trained + previews,
                 "sample": [*(f"samples/{setting}.npz" for setting in settings), "timing/sample.json"],

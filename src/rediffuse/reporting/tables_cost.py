@@ -9,7 +9,7 @@ from rediffuse.reporting.cells import optional
 from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import NOT_RECORDED, NOT_RUN, setting_text
+from rediffuse.reporting.terms import IMPORTED, NOT_RECORDED, NOT_RUN, setting_text
 
 TIMING_NOTE = (
     "Times were measured once, on the machine named in the table of hardware and software. They differ from machine to "
@@ -32,7 +32,7 @@ def stability(frames: Frames) -> Table:
         for seed in run.seeds:
             history = of_run(frames.history, run, seed)
             if history.empty:
-                rows.append((run.label, seed, *[NOT_RUN] * 9, Links(())))
+                rows.append((run.label, seed, *[NOT_RUN if run.weights is None else IMPORTED] * 9, Links(())))
                 continue
             late = history[history["step"] > history["step"].max() / 2]["loss"]
             norms = history[history["step"] > run.training.warmup]["grad_norm"]
@@ -73,7 +73,7 @@ def training(frames: Frames) -> Table:
         for seed in run.seeds:
             found = of_run(frames.training, run, seed)
             if found.empty:
-                rows.append((run.label, seed, *[NOT_RECORDED] * 6, Links(())))
+                rows.append((run.label, seed, *[NOT_RECORDED if run.weights is None else IMPORTED] * 6, Links(())))
                 continue
             row = found.iloc[0]
             measured = (_count(row["parameters"]), _real(row["seconds"]), _real(row["ms_per_step"]),

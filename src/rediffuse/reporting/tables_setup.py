@@ -7,7 +7,7 @@ from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.paths import data_folder
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import NOT_ASKED, NOT_RECORDED, counted, feature_title, setting_text
+from rediffuse.reporting.terms import IMPORTED, NOT_ASKED, NOT_RECORDED, counted, feature_title, setting_text
 
 SECTIONS = ("data", "hardware", "network", "diffusion", "training", "sampling", "evaluation")
 
@@ -55,9 +55,10 @@ def runs(frames: Frames) -> Table:
         parameters: Value = int(measured.iloc[0]) if len(measured) else NOT_RECORDED
         files = [str(run.folder(seed) / "run.yaml") for seed in run.seeds]
         d, t = run.diffusion, run.training
-        ema = setting_text(t.ema_decay) if t.ema_decay else "off"
-        rows.append((run.label, run.role, d.schedule, d.prediction, d.variance, d.loss, d.timesteps, parameters,
-                     t.steps, t.batch_size, ema, setting_text(run.seeds), Links(frames.pedigree.ids(files))))  # fmt: skip
+        trained: tuple[Value, ...] = (t.steps, t.batch_size, setting_text(t.ema_decay) if t.ema_decay else "off")
+        here = run.weights is None
+        rows.append((run.label, run.role, d.schedule, d.prediction, d.variance, d.loss if here else NOT_RECORDED,
+                     d.timesteps, parameters, *(trained if here else (IMPORTED,) * 3), setting_text(run.seeds), Links(frames.pedigree.ids(files))))  # fmt: skip
     names = ("Run", "Role", "Schedule", "Prediction", "Reverse variance", "Loss", "Diffusion steps T", "Parameters",
              "Training steps", "Batch", "EMA decay", "Seeds")  # fmt: skip
     return Table("runs", "The runs compared.", (*map(Column, names), FROM), tuple(rows))
@@ -106,7 +107,10 @@ def flat_settings(run: ResolvedRun) -> dict[str, str]:
     values = run.model_dump(mode="json")
     flat: dict[str, str] = {}
     for section in SECTIONS:
-        _flatten(section, values[section], flat)
+        if section != "training" or run.weights is None:
+            _flatten(section, values[section], flat)
+    if run.weights is not None:
+        _flatten("weights", values["weights"], flat)
     return flat
 
 

@@ -6,6 +6,7 @@ from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_METRICS, RUN_SETTINGS
 
 NOT_RUN = "not run"
+IMPORTED = "imported"
 NOT_RECORDED = "not recorded"
 NOT_ASKED = "—"
 

@@ -17,6 +17,7 @@ from rediffuse.grids import save_grid
 from rediffuse.samplers.ddim import ddim
 from rediffuse.samplers.flow import flow_euler
 from rediffuse.stages.context import Context, keep_only, set_threads, working, write_timing
+from rediffuse.stages.imported import take_weights
 from rediffuse.stages.networks import build_network, class_labels, denoiser, write_weights
 from rediffuse.stages.rows import to_csv
 from rediffuse.tracking import LiveTraining, open_tracker, track_training
@@ -29,9 +30,14 @@ PREVIEW_IMAGES, PREVIEW_STEPS = 16, 25
 def train(context: Context, run: ResolvedRun, seed: int) -> None:
     """Write run.yaml, weights.safetensors, history.csv and previews/ of a run.
 
+    A run with weights of its own is not trained: see `rediffuse.stages.imported`.
+
     Raises:
         UserError: the hardware cannot do what the run asks for, or the loss is no longer finite.
     """
+    if run.weights is not None:
+        take_weights(context, run, seed)
+        return
     set_threads(run)
     _check_hardware(run)
     job = context.plan.find("train", run.name, seed)

@@ -1,0 +1,140 @@
+"""How the tensors of our U-Net correspond to those of another implementation: one table for both directions."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from rediffuse.errors import UserError
+from rediffuse.interop.own_format import NOT_OF_THE_FUNCTION
+from rediffuse.models.unet import Level, Stage, UNet
+from rediffuse.models.unet_config import UNetConfig
+
+
+class Rows(NamedTuple):
+    """Rows `start` to `stop` of a tensor, in the order in which the other implementation keeps them."""
+
+    start: int
+    stop: int
+    order: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One tensor of theirs: rows of one of ours (all of them when None), in their shape."""
+
+    ours: str
+    theirs: str
+    shape: tuple[int, ...]
+    rows: Rows | None = None
+
+    def taken_from(self, ours: Tensor) -> Tensor:
+        """Theirs, from the whole of ours."""
+        if self.rows is not None:
+            ours = ours[self.rows.start : self.rows.stop]
+            ours = ours if self.rows.order is None else ours[self.rows.order]
+        return ours.reshape(self.shape).contiguous()
+
+    def put_into(self, ours: Tensor, theirs: Tensor) -> None:
+        """Write theirs to where it belongs in ours."""
+        part = ours if self.rows is None else ours[self.rows.start : self.rows.stop]
+        theirs = theirs.to(ours.dtype).reshape(part.shape)
+        if self.rows is not None and self.rows.order is not None:
+            part[self.rows.order] = theirs
+        else:
+            part.copy_(theirs)
+
+
+class Place(NamedTuple):
+    """A stage of the network: where it stands, and the rows of the projection that are its own."""
+
+    ours: str
+    side: Literal["down", "middle", "up"]
+    level: int
+    position: int
+    rows: Rows
+    stage: Stage
+
+
+def skeleton(config: UNetConfig) -> UNet:
+    """The network without memory for its weights: names and shapes only."""
+    with torch.device("meta"):
+        return UNet(config)
+
+
+def places(network: UNet) -> Iterator[Place]:
+    """The stages in the order in which they run."""
+    at = 0
+    stages: list[tuple[str, Literal["down", "middle", "up"], int, int, Stage]] = []
+    for side, levels in (("down", network.down), ("up", network.up)):
+        if side == "up":
+            stages += [(f"middle.{i}", "middle", 0, i, cast(Stage, s)) for i, s in enumerate(network.middle)]
+        for number, level in enumerate(cast(Iterable[Level], levels)):
+            for index, stage in enumerate(level.stages):
+                where = cast(Literal["down", "up"], side)
+                stages.append((f"{side}.{number}.stages.{index}", where, number, index, cast(Stage, stage)))
+    for (ours, side, number, index, stage), width in zip(stages, network.embedding_widths, strict=True):
+        yield Place(ours, side, number, index, Rows(at, at + width), stage)
+        at += width
+
+
+def whole(ours: str, module: nn.Module, theirs: str) -> Iterator[Entry]:
+    """The entries of a module whose tensors have the same names and shapes in both implementations."""
+    for name, value in module.named_parameters():
+        yield Entry(f"{ours}.{name}", f"{theirs}.{name}", tuple(value.shape))
+
+
+def projections(network: UNet, place: Place, theirs: str) -> Iterator[Entry]:
+    """The entries of a stage's own embedding projection, a slice of our common one."""
+    if network.projection is not None:
+        width = place.rows.stop - place.rows.start
+        yield Entry("projection.weight", f"{theirs}.weight", (width, network.projection.in_features), place.rows)
+        yield Entry("projection.bias", f"{theirs}.bias", (width,), place.rows)
+
+
+def to_theirs(entries: Iterable[Entry], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our state dict under their names and in their shapes."""
+    return {entry.theirs: entry.taken_from(state[entry.ours]) for entry in entries}
+
+
+def to_ours(entries: Iterable[Entry], network: UNet, theirs: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Their state dict under our names and in our shapes, float32.
+
+    Args:
+        network: a skeleton of the network, for its names and shapes.
+        source: what the tensors came from, for messages.
+
+    Raises:
+        UserError: naming the first tensor that is missing, left over or of another shape.
+    """
+    entries = list(entries)
+    known = {entry.theirs for entry in entries}
+    for entry in entries:
+        if entry.theirs not in theirs:
+            raise UserError(f"{source}: tensor {entry.theirs} is missing; it should be of shape {list(entry.shape)}")
+        if tuple(theirs[entry.theirs].shape) != entry.shape:
+            found = list(theirs[entry.theirs].shape)
+            raise UserError(f"{source}: tensor {entry.theirs} is of shape {found}; it should be {list(entry.shape)}")
+    if left := sorted(set(theirs) - known):
+        more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+        raise UserError(f"{source}: tensor {left[0]}{more} has no place in the network of this configuration")
+    state = {name: torch.empty(value.shape) for name, value in network.state_dict().items()}
+    for entry in entries:
+        entry.put_into(state[entry.ours], theirs[entry.theirs])
+    return state
+
+
+def refuse_others(config: UNetConfig, known: Iterable[str], format_name: str) -> None:
+    """Refuse a configuration that differs from the default in a field which `format_name` has no word for.
+
+    Raises:
+        UserError: naming the field and its value.
+    """
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name not in (*known, *NOT_OF_THE_FUNCTION) and value != field.default:
+            raise UserError(
+                f"{field.name} is {value!r}; {format_name} cannot say that, only {field.default!r}: use the format rediffuse"
+            )
