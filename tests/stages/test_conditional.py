@@ -53,7 +53,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
             "sampling": {"samplers": flow},
         }
     }  # fmt: skip
-    study["claims"] = []
+    study["claims"], study["classifiers"] = [], {}
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     context = Context.open(root / "params.yaml", root)
     prepare(context)
