@@ -152,3 +152,31 @@ def test_classifier_guidance_brings_ancestral_sampling_to_the_class(mixture):
     many = SampleNoise(0, torch.arange(300), (2, 2, 2), dtype=torch.float64)
     x = ancestral(ClassifierGuidance(plain, exact_classifier(mixture), labels), many)
     assert float((mixture.responsibilities(x).argmax(1) == labels).double().mean()) > 0.95
+
+
+def test_clipping_keeps_the_shifted_estimate_in_range_and_eps_with_it(mixture):
+    denoiser = Denoiser(mixture.model(WHOLE), WHOLE, clip=True)
+
+    def classifier(x: Tensor, t: Tensor) -> Tensor:
+        return x.flatten(1)[:, :CLASSES] * 5
+
+    x, t = noise().initial(), 900
+    loose = ClassifierGuidance(denoiser, classifier, LABELS, 3.0)(x, t)
+    clipped = ClassifierGuidance(denoiser, classifier, LABELS, 3.0, clip=True)(x, t)
+    assert loose.x0.abs().max() > 2
+    assert torch.equal(clipped.x0, loose.x0.clamp(-1, 1))
+    signal, level = WHOLE.alphas_bar[t].sqrt(), (1 - WHOLE.alphas_bar[t]).sqrt()
+    torch.testing.assert_close(signal * clipped.x0 + level * clipped.eps, x, rtol=0, atol=1e-12)
+    assert torch.equal(clipped.mean, loose.mean)
+
+
+def test_labels_made_in_inference_mode_can_guide(mixture):
+    denoiser = Denoiser(mixture.model(WHOLE), WHOLE, clip=False)
+
+    def classifier(x: Tensor, t: Tensor) -> Tensor:
+        return x.flatten(1)[:, :CLASSES]
+
+    expected = ClassifierGuidance(denoiser, classifier, LABELS)(noise().initial(), 500)
+    with torch.inference_mode():
+        got = ClassifierGuidance(denoiser, classifier, torch.tensor(LABELS.tolist()))(noise().initial(), 500)
+    assert torch.equal(got.x0, expected.x0)

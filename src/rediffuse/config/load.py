@@ -42,6 +42,9 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
     if isinstance(defaults, dict) and isinstance(network := defaults.get("network"), dict):
         defaults["network"] = _with_preset(network, path, "defaults")
     study = _validate(Study, raw, path, ())
+    for name in study.classifiers:
+        if name not in study.runs:
+            raise UserError(f"{path}: classifiers.{name}: {name!r} is not a run; use one of {', '.join(study.runs)}")
     runs: dict[str, ResolvedRun] = {}
     for name, run in study.runs.items():
         settings = _settings(study, path, (("defaults", None), (f"runs.{name}", run)))
@@ -49,9 +52,6 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
                               label=run.label or name, seeds=study.seeds, weights=run.weights,
                               classifier=study.classifiers.get(name))  # fmt: skip
     _check_roles(study, path)
-    for name in study.classifiers:
-        if name not in runs:
-            raise UserError(f"{path}: classifiers.{name}: {name!r} is not a run; use one of {', '.join(runs)}")
     ablations: dict[str, ResolvedRun] = {}
     for name, ablation in study.ablations.items():
         where = f"ablations.{name}"

@@ -36,6 +36,7 @@ class Variant:
     """A run or one of its ablations, as a row of the table and a row of dots.
 
     values: the metric by setting; over several seeds the mean with the standard deviation.
+    step_ms: of one training step; sample_ms: of one sampling step of a whole batch, the median over the settings.
     """
 
     base: str
@@ -46,6 +47,8 @@ class Variant:
     parameters: Value
     loss: Value
     seconds: Value
+    step_ms: Value
+    sample_ms: Value
     values: dict[str, Value]
     places: tuple[str, ...]
     state: str
@@ -75,9 +78,11 @@ def _base(frames: Frames, cells: Cells, run: ResolvedRun) -> Variant:
     history = [of_run(frames.history, run, seed) for seed in run.seeds]
     losses = [final_loss(part) for part in history if len(part)]
     timed = frames.training[frames.training["run"] == run.name]
-    parameters, seconds = (
-        [v for v in map(optional, timed[name]) if v is not None] for name in ("parameters", "seconds")
+    parameters, seconds, steps = (
+        [v for v in map(optional, timed[name]) if v is not None] for name in ("parameters", "seconds", "ms_per_step")
     )
+    sampled = frames.sampling[(frames.sampling["run"] == run.name) & frames.sampling["setting"].isin(list(found))]
+    drawn = [v for v in map(optional, sampled["ms_per_step"]) if v is not None]
     places = [path for cell in found.values() if cell for path in cell.files]
     return Variant(
         base=run.name,
@@ -88,6 +93,8 @@ def _base(frames: Frames, cells: Cells, run: ResolvedRun) -> Variant:
         parameters=int(parameters[0]) if parameters else NOT_RECORDED,
         loss=_spread(losses, NOT_RUN),
         seconds=_spread(seconds, NOT_RECORDED),
+        step_ms=_spread(steps, NOT_RECORDED),
+        sample_ms=Estimate(float(np.median(drawn))) if drawn else NOT_RECORDED,
         values=values,
         places=tuple(dict.fromkeys([*(p for part in history for p in part["file"].iloc[:1]), *places])),
         state=NOT_RUN if not any(found.values()) else "main run",
@@ -110,6 +117,8 @@ def _variant(frames: Frames, base: ResolvedRun, run: ResolvedRun, current_keys: 
         parameters=next((e["parameters"] for e in done if e.get("parameters")), absent),
         loss=_spread([e["final_loss"] for e in done if e.get("final_loss") is not None], absent),
         seconds=_spread([e["train_seconds"] for e in done if e.get("train_seconds") is not None], absent),
+        step_ms=_spread([e["train_ms_per_step"] for e in done if e.get("train_ms_per_step") is not None], absent),
+        sample_ms=_spread([e["sample_ms_per_step"] for e in done if e.get("sample_ms_per_step") is not None], absent),
         values=values,
         places=tuple(ablation_place(frames.ablations_file, entry) for entry in done),
         state=_state(frames.loaded, run, done, current_keys),
@@ -201,10 +210,11 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     columns = (
         Column("Run or ablation"), Column("Change"), Column("Seeds"), Column("Parameters"),
         Column("Loss at the end", estimate=True), Column("Training time", "s", estimate=True),
+        Column("Training step", "ms", estimate=True), Column("Sampling step of a batch", "ms", estimate=True),
         *(Column(f"{short}, {setting}", estimate=True) for setting in settings), Column("State"), FROM,
     )  # fmt: skip
     cells: list[tuple[Value, ...]] = [
-        (row.name, row.change, setting_text(row.seeds), row.parameters, row.loss, row.seconds,
+        (row.name, row.change, setting_text(row.seeds), row.parameters, row.loss, row.seconds, row.step_ms, row.sample_ms,
          *(row.values[setting] for setting in settings), row.state, Links(frames.pedigree.ids(row.places)))
         for row in rows
     ]  # fmt: skip

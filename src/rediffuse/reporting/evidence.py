@@ -60,7 +60,7 @@ def collect_ablations(loaded: LoadedStudy, root: Path, evidence: Path | None = N
 
 def _record(loaded: LoadedStudy, root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
     folder = root / run.folder(seed)
-    receipts = {stage: _read(folder / "receipts" / f"{stage}.json") for stage in STAGES}
+    receipts: dict[str, Any] = {stage: _read(folder / "receipts" / f"{stage}.json") for stage in STAGES}
     metrics = {setting: _read(folder / "metrics" / f"{setting}.json") for setting, _, _ in run.settings()}
     history = folder / "history.csv"
     train = receipts["train"]
@@ -71,6 +71,9 @@ def _record(loaded: LoadedStudy, root: Path, run: ResolvedRun, seed: int) -> dic
     timing = _read(folder / "timing" / "train.json") or {}
     if timing.get("key") != train.get("key"):
         timing = {}
+    sampling = _read(folder / "timing" / "sample.json") or {}
+    drawn = sampling["settings"] if sampling.get("key") == receipts["sample"].get("key") and sampling else {}
+    per_step = [timing["ms_per_step"] for setting, timing in drawn.items() if setting in metrics]
     return {
         "ablation": run.name,
         "of": run.of,
@@ -84,6 +87,8 @@ def _record(loaded: LoadedStudy, root: Path, run: ResolvedRun, seed: int) -> dic
         "parameters": timing.get("parameters"),
         "final_loss": _final_loss(history),
         "train_seconds": timing.get("seconds"),
+        "train_ms_per_step": timing.get("ms_per_step"),
+        "sample_ms_per_step": statistics.median(per_step) if per_step else None,
         "metrics": metrics,
     }
 

@@ -116,7 +116,7 @@ def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[
     """(run, sampler) -> [(steps, setting)] by rising steps, for those that have a value."""
     lines: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for run in compared_runs(loaded):
-        for setting, key, steps in sorted(run.settings(), key=lambda s: s[2]):
+        for setting, key, steps in sorted(run.comparable_settings(), key=lambda s: s[2]):
             if any((run.name, setting, metric) in cells for metric in metrics):
                 lines.setdefault((run.name, key), []).append((steps, setting))
     order = sampler_keys(loaded)

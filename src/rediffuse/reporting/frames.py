@@ -275,6 +275,13 @@ def restoration_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dic
     return None if record is None else (record, str(path))
 
 
+def classifier_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
+    """What classifier.json of a run says and its path; None when there is none."""
+    path = run.folder(seed) / "classifier.json"
+    record = read_json(frames.root / path)
+    return None if record is None else (record, str(path))
+
+
 def restoration_images(frames: Frames, run: ResolvedRun) -> dict[str, np.ndarray] | None:
     """The pictures of restoration/images.npz of a run's first seed; None when there are none."""
     path = frames.root / run.folder(run.seeds[0]) / "restoration" / "images.npz"

@@ -108,6 +108,10 @@ def _files(loaded: LoadedStudy, root: Path) -> list[tuple[Path | None, list[Path
                 "restore": ["restoration/psnr.json", "restoration/images.npz"],
                 "nll": ["likelihood/nll.json", "likelihood/terms.csv"],
             }
+            if run.classifier is not None:
+                made["classifier"] = [
+                    "classifier.safetensors", "classifier.json", "classifier-history.csv", "timing/classifier.json"
+                ]  # fmt: skip
             found += [
                 (folder / "receipts" / f"{stage}.json", [folder / f for f in files]) for stage, files in made.items()
             ]

@@ -119,7 +119,8 @@ def make_sections(
                 " ".join(sentences.likelihood(frames, cells)), tables.likelihood(frames),
                 figures_more.bound_by_t(frames)]),
             ("guidance", "Class conditioning and guidance", [
-                guidance.table(frames, cells), guidance.figure(frames, cells)]),
+                guidance.table(frames, cells), guidance.figure(frames, cells), guidance.accuracy_figure(frames),
+                guidance.classifiers(frames)]),
             ("training", "Training stability and cost", [
                 tables_cost.stability(frames), " ".join(sentences.cost(frames)), tables_cost.training(frames),
                 tables_cost.sampling(frames)]),

@@ -112,7 +112,7 @@ def likelihood(frames: Frames, cells: Cells) -> list[str]:
 
 def best(cells: Cells, run: ResolvedRun, metric: str) -> Cell | None:
     """The best of a run's settings by value."""
-    found = [cells[run.name, s, metric] for s, _, _ in run.settings() if (run.name, s, metric) in cells]
+    found = [cells[run.name, s, metric] for s, _, _ in run.comparable_settings() if (run.name, s, metric) in cells]
     sign = 1 if direction(metric) == "lower" else -1
     return min(found, key=lambda cell: sign * cell.value) if found else None
 

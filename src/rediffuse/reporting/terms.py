@@ -136,11 +136,11 @@ def compared_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
 
 def sampler_keys(loaded: LoadedStudy) -> list[str]:
     """The samplers of the compared runs, in the order in which the study names them."""
-    return list(dict.fromkeys(key for run in compared_runs(loaded) for key in run.sampling.samplers))
+    return list(dict.fromkeys(key for run in compared_runs(loaded) for _, key, _ in run.comparable_settings()))
 
 
 def settings_in_order(loaded: LoadedStudy) -> list[tuple[str, str, int]]:
     """(setting, sampler key, steps) of all compared runs: samplers as the study names them, most steps first."""
     order = {key: position for position, key in enumerate(sampler_keys(loaded))}
-    every = {setting for run in compared_runs(loaded) for setting in run.settings()}
+    every = {setting for run in compared_runs(loaded) for setting in run.comparable_settings()}
     return sorted(every, key=lambda setting: (order[setting[1]], -setting[2]))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rediffuse.diffusion.denoiser import Denoised
+from rediffuse.diffusion.predictions import eps_from_x0
 from rediffuse.diffusion.process import DiffusionProcess, Time
 from rediffuse.errors import UserError
 from rediffuse.samplers.interfaces import DenoiserLike
@@ -54,7 +55,9 @@ class ClassifierGuidance:
 
     With g = grad_{x_t} log p(y | x_t): mean + scale * variance * g for ancestral sampling (Algorithm 1, the gradient
     taken at x_t as in the authors' code), and eps - scale * sqrt(1 - abar) * g with the x0 that belongs to it for all
-    others (Algorithm 2); x0 is not clipped again after the shift, as in that code.
+    others (Algorithm 2); x0 is not clipped again after the shift, as in that code, unless `clip` says so. Where abar is
+    tiny, as at the end of a cosine schedule, x0 moves by (1 - abar) / sqrt(abar) times the gradient: a classifier's
+    least error there then throws x0 far outside the pixels' range, and with `clip` it stays in [-1, 1], eps following.
 
     `classifier(x [B, C, H, W], t [B]) -> logits [B, classes]`, t as the process's `timestep_map` gives it; `labels`:
     int64 [B]. The classifier must treat the images of a batch independently (evaluation mode).
@@ -64,6 +67,7 @@ class ClassifierGuidance:
     classifier: Callable[[Tensor, Tensor], Tensor]
     labels: Tensor
     scale: float = 1.0
+    clip: bool = False
 
     @property
     def process(self) -> DiffusionProcess:
@@ -75,11 +79,11 @@ class ClassifierGuidance:
         denoised = self.denoiser(x, t)
         shift = self.scale * self.gradient(x, t)
         signal, noise = self.process.at("signal", t, x), self.process.at("noise", t, x)
-        return denoised._replace(
-            eps=denoised.eps - noise * shift,
-            x0=denoised.x0 + noise * noise / signal * shift,
-            mean=denoised.mean + denoised.variance * shift,
-        )
+        eps, x0 = denoised.eps - noise * shift, denoised.x0 + noise * noise / signal * shift
+        if self.clip:
+            x0 = x0.clamp(-1, 1)
+            eps = eps_from_x0(self.process, x0, x, t)
+        return denoised._replace(eps=eps, x0=x0, mean=denoised.mean + denoised.variance * shift)
 
     def gradient(self, x: Tensor, t: Time) -> Tensor:
         """grad_{x_t} log p(y | x_t), [B, C, H, W]."""

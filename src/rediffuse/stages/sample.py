@@ -100,7 +100,9 @@ def _draw(
             of_batch = field.with_labels(class_labels(run, image_set, indices))
             if classifier is not None and sampler.classifier_scale is not None and isinstance(of_batch, Denoiser):
                 asked = asked_classes(run, image_set, indices)
-                of_batch = ClassifierGuidance(of_batch, classifier, asked, sampler.classifier_scale)
+                of_batch = ClassifierGuidance(
+                    of_batch, classifier, asked, sampler.classifier_scale, clip=run.sampling.clip
+                )
 
             def tick(k: int, *_: object, done: int = number) -> None:
                 progress(done * steps + k + 1, len(starts) * steps)
