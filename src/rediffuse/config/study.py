@@ -271,8 +271,9 @@ def _check_counts(run: ResolvedRun, held_out: int | None, images: int | None) ->
         )
         if count > limit:
             raise ValueError(f"restoration.{name}: {count} is more than there are steps to take; use at most {limit}")
-    trained = run.weights is None and images is not None and held_out is not None
-    if trained and run.training.batch_size > images - held_out:
+    if run.weights is not None or images is None or held_out is None:
+        return
+    if run.training.batch_size > images - held_out:
         raise ValueError(
             f"training.batch_size: {run.training.batch_size} exceeds the {images - held_out} training images "
             f"of {run.data.source_name}; use at most {images - held_out}"
