@@ -1,8 +1,9 @@
 """Our U-Net beside two others, a training step and an inference: diffusers' `UNet2DModel`, denoising-diffusion-pytorch's.
 
 diffusers' network gets our weights, and the outputs are compared before anything is timed. denoising-diffusion-pytorch's
-`Unet` is another architecture (RMS norms, linear attention wherever ours has none): it is built of the same widths,
-levels and batch, and its number of weights is printed. Every network has its own optimiser as its users have it. All
+`Unet` is another architecture (RMS norms, two blocks a level on the way up too, linear attention wherever ours has none):
+it gets the same levels and the width that brings its number of weights nearest to ours. That leaves another amount of
+work, so weights and operations of each are printed. Every network has its own optimiser as its users have it. All
 take turns in one process, so that what else the machine does slows all; a ratio is taken in each round, and the median
 and quartiles of the rounds are printed. Above 1, ours is faster.
 
@@ -22,6 +23,7 @@ from typing import cast
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from rediffuse.interop.diffusers_format import config_to_diffusers, weights_to_diffusers
 from rediffuse.models import PRESETS, UNetConfig, build_unet
@@ -42,7 +44,24 @@ class Contender:
     @property
     def size(self) -> int:
         """Number of weights."""
-        return sum(p.numel() for p in self.model.parameters())
+        return count(self.model)
+
+    def gigaflops(self) -> float:
+        """Operations of one forward of the whole batch, in 1e9."""
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self.predict()
+        return counter.get_total_flops() / 1e9
+
+
+def count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def nearest_in_size(build: Callable[[int], nn.Module], wanted: int, width: int) -> nn.Module:
+    """The network of the even width, up to twice `width`, that has the number of weights nearest to `wanted`."""
+    with torch.device("meta"):
+        sizes = {w: count(build(w)) for w in range(width // 2 // 2 * 2, 2 * width, 2)}
+    return build(min(sizes, key=lambda w: abs(sizes[w] - wanted)))
 
 
 def contenders(config: UNetConfig, x: Tensor, t: Tensor, layout: torch.memory_format) -> list[Contender]:
@@ -73,15 +92,18 @@ def contenders(config: UNetConfig, x: Tensor, t: Tensor, layout: torch.memory_fo
     if importlib.util.find_spec("denoising_diffusion_pytorch") is not None:
         from denoising_diffusion_pytorch import Unet
 
-        other = placed(
-            Unet(
-                dim=config.channels,
+        attends = tuple(resolution in config.attention for resolution in config.resolutions)
+
+        def build(width: int) -> nn.Module:
+            return Unet(
+                dim=width,
                 dim_mults=config.multipliers,
                 channels=config.in_channels,
                 dropout=config.dropout,
-                full_attn=tuple(resolution in config.attention for resolution in config.resolutions),
+                full_attn=attends,
             )
-        )
+
+        other = placed(nearest_in_size(build, count(ours), config.channels))
         found.append(Contender("denoising-diffusion-pytorch", other, lambda: other(x, t), torch_step(other)))
     return found
 
@@ -150,6 +172,7 @@ def main() -> None:
         f"{'channels_last' if options.channels_last else 'contiguous'}, {'compiled' if options.compile else 'eager'}, "
         f"{device}, {options.threads} CPU thread(s), {options.clock} time of {options.rounds} rounds, torch {torch.__version__}\n"
         f"weights: {', '.join(f'{c.name} {c.size:,}' for c in networks)}\n"
+        f"GFLOP of an image's forward: {', '.join(f'{c.name} {c.gigaflops() / options.batch:.4g}' for c in networks)}\n"
         f"same weights, ours against diffusers: outputs differ by {difference:.1e} of their norm\n"
     )
     print("|  | " + " | ".join(f"{c.name}, ms" for c in networks), end=" | ")
