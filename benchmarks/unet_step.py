@@ -1,8 +1,9 @@
 """Our U-Net beside two others, a training step and an inference: diffusers' `UNet2DModel`, denoising-diffusion-pytorch's.
 
 diffusers' network gets our weights, and the outputs are compared before anything is timed. denoising-diffusion-pytorch's
-`Unet` is another architecture (RMS norms, linear attention wherever ours has none): it is built of the same widths,
-levels and batch, and its number of weights is printed. Every network has its own optimiser as its users have it. All
+`Unet` is another architecture (RMS norms, two blocks a level on the way up too, linear attention wherever ours has none):
+it gets the same levels and the width that brings its number of weights nearest to ours. That leaves another amount of
+work, so weights and operations of each are printed. Every network has its own optimiser as its users have it. All
 take turns in one process, so that what else the machine does slows all; a ratio is taken in each round, and the median
 and quartiles of the rounds are printed. Above 1, ours is faster.
 
@@ -22,10 +23,13 @@ from typing import cast
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from rediffuse.interop.diffusers_format import config_to_diffusers, weights_to_diffusers
 from rediffuse.models import PRESETS, UNetConfig, build_unet
 from rediffuse.training.adam import Adam
+
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @dataclass
@@ -40,7 +44,24 @@ class Contender:
     @property
     def size(self) -> int:
         """Number of weights."""
-        return sum(p.numel() for p in self.model.parameters())
+        return count(self.model)
+
+    def gigaflops(self) -> float:
+        """Operations of one forward of the whole batch, in 1e9."""
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self.predict()
+        return counter.get_total_flops() / 1e9
+
+
+def count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def nearest_in_size(build: Callable[[int], nn.Module], wanted: int, width: int) -> nn.Module:
+    """The network of the even width, up to twice `width`, that has the number of weights nearest to `wanted`."""
+    with torch.device("meta"):
+        sizes = {w: count(build(w)) for w in range(width // 2 // 2 * 2, 2 * width, 2)}
+    return build(min(sizes, key=lambda w: abs(sizes[w] - wanted)))
 
 
 def contenders(config: UNetConfig, x: Tensor, t: Tensor, layout: torch.memory_format) -> list[Contender]:
@@ -71,15 +92,18 @@ def contenders(config: UNetConfig, x: Tensor, t: Tensor, layout: torch.memory_fo
     if importlib.util.find_spec("denoising_diffusion_pytorch") is not None:
         from denoising_diffusion_pytorch import Unet
 
-        other = placed(
-            Unet(
-                dim=config.channels,
+        attends = tuple(resolution in config.attention for resolution in config.resolutions)
+
+        def build(width: int) -> nn.Module:
+            return Unet(
+                dim=width,
                 dim_mults=config.multipliers,
                 channels=config.in_channels,
                 dropout=config.dropout,
-                full_attn=tuple(resolution in config.attention for resolution in config.resolutions),
+                full_attn=attends,
             )
-        )
+
+        other = placed(nearest_in_size(build, count(ours), config.channels))
         found.append(Contender("denoising-diffusion-pytorch", other, lambda: other(x, t), torch_step(other)))
     return found
 
@@ -105,14 +129,14 @@ def inference(contender: Contender, x: Tensor, bf16: bool) -> None:
         contender.predict()
 
 
-def seconds(job: Callable[[], None], device: torch.device) -> float:
+def seconds(job: Callable[[], None], device: torch.device, clock: Callable[[], float]) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = clock()
     job()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def main() -> None:
@@ -124,6 +148,9 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: time this process computed, for a busy CPU"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -143,8 +170,9 @@ def main() -> None:
     print(
         f"{options.size}: batch {options.batch}, {options.precision}, "
         f"{'channels_last' if options.channels_last else 'contiguous'}, {'compiled' if options.compile else 'eager'}, "
-        f"{device}, {options.threads} CPU thread(s), {options.rounds} rounds, torch {torch.__version__}\n"
+        f"{device}, {options.threads} CPU thread(s), {options.clock} time of {options.rounds} rounds, torch {torch.__version__}\n"
         f"weights: {', '.join(f'{c.name} {c.size:,}' for c in networks)}\n"
+        f"GFLOP of an image's forward: {', '.join(f'{c.name} {c.gigaflops() / options.batch:.4g}' for c in networks)}\n"
         f"same weights, ours against diffusers: outputs differ by {difference:.1e} of their norm\n"
     )
     print("|  | " + " | ".join(f"{c.name}, ms" for c in networks), end=" | ")
@@ -154,7 +182,7 @@ def main() -> None:
     for name, task in (("training step", training), ("inference", inference)):
         rounds = []
         for number in range(options.rounds + 3):  # three to warm up
-            times = [seconds(lambda task=task, c=c: task(c, x, bf16), device) for c in networks]
+            times = [seconds(lambda task=task, c=c: task(c, x, bf16), device, CLOCKS[options.clock]) for c in networks]
             if number >= 3:
                 rounds.append(times)
         cells = [f"{1e3 * statistics.median(column):.1f}" for column in zip(*rounds, strict=True)]

@@ -14,6 +14,11 @@ LOADING = {
 unet = UNet2DModel.from_pretrained("FOLDER")
 scheduler = DDPMScheduler.from_pretrained("FOLDER", subfolder="scheduler")
 images = DDPMPipeline(unet, scheduler)(batch_size=4).images""",
+    "diffusers, with classes": """from diffusers import DDPMScheduler, UNet2DModel
+
+unet = UNet2DModel.from_pretrained("FOLDER")
+scheduler = DDPMScheduler.from_pretrained("FOLDER", subfolder="scheduler")
+prediction = unet(images, timesteps, class_labels=labels).sample""",
     "rediffuse": """from pathlib import Path
 
 from rediffuse.interop.own_format import read_package
@@ -52,10 +57,12 @@ def model_card(
         metrics: records of stage `evaluate`, one a setting; empty when none was made.
     """
     licence = data.get("licence", "not recorded")
+    conditional = package.network.num_classes is not None
+    loading = LOADING[f"{format_name}, with classes" if conditional and format_name == "diffusers" else format_name]
     lines = [
         "---",
         "tags: [unconditional-image-generation, ddpm]"
-        if package.network.num_classes is None
+        if not conditional
         else "tags: [class-conditional-image-generation, ddpm]",
         f"library_name: {format_name}",
         "---",
@@ -79,7 +86,7 @@ def model_card(
         "",
         "## How to load it",
         "",
-        f"```python\n{LOADING[format_name]}\n```",
+        f"```python\n{loading}\n```",
         "",
         *_notes(package, format_name),
         "## Settings",
