@@ -67,14 +67,15 @@ def test_a_second_dvc_repro_changes_nothing(repeated: Clone):
 def test_dvc_stages_are_the_jobs_of_the_plan(repeated: Clone):
     listed = {line.split()[0] for line in repeated.run("dvc stage list").splitlines()}
     jobs = {line.split()[0] for line in repeated.run("rediffuse status").splitlines()}
-    ablations = set(yaml.safe_load((repeated.folder / "params.yaml").read_text())["ablations"])
+    study = yaml.safe_load((repeated.folder / "params.yaml").read_text())
     wanted = set()
     for job in jobs:
         stage, *rest = job.split("/")
         if not rest:
             wanted.add(stage)
-        elif rest[0] not in ablations:
-            wanted.add(f"{stage}@{rest[0]}-{rest[1].removeprefix('seed')}")
+        elif rest[0] not in study["ablations"]:
+            kind = "-generators" if stage == "evaluate" and rest[0] in study["generators"] else ""
+            wanted.add(f"{stage}{kind}@{rest[0]}-{rest[1].removeprefix('seed')}")
     assert listed == wanted
 
 

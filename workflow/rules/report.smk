@@ -68,6 +68,16 @@ rule sampled:
         receipts_of("sample"),
 
 
+rule fitted:
+    input:
+        receipts_of("fit"),
+
+
+rule drawn:
+    input:
+        receipts_of("draw"),
+
+
 rule evaluated:
     input:
         receipts_of("evaluate"),
@@ -99,6 +109,8 @@ localrules:
     real_lines,
     trained,
     sampled,
+    fitted,
+    drawn,
     evaluated,
     likelihoods,
     restored,

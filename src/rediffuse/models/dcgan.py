@@ -18,23 +18,37 @@ Norm = Literal["batch", "layer", "none"]
 INITIAL_STD = 0.02
 #: Slope of the leaky ReLU below zero.
 SLOPE = 0.2
-#: Side of the smallest feature map, which a latent vector is turned into.
-BASE = 4
 
 
-def doublings(side: int) -> int:
-    """Number of doublings that lead from 4×4 to images of this side.
+def smallest_map(side: int) -> int:
+    """Side of the feature map that a latent vector is turned into: 4 as in the paper, 2 for images below 32×32.
+
+    From 4×4 an 8×8 image is one doubling away, which leaves a discriminator of one hidden layer.
 
     Raises:
-        UserError: the side is no power of two of at least 8.
+        UserError: the side of the images is no power of two of at least 8.
     """
-    if side < 2 * BASE or side & (side - 1):
+    if side < 8 or side & (side - 1):
         raise UserError(f"one-pass models make images whose side is a power of two of at least 8, not {side}")
-    return side.bit_length() - BASE.bit_length()
+    return 4 if side >= 32 else 2
+
+
+def hidden_widths(channels: int, shape: tuple[int, int, int]) -> list[int]:
+    """Channels of the hidden maps from the largest (half the side of an image) to the smallest.
+
+    Raises:
+        UserError: the images are not square or their side is no power of two of at least 8.
+    """
+    _, height, width = shape
+    if height != width:
+        raise UserError(f"one-pass models make square images, not {height}×{width}")
+    doublings = height.bit_length() - smallest_map(height).bit_length()
+    return [channels * 2**k for k in range(doublings)]
 
 
 class Generator(nn.Module):
-    """A latent vector becomes an image in one pass: 4×4, then a transposed convolution for each doubling.
+    """A latent vector becomes an image in one pass: a map of 4×4 (2×2 for images below 32×32), then a
+    transposed convolution for each doubling.
 
     Args:
         latent: length of z.
@@ -48,10 +62,10 @@ class Generator(nn.Module):
 
     def __init__(self, latent: int, channels: int, shape: tuple[int, int, int], norm: Norm = "batch") -> None:
         super().__init__()
-        widths, image_channels = _widths(channels, shape), shape[0]
+        widths, image_channels = hidden_widths(channels, shape), shape[0]
         self.latent = latent
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(latent, widths[-1], BASE, bias=norm == "none"), *_normed(widths[-1], norm), nn.ReLU()
+            nn.ConvTranspose2d(latent, widths[-1], smallest_map(shape[1]), bias=norm == "none"), *_normed(widths[-1], norm), nn.ReLU()
         ]  # fmt: skip
         for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True):
             layers += [
@@ -83,11 +97,11 @@ class Discriminator(nn.Module):
 
     def __init__(self, channels: int, shape: tuple[int, int, int], norm: Norm = "batch") -> None:
         super().__init__()
-        widths = _widths(channels, shape)
+        widths = hidden_widths(channels, shape)
         layers: list[nn.Module] = [nn.Conv2d(shape[0], widths[0], 4, 2, 1, bias=norm == "none"), nn.LeakyReLU(SLOPE)]
         for narrow, wide in pairwise(widths):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=norm == "none"), *_normed(wide, norm), nn.LeakyReLU(SLOPE)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, BASE, bias=False))
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, smallest_map(shape[1]), bias=False))
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -105,14 +119,6 @@ def initialise(module: nn.Module) -> None:
         return
     if module.bias is not None:
         nn.init.zeros_(module.bias)
-
-
-def _widths(channels: int, shape: tuple[int, int, int]) -> list[int]:
-    """Channels of the hidden maps from the largest (half the side) to 4×4."""
-    _, height, width = shape
-    if height != width:
-        raise UserError(f"one-pass models make square images, not {height}×{width}")
-    return [channels * 2**k for k in range(doublings(height))]
 
 
 def _normed(channels: int, norm: Norm) -> list[nn.Module]:

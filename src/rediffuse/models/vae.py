@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rediffuse.diffusion.gaussian import decoder_log_likelihood, normal_kl
-from rediffuse.models.dcgan import BASE, Generator, doublings
+from rediffuse.models.dcgan import Generator, hidden_widths, smallest_map
 
 #: Initial ln σ of the decoder, and its floor: half a level of 8 bits, below which a bin holds all of the mass.
 INITIAL_LOG_STD, LOWEST_LOG_STD = math.log(0.3), math.log(1 / 255)
@@ -35,11 +35,11 @@ class VAE(nn.Module):
     def __init__(self, latent: int, channels: int, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.decoder = Generator(latent, channels, shape, norm="none")
-        widths = [channels * 2**k for k in range(doublings(shape[1]))]
+        widths, side = hidden_widths(channels, shape), smallest_map(shape[1])
         layers: list[nn.Module] = []
         for before, after in zip([shape[0], *widths[:-1]], widths, strict=True):
             layers += [nn.Conv2d(before, after, 4, 2, 1), nn.ReLU()]
-        self.encoder = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * BASE * BASE, 2 * latent))
+        self.encoder = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * side * side, 2 * latent))
         self.log_std = nn.Parameter(torch.tensor(INITIAL_LOG_STD))
         # 0.02 is meant for normalised layers; without them the signal would die away.
         for module in self.modules():

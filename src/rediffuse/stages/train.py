@@ -1,10 +1,5 @@
 """Stage `train`: a run's network is trained, or goes on training where it was stopped."""
 
-import csv
-import io
-from collections.abc import Iterable
-from typing import Any
-
 import torch
 import yaml
 from torch import Tensor, nn
@@ -17,7 +12,7 @@ from rediffuse.diffusion.pixels import to_uint8
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import SampleNoise, derive_seed
 from rediffuse.errors import UserError
-from rediffuse.files import digest, write_atomically
+from rediffuse.files import csv_text, digest, write_atomically
 from rediffuse.grids import save_grid
 from rediffuse.samplers.ddim import ddim
 from rediffuse.samplers.flow import flow_euler
@@ -80,8 +75,8 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
                 show(step, drawn)
             keep_only(folder / "previews", {path.name for path in job.outputs})
             write_weights(folder / "weights.safetensors", result.ema_state, {"job": job.name, "key": job.key})
-            write_atomically(folder / "history.csv", _csv(result.history))
-            write_atomically(folder / "timing" / "throughput.csv", _csv(result.throughput))
+            write_atomically(folder / "history.csv", csv_text(result.history))
+            write_atomically(folder / "timing" / "throughput.csv", csv_text(result.throughput))
             settings = {"run": run.name, "study": run.study, **job.settings}
             write_atomically(folder / "run.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
             write_timing(
@@ -137,14 +132,3 @@ def _check_hardware(run: ResolvedRun) -> None:
         raise UserError("hardware.device: cuda, but this machine has no usable GPU; use cpu")
     if run.hardware.device == "cuda" and run.hardware.precision == "bfloat16" and not torch.cuda.is_bf16_supported():
         raise UserError("hardware.precision: bfloat16, but this GPU cannot; use float32")
-
-
-def _csv(rows: Iterable[dict[str, Any]]) -> str:
-    """Rows as CSV; floats in the shortest form that reads back the same."""
-    rows = list(rows)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
