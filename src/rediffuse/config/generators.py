@@ -75,14 +75,17 @@ class Generator(Section):
     label: str | None = Field(None, description="its name in tables and figures; that of its kind when absent")
     latent: PositiveInt = Field(100, description="length of the latent vector z")
     channels: PositiveInt = Field(64, description="channels of its largest hidden map; smaller maps have 2, 4, … times")
+    critic_norm: Literal["layer", "none"] | None = Field(
+        None, description="wgan-gp only: normalisation in the critic; layer, as in the paper, when absent"
+    )
     training: GeneratorTraining = Field(GeneratorTraining(), description="optimisation")
 
     @model_validator(mode="after")
     def _critic_is_of_wgan(self) -> "Generator":
-        for name in ("critic_steps", "gradient_penalty"):
-            value = getattr(self.training, name)
+        of_critic = {f"training.{name}": getattr(self.training, name) for name in ("critic_steps", "gradient_penalty")}
+        for name, value in {"critic_norm": self.critic_norm, **of_critic}.items():
             if value is not None and self.kind != "wgan-gp":
-                raise ValueError(f"training.{name}: {value} is for kind: wgan-gp, not for {self.kind}; leave it out")
+                raise ValueError(f"{name}: {value} is for kind: wgan-gp, not for {self.kind}; leave it out")
         return self
 
 
@@ -102,6 +105,7 @@ class ResolvedGenerator(Section):
     kind: Literal["dcgan", "wgan-gp", "vae"]
     latent: int
     channels: int
+    critic_norm: Literal["layer", "none"] | None
     training: GeneratorTraining
 
     #: The stages that train it and sample it.
@@ -128,7 +132,8 @@ def resolve(name: str, entry: Generator, **facts: Any) -> ResolvedGenerator:
     training = GeneratorTraining(**{**KINDS[entry.kind], **given})
     return ResolvedGenerator(
         name=name, label=entry.label or TITLES[entry.kind], kind=entry.kind, latent=entry.latent,
-        channels=entry.channels, training=training, **facts,
+        channels=entry.channels, training=training,
+        critic_norm=(entry.critic_norm or "layer") if entry.kind == "wgan-gp" else None, **facts,
     )  # fmt: skip
 
 

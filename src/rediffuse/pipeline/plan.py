@@ -169,7 +169,7 @@ def _add_generator(
     """Add the jobs of a one-pass model and seed; its evaluation, which needs the others, is returned."""
     folder, values = model.folder(seed), model.model_dump(mode="json")
     fit = {"seed": seed, **{name: values[name] for name in ("data", "hardware", "training")}}
-    fit["generator"] = {name: values[name] for name in ("kind", "latent", "channels")}
+    fit["generator"] = {name: values[name] for name in ("kind", "latent", "channels", "critic_norm")}
     made = [folder / "run.yaml", folder / "weights.safetensors", folder / "history.csv"]
     made += [folder / "previews" / f"step-{step:06d}.png" for step in model.training.preview_steps]
     if model.kind == "vae":

@@ -59,13 +59,13 @@ def models(frames: Frames) -> Table:
             model.label, KIND_TITLES[model.kind], model.latent, model.channels,
             *(NOT_RECORDED if size is None else int(size) for size in sizes), training.steps, training.batch_size,
             setting_text(training.learning_rate), setting_text((training.beta1, training.beta2)),
-            NOT_ASKED if training.critic_steps is None else training.critic_steps,
+            model.critic_norm or NOT_ASKED, NOT_ASKED if training.critic_steps is None else training.critic_steps,
             NOT_ASKED if training.gradient_penalty is None else setting_text(training.gradient_penalty),
             setting_text(training.ema_decay) if training.ema_decay else "off",
             Links(frames.pedigree.ids(files)),
         ))  # fmt: skip
     names = ("Model", "Kind", "Latent", "Channels", "Parameters that make images", "Parameters trained",
-             "Training steps", "Batch", "Learning rate", "Adam's β", "Critic steps", "Penalty λ", "EMA decay", "From")  # fmt: skip
+             "Training steps", "Batch", "Learning rate", "Adam's β", "Critic's norm", "Critic steps", "Penalty λ", "EMA decay", "From")  # fmt: skip
     return Table(
         "one-pass-models",
         "The one-pass models.",
@@ -187,8 +187,8 @@ def quoted() -> Table:
     rows = tuple((name, fid, size, "quoted, not run") for name, fid, size in QUOTED)
     return Table(
         "one-pass-quoted",
-        "Quoted from the thesis draft that this project follows (its table 4): CelebA at 64×64, FID of its own data, "
-        "preprocessing and feature network.",
+        "Quoted from the thesis draft that this project follows (its table 4): CelebA at 64×64, with data, "
+        "preprocessing and feature network of its own.",
         (Column("Model"), Column("FID as printed there"), Column("Parameters as printed there", "millions"),
          Column("State here")),
         rows,

@@ -126,8 +126,7 @@ def _players(
         return Variational(network, batches, model.latent, config, seed, device), count
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights of the discriminator"))
-        norm = "layer" if model.kind == "wgan-gp" else "batch"
-        discriminator = Discriminator(model.channels, image_set.shape, norm)  # type: ignore[arg-type]
+        discriminator = Discriminator(model.channels, image_set.shape, model.critic_norm or "batch")
     wasserstein = model.kind == "wgan-gp"
     adversaries = Adversaries(
         network, discriminator, batches, model.latent, config, seed, device, wasserstein=wasserstein
