@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 StudyFile = Annotated[Path, typer.Option("--study", help="Study to work on.", show_default=True)]
-RunName = Annotated[str, typer.Argument(help="Run or ablation of the study.")]
+RunName = Annotated[str, typer.Argument(help="Run, ablation or one-pass model of the study.")]
 Seed = Annotated[int, typer.Option("--seed", help="Training seed.", min=0)]
 ACTIVE = Path("params.yaml")
 
@@ -122,6 +122,8 @@ STAGES_OF_A_RUN = {
     "evaluate": "Score the samples of one run.",
     "nll": "Compute the bound on the likelihood of held-out images under one trained run.",
     "restore": "Try one trained run on damaged held-out images: inpainting, denoising, super-resolution.",
+    "fit": "Train one one-pass model (DCGAN, WGAN-GP, VAE); a killed training goes on where it was.",
+    "draw": "Draw the images of one trained one-pass model.",
 }
 
 
@@ -227,13 +229,14 @@ def _run(study: Path, job_name: str, stage: Callable[["Context"], None]) -> None
 def _run_of(study: Path, kind: str, run: str, seed: int) -> None:
     """Run stages/<kind>.py for one run and seed unless its files are up to date."""
     context = _open(study)
-    resolved = context.loaded.run(run)
+    resolved = context.loaded.model(run)
     if not context.plan.has(kind, run, resolved.seeds[0]):
-        having = [name for name, other in context.loaded.runs.items() if context.plan.has(kind, name, other.seeds[0])]
-        what = f"is an ablation, and only the runs {', '.join(having)} have it" if having else "has none"
-        if resolved.role != "ablation" and having:
-            what = f"has none; the study gives one to {', '.join(having)}"
-        raise UserError(f"{kind}: {run} {what}")
+        having = dict.fromkeys(job.name.split("/")[1] for job in context.plan.jobs.values() if job.stage == kind)
+        what = {"ablation": "an ablation", "generator": "a one-pass model"}.get(resolved.role, "a run")
+        only = (
+            f"only {', '.join(having)} {'has' if len(having) == 1 else 'have'} it" if having else "nothing here has it"
+        )
+        raise UserError(f"{kind}: {run} is {what}, and {only}")
     _seeded(context, run, seed)
     if _stale(context, f"{kind}/{run}/seed{seed}"):
         stage = importlib.import_module(f"rediffuse.stages.{kind}")

@@ -7,10 +7,12 @@ import yaml
 
 from rediffuse.config import load_study
 from rediffuse.config.describe import json_schema, reference_page
+from rediffuse.config.generators import Generator, check_generator, resolve
 from rediffuse.config.study import merge
 from rediffuse.config.yaml12 import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+SMOKE = load_study(ROOT / "studies" / "smoke.yaml").study
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 
 
@@ -43,6 +45,34 @@ def test_overrides_merge_mappings_and_replace_lists_and_samplers():
     base = {"a": {"x": 1, "y": [1, 2]}, "samplers": {"ddim": {"steps": [5]}}}
     over = {"a": {"y": [3]}, "samplers": {"plms": {"steps": [10]}}}
     assert merge(base, over) == {"a": {"x": 1, "y": [3]}, "samplers": {"plms": {"steps": [10]}}}
+
+
+def test_a_one_pass_model_takes_what_its_paper_uses_where_the_study_says_nothing():
+    models = {
+        kind: resolve(
+            kind, Generator(kind=kind), study="s", seeds=(0,), data=SMOKE.data, hardware=SMOKE.hardware,
+            evaluation=SMOKE.evaluation, sampling=SMOKE.defaults.sampling,
+        )
+        for kind in ("dcgan", "wgan-gp", "vae")
+    }  # fmt: skip
+    found = {kind: (m.training.learning_rate, m.training.beta1, m.training.beta2) for kind, m in models.items()}
+    assert found == {"dcgan": (2e-4, 0.5, 0.999), "wgan-gp": (1e-4, 0.0, 0.9), "vae": (1e-3, 0.9, 0.999)}
+    assert (models["wgan-gp"].training.critic_steps, models["wgan-gp"].training.gradient_penalty) == (5, 10.0)
+    assert [model.label for model in models.values()] == ["DCGAN", "WGAN-GP", "VAE"]
+
+
+@pytest.mark.parametrize(("side", "fits"), [(8, True), (64, True), (None, True), (4, False), (12, False), (28, False)])
+def test_one_pass_models_are_for_sides_that_are_powers_of_two(side: int | None, fits: bool):
+    model = load_study(ROOT / "studies" / "smoke.yaml").generators["vae"]
+    if fits:
+        check_generator(model, side, None)
+        return
+    with pytest.raises(ValueError, match=f"power of two of at least 8, not {side}"):
+        check_generator(model, side, None)
+
+
+def test_a_study_need_not_have_one_pass_models():
+    assert load_study(ROOT / "studies" / "celeba64.yaml").generators == {}
 
 
 def test_yaml_is_read_as_dvc_reads_it(tmp_path: Path):

@@ -39,6 +39,7 @@ def test_packages_only_import_so_that_passing_through_one_changes_nothing(packag
 @pytest.mark.parametrize("stage", STAGES)
 def test_dvc_watches_every_file_of_a_stages_code(stage: str):
     entry = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
+    stage = stage.removesuffix("-generators")  # the same job of another kind of model
     watched = [Path(dependency) for dependency in entry["deps"] if dependency.startswith("src/")]
     missed = {str(file) for file in files(stage) if not any(file.is_relative_to(path) for path in watched)}
     assert missed == set()

@@ -67,14 +67,15 @@ def test_a_second_dvc_repro_changes_nothing(repeated: Clone):
 def test_dvc_stages_are_the_jobs_of_the_plan(repeated: Clone):
     listed = {line.split()[0] for line in repeated.run("dvc stage list").splitlines()}
     jobs = {line.split()[0] for line in repeated.run("rediffuse status").splitlines()}
-    ablations = set(yaml.safe_load((repeated.folder / "params.yaml").read_text())["ablations"])
+    study = yaml.safe_load((repeated.folder / "params.yaml").read_text())
     wanted = set()
     for job in jobs:
         stage, *rest = job.split("/")
         if not rest:
             wanted.add(stage)
-        elif rest[0] not in ablations:
-            wanted.add(f"{stage}@{rest[0]}-{rest[1].removeprefix('seed')}")
+        elif rest[0] not in study["ablations"]:
+            kind = "-generators" if stage == "evaluate" and rest[0] in study["generators"] else ""
+            wanted.add(f"{stage}{kind}@{rest[0]}-{rest[1].removeprefix('seed')}")
     assert listed == wanted
 
 
@@ -142,6 +143,60 @@ def test_ablations_run_side_by_side_from_a_fresh_store_and_enter_the_report(repe
     assert {states[name] for name in names} == {"complete"}
     runs = logged(ablated)
     assert {run["rediffuse.run"] for run in runs if run.get("rediffuse.role") == "ablation"} == set(names)
+
+
+def test_a_killed_one_pass_training_goes_on_and_ends_with_the_same_weights(built: Clone, tmp_path: Path):
+    clone = built.copy(tmp_path / "project")
+    run, checkpoint = "runs/smoke/wgan-gp/seed0", "state/smoke/wgan-gp/seed0/fit/checkpoint.pt"
+    right = clone.digests(f"{run}/weights.safetensors", f"{run}/history.csv", f"{run}/previews/*")
+    for name in (*right, f"{run}/receipts/fit.json"):
+        (clone.folder / name).unlink()
+    assert clone.kill_when_written("rediffuse fit wgan-gp", checkpoint)
+    assert not (clone.folder / run / "weights.safetensors").exists()
+
+    clone.run("rediffuse fit wgan-gp")
+
+    assert clone.digests(*right) == right
+    assert json.loads((clone.folder / run / "timing/fit.json").read_text())["resumed_from"] in (5, 10)
+
+
+def test_a_changed_one_pass_model_is_made_again_and_nothing_else(built: Clone, tmp_path: Path):
+    clone = built.copy(tmp_path / "project")
+    before = clone.made()
+    clone.edit("params.yaml", "kind: dcgan\n    latent: 8", "kind: dcgan\n    latent: 6")
+    clone.run("snakemake --cores 2 --quiet all -- measured")
+    assert changed(before, clone.made()) == receipts("dcgan", "fit", "draw", "evaluate")
+
+
+def test_one_pass_models_are_logged_as_generators_and_compare_with_the_runs(built: Clone):
+    runs = {run["name"]: run for run in logged(built)}
+    for name in ("dcgan", "wgan-gp", "vae"):
+        run = runs[f"{name}-seed0"]
+        assert run["rediffuse.role"] == "generator"
+        assert runs[f"{name}-seed0 evaluation"]["mlflow.parentRunId"] == run["id"]
+        metric = json.loads((built.folder / f"runs/smoke/{name}/seed0/metrics/one-pass-1.json").read_text())
+        assert run["metrics"]["frechet_distance.one-pass-1"] == metric["metrics"]["frechet_distance"]["value"]
+    assert runs["dcgan-seed0"]["points"]["generator_loss"] == 3
+    assert "bits_per_dim" in runs["vae-seed0"]["metrics"]
+
+
+def test_a_study_without_one_pass_models_has_no_stages_for_them(built: Clone, tmp_path: Path):
+    clone = built.copy(tmp_path / "project")
+    text = (clone.folder / "params.yaml").read_text()
+    head, _, rest = text.partition("\ngenerators:\n")
+    (clone.folder / "params.yaml").write_text(head + "\nclaims:" + rest.partition("\nclaims:")[2])
+    stages = clone.run("dvc stage list --name-only").splitlines()
+    assert "train@baseline-0" in stages
+    assert [name for name in stages if name.startswith(("fit", "draw", "evaluate-generators"))] == []
+    before = clone.made()
+    clone.run("snakemake --cores 2 --quiet all")
+    assert changed(before, clone.made()) == {REPORT}
+
+
+def test_a_stage_of_a_run_is_refused_for_a_one_pass_model_with_one_clear_line(built: Clone):
+    output = built.run("rediffuse sample dcgan", code=2)
+    assert output.splitlines() == ["rediffuse: sample: dcgan is a one-pass model, and only baseline, improved, "
+                                   "width-halved, schedule-linear, improved-seeds have it"]  # fmt: skip
 
 
 def test_track_replays_what_lies_on_disk_into_an_empty_store(built: Clone, tmp_path: Path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rediffuse.config import LoadedStudy, ResolvedRun, load_study
+from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun, load_study
 from rediffuse.files import digest, sha256, write_json
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -83,7 +83,7 @@ class StudyTree:
         self.out = root / "reports" / self.name
 
     def folder(self, run: str, seed: int = 0) -> Path:
-        return self.root / self.loaded.run(run).folder(seed)
+        return self.root / self.loaded.model(run).folder(seed)
 
     def everything(self) -> "StudyTree":
         """All files of the main runs, the data and the real lines; no ablations."""
@@ -92,7 +92,52 @@ class StudyTree:
         for run in self.loaded.runs.values():
             for seed in run.seeds:
                 self.run(run, seed)
+        for model in self.loaded.generators.values():
+            for seed in model.seeds:
+                self.generator(model, seed)
         return self
+
+    def generator(self, model: ResolvedGenerator, seed: int) -> None:
+        """Everything one one-pass model leaves; a batch of 1,080 images takes it 108 ms."""
+        folder, who = self.folder(model.name, seed), f"{model.name}/seed{seed}"
+        random = np.random.default_rng([seed, *model.name.encode()])
+        (folder / "samples").mkdir(parents=True)
+        columns = {
+            "dcgan": ("discriminator_loss", "generator_loss"),
+            "wgan-gp": ("wasserstein_estimate", "gradient_penalty"),
+            "vae": ("reconstruction", "kl"),
+        }[model.kind]
+        with (folder / "history.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["step", *columns])
+            writer.writerows([step, 1 / step, 2 / step] for step in range(5, model.training.steps + 1, 5))
+        (folder / "run.yaml").write_text(f"name: {model.name}\n")
+        made = [folder / "run.yaml", folder / "history.csv"]
+        if model.kind == "vae":
+            made.append(folder / "likelihood" / "nll.json")
+            bound = {"value": 4.5, "low": 4.25, "high": 4.75, "n": 8, "interval": "95 % t-interval over 8 images"}
+            write_json(made[-1], {"metrics": {"bits_per_dim": bound}, "parts": {"reconstruction": 4.0, "kl": 0.5}})
+        key = self.receipt(folder / "receipts" / "fit.json", f"fit/{who}", f"rediffuse fit {model.name}", made)
+        timing = {"key": key, "machine": MACHINE, "seconds": 20.5, "parameters": 4000, "parameters_trained": 9000}
+        write_json(folder / "timing" / "fit.json", timing)
+        [(setting, sampler, _)] = model.settings()
+        images = random.integers(0, 256, (16, 1, 8, 8), dtype=np.uint8)
+        np.savez(folder / "samples" / f"{setting}.npz", images=images, stamp="test")
+        drawn = {
+            "seconds": 0.108,
+            "ms_per_step": 108.0,
+            "ms_per_image": 0.1,
+            "images": 1080,
+            "batch_size": 1080,
+            "nfe": 1,
+        }
+        made = [folder / "samples" / f"{setting}.npz"]
+        key = self.receipt(folder / "receipts" / "draw.json", f"draw/{who}", f"rediffuse draw {model.name}", made)
+        write_json(folder / "timing" / "draw.json", {"key": key, "machine": MACHINE, "settings": {setting: drawn}})
+        facts = {"study": self.name, "role": "generator", "sampler": sampler, "kind": sampler, "steps": 1, "nfe": 1}
+        write_json(folder / "metrics" / f"{setting}.json", metrics_record(model.name, seed, setting, 400.0, **facts))
+        made = [folder / "metrics" / f"{setting}.json"]
+        self.receipt(folder / "receipts" / "evaluate.json", f"evaluate/{who}", f"rediffuse evaluate {model.name}", made)
 
     def data(self) -> None:
         data = self.loaded.study.data.name

@@ -13,7 +13,8 @@ from tests.reporting.conftest import StudyTree
 
 def test_every_metric_of_every_setting_has_a_row(tree: StudyTree) -> None:
     quality = read_frames(tree.loaded, tree.root).quality
-    settings = sum(len(run.settings()) for run in tree.loaded.runs.values())
+    models = [*tree.loaded.runs.values(), *tree.loaded.generators.values()]
+    settings = sum(len(run.settings()) for run in models)
     assert len(quality) == 3 * (settings + 2)
 
 
@@ -38,7 +39,7 @@ def test_a_damaged_file_is_refused_by_name(tree: StudyTree) -> None:
 def test_a_timing_of_another_training_is_not_used(tree: StudyTree) -> None:
     path = tree.folder("baseline") / "timing" / "train.json"
     write_json(path, {**read_json(path), "key": "another"})
-    assert set(read_frames(tree.loaded, tree.root).training["run"]) == {"improved"}
+    assert set(read_frames(tree.loaded, tree.root).training["run"]) == {"improved", *tree.loaded.generators}
 
 
 def test_a_clone_without_live_timings_shows_those_of_the_evidence(tree: StudyTree) -> None:

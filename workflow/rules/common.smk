@@ -24,6 +24,10 @@ HARDWARE = CONTEXT.loaded.study.hardware
 REDIFFUSE = f"{sys.executable} -m rediffuse"
 DATA = f"data/{CONTEXT.loaded.study.data.name}"
 RUN = f"runs/{STUDY}/{{run}}/seed{{seed}}"
+MODELS = CONTEXT.loaded
+# What the folder of a run, and that of a one-pass model, may be called: both kinds leave files of the same names.
+RUNS = "|".join([*MODELS.runs, *(f"ablations/{name}" for name in MODELS.ablations)])
+GENERATORS = "|".join(MODELS.generators) or "-"  # a hyphen is no name
 LOG = f"state/{STUDY}/logs"
 BENCHMARK = f"state/{STUDY}/benchmarks"
 
@@ -56,6 +60,11 @@ def classifier_of(wildcards):
     """The receipt of the classifier that guides a run, for those that have one."""
     stage, run, seed = "classifier", run_of(wildcards), int(wildcards.seed)
     return str(PLAN.find(stage, run, seed).receipt) if PLAN.has(stage, run, seed) else []
+
+
+def samples_of(wildcards):
+    """The receipt of the job that sampled what an evaluation scores: `sample`, or `draw` of a one-pass model."""
+    return str(job_of("evaluate", wildcards).needs[0].receipt)
 
 
 def receipts_of(stage, ablation=False):

@@ -74,6 +74,16 @@ rule sampled:
         receipts_of("sample"),
 
 
+rule fitted:
+    input:
+        receipts_of("fit"),
+
+
+rule drawn:
+    input:
+        receipts_of("draw"),
+
+
 rule evaluated:
     input:
         receipts_of("evaluate"),
@@ -107,6 +117,8 @@ localrules:
     trained,
     classified,
     sampled,
+    fitted,
+    drawn,
     evaluated,
     likelihoods,
     restored,

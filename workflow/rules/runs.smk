@@ -14,6 +14,8 @@ rule train:
             category="Training",
             labels={"run": "{run}", "seed": "{seed}", "what": "loss by step"},
         ),
+    wildcard_constraints:
+        run=RUNS,
     log:
         f"{LOG}/train/{{run}}-seed{{seed}}.log",
     benchmark:
@@ -62,6 +64,8 @@ rule sample:
         classifier=classifier_of,
     output:
         receipt=update(f"{RUN}/receipts/sample.json"),
+    wildcard_constraints:
+        run=RUNS,
     log:
         f"{LOG}/sample/{{run}}-seed{{seed}}.log",
     benchmark:
@@ -82,7 +86,7 @@ rule sample:
 rule evaluate:
     input:
         key=key_of("evaluate"),
-        samples=rules.sample.output.receipt,
+        samples=samples_of,
         reference=rules.reference.output.receipt,
     output:
         receipt=update(f"{RUN}/receipts/evaluate.json"),
@@ -108,6 +112,8 @@ rule nll:
         train=rules.train.output.receipt,
     output:
         receipt=update(f"{RUN}/receipts/nll.json"),
+    wildcard_constraints:
+        run=RUNS,
     log:
         f"{LOG}/nll/{{run}}-seed{{seed}}.log",
     benchmark:
@@ -130,6 +136,8 @@ rule restore:
         train=rules.train.output.receipt,
     output:
         receipt=update(f"{RUN}/receipts/restore.json"),
+    wildcard_constraints:
+        run=RUNS,
     log:
         f"{LOG}/restore/{{run}}-seed{{seed}}.log",
     benchmark:
@@ -144,3 +152,58 @@ rule restore:
         "Restoring images with {wildcards.run}, seed {wildcards.seed}"
     shell:
         "{params.rediffuse} restore {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"
+
+
+rule fit:
+    input:
+        key=key_of("fit"),
+        data=rules.prepare.output.receipt,
+    output:
+        receipt=update(f"{RUN}/receipts/fit.json"),
+        weights=update(f"{RUN}/weights.safetensors"),
+        history=report(
+            update(f"{RUN}/history.csv"),
+            caption="../report/history.rst",
+            category="Training",
+            labels={"run": "{run}", "seed": "{seed}", "what": "losses by step"},
+        ),
+    wildcard_constraints:
+        run=GENERATORS,
+    log:
+        f"{LOG}/fit/{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARK}/fit/{{run}}-seed{{seed}}.tsv"
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+        run=run_of,
+    message:
+        "Training {wildcards.run}, seed {wildcards.seed}"
+    shell:
+        "{params.rediffuse} fit {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"
+
+
+rule draw:
+    input:
+        key=key_of("draw"),
+        fit=rules.fit.output.receipt,
+    output:
+        receipt=update(f"{RUN}/receipts/draw.json"),
+    wildcard_constraints:
+        run=GENERATORS,
+    log:
+        f"{LOG}/draw/{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARK}/draw/{{run}}-seed{{seed}}.tsv"
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+        run=run_of,
+    message:
+        "Drawing from {wildcards.run}, seed {wildcards.seed}"
+    shell:
+        "{params.rediffuse} draw {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"

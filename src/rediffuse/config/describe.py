@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from rediffuse.config.generators import ResolvedGenerator
 from rediffuse.config.load import LoadedStudy, _models_in
 from rediffuse.config.study import ResolvedRun, Study
 
@@ -57,7 +58,17 @@ def describe_study(loaded: LoadedStudy, full: bool = False) -> str:
     for run in [*loaded.runs.values(), *loaded.ablations.values()]:
         lines += ["", f"{run.name} ({run.role}{f' of {run.of}' if run.of else ''}), seeds {list(run.seeds)}"]
         lines += [f"  {line}" for line in (_every_setting(run) if full else _summary(run))]
+    for model in loaded.generators.values():
+        lines += ["", f"{model.name} ({model.kind}, one pass), seeds {list(model.seeds)}"]
+        lines += [f"  {line}" for line in (_every_setting(model) if full else _one_pass_summary(model))]
     return "\n".join(lines)
+
+
+def _one_pass_summary(model: ResolvedGenerator) -> Iterator[str]:
+    training = model.training
+    yield f"network   {model.channels} channels, latent {model.latent}"
+    yield f"training  {training.steps:,} steps of {training.batch_size}, Adam {training.learning_rate:g}, EMA {training.ema_decay:g}"
+    yield f"samples   {model.sampling.images:,} images: {' '.join(setting for setting, _, _ in model.settings())}"
 
 
 def _summary(run: ResolvedRun) -> Iterator[str]:
@@ -71,7 +82,7 @@ def _summary(run: ResolvedRun) -> Iterator[str]:
     yield f"samples   {run.sampling.images:,} images each: {' '.join(setting for setting, _, _ in run.settings())}"
 
 
-def _every_setting(run: ResolvedRun) -> Iterator[str]:
+def _every_setting(run: ResolvedRun | ResolvedGenerator) -> Iterator[str]:
     yield from flatten(run.model_dump(mode="json", exclude={"study", "name", "role", "of", "seeds"}))
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from rediffuse.config.facts import DATASETS
+from rediffuse.config.generators import ResolvedGenerator, check_generator, resolve
 from rediffuse.config.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.config.sections import Network
 from rediffuse.config.study import Overrides, ResolvedRun, Settings, Study, check_claims, check_run, merge
@@ -22,6 +24,7 @@ class LoadedStudy(NamedTuple):
     study: Study
     runs: dict[str, ResolvedRun]
     ablations: dict[str, ResolvedRun]
+    generators: dict[str, ResolvedGenerator]
 
     def run(self, name: str) -> ResolvedRun:
         """The run or ablation `name`; UserError when there is none."""
@@ -29,6 +32,15 @@ class LoadedStudy(NamedTuple):
         if name not in known:
             raise UserError(f"run {name!r} is not in study {self.study.study!r}; use one of {', '.join(known)}")
         return known[name]
+
+    def model(self, name: str) -> ResolvedRun | ResolvedGenerator:
+        """The run, ablation or one-pass model `name`; UserError when there is none."""
+        if name in self.generators:
+            return self.generators[name]
+        if name not in self.runs and name not in self.ablations:
+            known = ", ".join([*self.runs, *self.ablations, *self.generators])
+            raise UserError(f"run {name!r} is not in study {self.study.study!r}; use one of {known}")
+        return self.run(name)
 
 
 def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
@@ -68,11 +80,33 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
         ablations[name] = _resolve(study, path, where, _settings(study, path, layers), name=name, role="ablation",
                                    label=name, of=ablation.of, question=ablation.question,
                                    seeds=ablation.seeds or study.seeds)  # fmt: skip
+    generators = _generators(study, path, {*runs, *ablations})
     try:
-        check_claims(study, {**runs, **ablations})
+        check_claims(study, {**runs, **ablations}, generators)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
-    return LoadedStudy(study, runs, ablations)
+    return LoadedStudy(study, runs, ablations, generators)
+
+
+def _generators(study: Study, path: str | Path, taken: set[str]) -> dict[str, ResolvedGenerator]:
+    """The one-pass models of a study whose data set is known to exist."""
+    facts = DATASETS[study.data.source_name]
+    training = None if facts.images is None or facts.held_out is None else facts.images - facts.held_out
+    models: dict[str, ResolvedGenerator] = {}
+    for name, entry in study.generators.items():
+        where = f"generators.{name}"
+        if name in taken or name in ("real", "ablations"):
+            owner = "a run" if name in taken else "a folder of the pipeline's own"
+            raise UserError(f"{path}: {where}: the name is taken by {owner}; use another")
+        models[name] = resolve(
+            name, entry, study=study.study, seeds=study.seeds, data=study.data, hardware=study.hardware,
+            evaluation=study.evaluation, sampling=study.defaults.sampling,
+        )  # fmt: skip
+        try:
+            check_generator(models[name], study.data.image_size or facts.image_size, training)
+        except ValueError as error:
+            raise UserError(f"{path}: {where}.{error}") from None
+    return models
 
 
 def _check_roles(study: Study, path: str | Path) -> None:

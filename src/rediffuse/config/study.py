@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,7 @@ from rediffuse.config.facts import (
     RUN_SETTINGS,
     SAMPLERS,
 )
+from rediffuse.config.generators import Generator, ResolvedGenerator
 from rediffuse.config.sections import (
     Classifier,
     Data,
@@ -102,6 +103,7 @@ class Study(Section):
     )
     ablation_defaults: Overrides = Field(Overrides(), description="overrides shared by all ablations")
     ablations: dict[Name, Ablation] = Field({}, description="runs that change one thing of another")
+    generators: dict[Name, Generator] = Field({}, description="one-pass models to stand beside the runs")
     claims: tuple[Claim, ...] = Field((), description="statements of the papers to judge")
 
     @model_validator(mode="after")
@@ -140,6 +142,10 @@ class ResolvedRun(Section):
         """Steps after which a preview is drawn; none where nothing is trained."""
         return () if self.weights is not None else self.training.preview_steps
 
+    #: The stages that train it and sample it.
+    train_stage: ClassVar[str] = "train"
+    sample_stage: ClassVar[str] = "sample"
+
     def folder(self, seed: int) -> Path:
         """Folder of everything made with a training seed; ablations lie apart, where DVC does not look."""
         where = ("ablations", self.name) if self.role == "ablation" else (self.name,)
@@ -156,6 +162,17 @@ class ResolvedRun(Section):
     def comparable_settings(self) -> list[tuple[str, str, int]]:
         """`settings` without those that a classifier guides: told the class, they are no match for those that are not."""
         return [s for s in self.settings() if self.sampling.samplers[s[1]].classifier_scale is None]
+
+    def describe(self, key: str) -> dict[str, Any]:
+        """What a metrics file says of a sampler besides its name and steps."""
+        sampler = self.sampling.samplers[key]
+        return {
+            "kind": sampler.kind or key,
+            "eta": sampler.eta,
+            "guidance": sampler.guidance,
+            "classifier_scale": sampler.classifier_scale,
+            "variance": sampler.variance or self.diffusion.variance,
+        }
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -320,15 +337,20 @@ def _check_counts(run: ResolvedRun, held_out: int | None, images: int | None) ->
             )
 
 
-def check_claims(study: Study, runs: Mapping[str, ResolvedRun]) -> None:
+def check_claims(
+    study: Study, runs: Mapping[str, ResolvedRun], generators: Mapping[str, ResolvedGenerator] | None = None
+) -> None:
     """Raise ValueError when a claim names a cell or a metric that the study does not make."""
-    sampled = {"real/held-out", "real/noise"} | {f"{n}/{s}" for n, run in runs.items() for s, _, _ in run.settings()}
+    one_pass = generators or {}
+    models: dict[str, ResolvedRun | ResolvedGenerator] = {**runs, **one_pass}
+    sampled = {"real/held-out", "real/noise"} | {f"{n}/{s}" for n, run in models.items() for s, _, _ in run.settings()}
+    bounded = [*runs, *(name for name, model in one_pass.items() if model.kind == "vae")]
     for index, claim in enumerate(study.claims):
         if claim.metric not in (all_metrics := METRICS | CLASS_METRICS | RUN_METRICS):
             known = ", ".join(all_metrics)
             raise ValueError(f"claims.{index}.metric: {claim.metric!r} is not a metric; use one of {known}")
         setting = RUN_SETTINGS.get(claim.metric)
-        cells = {f"{name}/{setting}" for name in runs} if setting else sampled
+        cells = {f"{name}/{setting}" for name in bounded} if setting else sampled
         wanted = f"run/{setting}" if setting else "run/sampler-steps as `rediffuse check` prints them"
         for side in ("better", "worse"):
             if (cell := getattr(claim, side)) not in cells:

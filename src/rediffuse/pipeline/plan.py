@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
 from rediffuse.files import digest, sha256
 from rediffuse.pipeline.code import code_digest
 
@@ -118,9 +118,10 @@ def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
     evaluated = [real]
     for run in [*loaded.runs.values(), *loaded.ablations.values()]:
         for seed in run.seeds:
-            evaluated += [
-                job for job in _add_run(add, name, run, seed, prepare, reference, evaluation) if not job.ablation
-            ]
+            evaluated += [job for job in _add_run(add, run, seed, prepare, reference, evaluation) if not job.ablation]
+    for model in loaded.generators.values():
+        for seed in model.seeds:
+            evaluated.append(_add_generator(add, model, seed, prepare, reference, evaluation))
     evidence = root / evidence_file(name)
     out = Path("reports", name)
     add(
@@ -141,8 +142,55 @@ def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
     return Plan(name, jobs)
 
 
+def _job_of(
+    run: ResolvedRun | ResolvedGenerator, seed: int, stage: str, settings: dict[str, Any], needs: tuple[Job, ...],
+    outputs: list[Path],
+) -> Job:  # fmt: skip
+    """A job of one run or one-pass model and one seed."""
+    return Job(
+        stage=stage,
+        name=f"{stage}/{run.name}/seed{seed}",
+        settings=settings,
+        needs=needs,
+        receipt=run.folder(seed) / "receipts" / f"{stage}.json",
+        outputs=tuple(outputs),
+        command=f"rediffuse {stage} {run.name} --seed {seed}",
+        ablation=run.role == "ablation",
+    )
+
+
+def _judged(run: ResolvedRun | ResolvedGenerator, evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What an evaluation depends on besides the samples."""
+    kept = {k: v for k, v in evaluation.items() if k != "likelihood_images"}
+    return {"evaluation": kept, "role": run.role, "study": run.study}
+
+
+def _add_generator(
+    add: Any, model: ResolvedGenerator, seed: int, prepare: Job, reference: Job, evaluation: dict[str, Any]
+) -> Job:
+    """Add the jobs of a one-pass model and seed; its evaluation, which needs the others, is returned."""
+    folder, values = model.folder(seed), model.model_dump(mode="json")
+    fit = {"seed": seed, **{name: values[name] for name in ("data", "hardware", "training")}}
+    fit["generator"] = {name: values[name] for name in ("kind", "latent", "channels", "critic_norm")}
+    made = [folder / "run.yaml", folder / "weights.safetensors", folder / "history.csv"]
+    made += [folder / "previews" / f"step-{step:06d}.png" for step in model.training.preview_steps]
+    if model.kind == "vae":
+        fit["likelihood"] = {"images": model.evaluation.likelihood_images}
+        made.append(folder / "likelihood" / "nll.json")
+    trained = add(_job_of(model, seed, "fit", fit, (prepare,), made))
+    drawing = {name: values["sampling"][name] for name in ("images", "batch_size")}
+    files = [f"{setting}" for setting, _, _ in model.settings()]
+    drawn = add(
+        _job_of(
+            model, seed, "draw", {"sampling": drawing}, (trained,), [folder / "samples" / f"{f}.npz" for f in files]
+        )
+    )
+    metrics = [folder / "metrics" / f"{file}.json" for file in files]
+    return add(_job_of(model, seed, "evaluate", _judged(model, evaluation), (drawn, reference), metrics))
+
+
 def _add_run(
-    add: Any, study: str, run: ResolvedRun, seed: int, prepare: Job, reference: Job, evaluation: dict[str, Any]
+    add: Any, run: ResolvedRun, seed: int, prepare: Job, reference: Job, evaluation: dict[str, Any]
 ) -> list[Job]:
     """Add the jobs of a run and seed; those that the report reads are returned."""
     folder = run.folder(seed)
@@ -151,18 +199,7 @@ def _add_run(
     ablation = run.role == "ablation"
 
     def job(stage: str, settings: dict[str, Any], needs: tuple[Job, ...], outputs: list[Path]) -> Job:
-        return add(
-            Job(
-                stage=stage,
-                name=f"{stage}/{run.name}/seed{seed}",
-                settings=settings,
-                needs=needs,
-                receipt=folder / "receipts" / f"{stage}.json",
-                outputs=tuple(outputs),
-                command=f"rediffuse {stage} {run.name} --seed {seed}",
-                ablation=ablation,
-            )
-        )
+        return add(_job_of(run, seed, stage, settings, needs, outputs))
 
     previews = [folder / "previews" / f"step-{step:06d}.png" for step in run.preview_steps]
     learned = {name: values[name] for name in (IMPORT_SETTINGS if run.weights else TRAIN_SETTINGS)}
@@ -193,11 +230,7 @@ def _add_run(
     )
     evaluate = job(
         "evaluate",
-        {
-            "evaluation": {k: v for k, v in evaluation.items() if k != "likelihood_images"},
-            "role": run.role,
-            "study": study,
-        },
+        _judged(run, evaluation),
         (sample, reference),
         [folder / "metrics" / f"{setting}.json" for setting in settings],
     )

@@ -5,7 +5,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
 from rediffuse.files import read_json, write_json
 from rediffuse.reporting.paths import evidence_folder
 
@@ -32,9 +32,10 @@ def write_ablations(loaded: LoadedStudy, root: Path, out: Path) -> None:
 def collect_timings(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -> dict[str, Any]:
     """Timings by job key: those of `evidence` (the study's own when absent), and over them those on disk."""
     timings: dict[str, Any] = _read(_folder(loaded, root, evidence) / "timings.json") or {}
-    for run in [*loaded.runs.values(), *loaded.ablations.values()]:
+    models: list[ResolvedRun | ResolvedGenerator] = [*loaded.runs.values(), *loaded.ablations.values()]
+    for run in [*models, *loaded.generators.values()]:
         for seed in run.seeds:
-            for stage in ("train", "sample"):
+            for stage in (run.train_stage, run.sample_stage):
                 path = root / run.folder(seed) / "timing" / f"{stage}.json"
                 live = _read(path)
                 if live is not None and live.get("key"):

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from rediffuse.config import LoadedStudy
 from rediffuse.reporting.cells import Cell, Cells, bounds
 from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.one_pass_figures import one_pass_points
 from rediffuse.reporting.style import (
     DASHES,
     MARKERS,
@@ -93,6 +94,7 @@ def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
     if not drawn:
         plt.close(figure)
         return None
+    marks = one_pass_points(frames, cells, axes, MAIN)
     _scale(axes, cells, MAIN)
     _reference_lines(frames.loaded, axes, cells, MAIN)
     axes.set_xscale("log")
@@ -102,11 +104,11 @@ def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
     axes.set_ylabel(f"{metric_short(MAIN, frames.features)}\n(lower is better, no unit)")
     title = metric_title(MAIN, frames.features)
     axes.set_title(f"{title[:1].upper()}{title[1:]}")
-    outside_legend(figure, _handles(frames.loaded, drawn))
+    outside_legend(figure, _handles(frames.loaded, drawn) + marks)
     return finish(
         figure, "quality-seconds",
-        f"Quality against sampling time: {title} by seconds per image; the small numbers are sampling steps. Times "
-        "are those of the "
+        f"Quality against sampling time: {title} by seconds per image; the small numbers are sampling steps"
+        f"{', stars are one-pass models' if marks else ''}. Times are those of the "
         "machine named in the table of hardware and software.",
         f"Lines of {title} against seconds per image, one for each run and sampler.",
     )  # fmt: skip

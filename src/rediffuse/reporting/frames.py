@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
 from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_SETTINGS
 from rediffuse.errors import UserError
 from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder
@@ -20,8 +20,8 @@ QUALITY = (
     "std", "n", "groups", "images", "interval", "unavailable", "file",
 )  # fmt: skip
 TRAINING = (
-    "run", "seed", "seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "parameters", "resumed_from",
-    "machine", "file",
+    "run", "seed", "seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "parameters", "parameters_trained",
+    "resumed_from", "machine", "file",
 )  # fmt: skip
 SAMPLING = (
     "run", "seed", "setting", "seconds", "ms_per_step", "ms_per_image", "images", "batch_size", "nfe", "machine",
@@ -44,6 +44,8 @@ class Frames:
     quality: one row for each run, seed, setting and metric (run "real" holds the lines of held-out images and noise);
     history: one row for each run, seed and logged step; training, sampling: timings, which belong to a machine;
     likelihood: one row for each run and seed, the bound and its parts; bound: one row for each run, seed and t;
+    one_pass_history, one_pass_likelihood: what one-pass models have in the place of history and likelihood, the columns
+    of the first being those of the models' kinds; their quality, training and sampling stand with those of the runs;
     real_classes: class metrics of held-out real images, where a run is class-conditional; ablations: what evidence/ablations.json holds.
     """
 
@@ -55,6 +57,8 @@ class Frames:
     sampling: pd.DataFrame
     likelihood: pd.DataFrame
     bound: pd.DataFrame
+    one_pass_history: pd.DataFrame
+    one_pass_likelihood: pd.DataFrame
     real_classes: dict[str, Any] | None
     ablations: list[dict[str, Any]]
     ablations_file: str
@@ -64,7 +68,7 @@ class Frames:
 
     def measured(self) -> pd.DataFrame:
         """Everything that cells are made of: the metrics of samples, and those of a run itself."""
-        return pd.concat([self.quality, self.likelihood]) if len(self.likelihood) else self.quality
+        return pd.concat([self.quality, *(part for part in (self.likelihood, self.one_pass_likelihood) if len(part))])
 
     @property
     def features(self) -> str:
@@ -93,24 +97,32 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
     sampling: list[dict[str, Any]] = []
     likelihood: list[dict[str, Any]] = []
     bound: list[pd.DataFrame] = []
+    one_pass_history: list[pd.DataFrame] = []
+    one_pass_likelihood: list[dict[str, Any]] = []
     for name in ("held-out", "noise"):
         quality += _quality(loaded, root, real_folder(study) / f"{name}.json", "real", name)
-    for run in loaded.runs.values():
+    models: list[ResolvedRun | ResolvedGenerator] = [*loaded.runs.values(), *loaded.generators.values()]
+    for run in models:
         for seed in run.seeds:
             folder = run.folder(seed)
             for setting, _, _ in run.settings():
                 quality += _quality(loaded, root, folder / "metrics" / f"{setting}.json", run.name, setting)
-            history += _history(root, folder / "history.csv", run.name, seed)
             who: dict[str, Any] = {"run": run.name, "seed": seed}
-            for timing in _timing(root, folder, "train", pedigree, known_timings, evidence):
+            for timing in _timing(root, folder, run.train_stage, pedigree, known_timings, evidence):
                 resumed = timing.get("resumed_from")
                 row = {**dict.fromkeys(TRAINING), **timing, **who}
                 training.append({**row, "resumed_from": "no" if resumed is None else str(resumed)})
-            for timing in _timing(root, folder, "sample", pedigree, known_timings, evidence):
+            for timing in _timing(root, folder, run.sample_stage, pedigree, known_timings, evidence):
                 for setting, measured in timing["settings"].items():
                     drawn = {**dict.fromkeys(SAMPLING), **measured, **who, "setting": setting}
                     sampling.append({**drawn, "machine": timing["machine"], "file": timing["file"]})
-            likelihood += [{**who, **row} for row in _likelihood(root, folder / "likelihood" / "nll.json")]
+            bounds = [{**who, **row} for row in _likelihood(root, folder / "likelihood" / "nll.json")]
+            if isinstance(run, ResolvedGenerator):
+                one_pass_likelihood += bounds
+                one_pass_history += [h.assign(**who) for h in _losses(root, folder / "history.csv")]
+                continue
+            likelihood += bounds
+            history += _history(root, folder / "history.csv", run.name, seed)
             bound += [terms.assign(**who) for terms in _bound(root, folder / "likelihood" / "terms.csv")]
     data = root / data_folder(loaded)
     ablations = read_json(evidence / "ablations.json") or []
@@ -124,6 +136,8 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
         sampling=pd.DataFrame(sampling, columns=list(SAMPLING)),
         likelihood=pd.DataFrame(likelihood, columns=list(LIKELIHOOD)),
         bound=(pd.concat(bound) if bound else pd.DataFrame()).reindex(columns=list(BOUND)),
+        one_pass_history=pd.concat(one_pass_history) if one_pass_history else pd.DataFrame(columns=["run", "seed"]),
+        one_pass_likelihood=pd.DataFrame(one_pass_likelihood, columns=list(LIKELIHOOD)),
         real_classes=_real_classes(loaded, root),
         ablations=ablations,
         ablations_file=ablations_file,
@@ -187,6 +201,18 @@ def _history(root: Path, path: Path, run: str, seed: int) -> list[pd.DataFrame]:
     return [frame.assign(run=run, seed=seed, file=str(path)).reindex(columns=list(HISTORY))]
 
 
+def _losses(root: Path, path: Path) -> list[pd.DataFrame]:
+    """The history of a one-pass model, whose columns are those of its kind."""
+    try:
+        frame = pd.read_csv(root / path, float_precision="round_trip")
+        _ = frame["step"]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError):
+        raise UserError(f"{path}: is not a training history; run `dvc repro` to make it again") from None
+    return [frame.assign(file=str(path))]
+
+
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
     # Columns without any number are left out of the concatenation, whose dtype they would make ambiguous.
     joined = pd.concat([part.dropna(axis=1, how="all") for part in parts]) if parts else pd.DataFrame()
@@ -229,7 +255,7 @@ def _likelihood(root: Path, path: Path) -> list[dict[str, Any]]:
     try:
         [(metric, estimate)] = record["metrics"].items()
         numbers = {name: estimate[name] for name in ("value", "low", "high", "n", "interval")}
-        parts = {name: record["parts"][name] for name in ("prior", "steps", "decoder")}
+        parts = {name: record["parts"].get(name) for name in ("prior", "steps", "decoder")}
     except (KeyError, AttributeError, TypeError, ValueError):
         raise UserError(f"{path}: is not a likelihood; remove it and run `dvc repro`") from None
     return [{"metric": metric, "setting": RUN_SETTINGS[metric], **numbers, **parts, "file": str(path)}]
@@ -260,7 +286,7 @@ def held_out_images(frames: Frames, count: int) -> np.ndarray | None:
 
 def sample_images(frames: Frames, run: str, seed: int, setting: str, count: int) -> np.ndarray | None:
     """The first `count` samples of a setting, uint8 [N, C, H, W]; None when it was not sampled."""
-    path = frames.root / frames.loaded.run(run).folder(seed) / "samples" / f"{setting}.npz"
+    path = frames.root / frames.loaded.model(run).folder(seed) / "samples" / f"{setting}.npz"
     try:
         with np.load(path, allow_pickle=False) as file:
             return np.ascontiguousarray(file["images"][:count])
@@ -296,7 +322,7 @@ def preview_image(frames: Frames, run: str, seed: int, step: int) -> np.ndarray 
     """The grid of samples drawn after a training step, uint8 [H, W, 3]; None when there is none."""
     from PIL import Image, UnidentifiedImageError
 
-    path = frames.root / frames.loaded.run(run).folder(seed) / "previews" / f"step-{step:06d}.png"
+    path = frames.root / frames.loaded.model(run).folder(seed) / "previews" / f"step-{step:06d}.png"
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))

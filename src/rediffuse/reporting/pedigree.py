@@ -115,6 +115,20 @@ def _files(loaded: LoadedStudy, root: Path) -> list[tuple[Path | None, list[Path
             found += [
                 (folder / "receipts" / f"{stage}.json", [folder / f for f in files]) for stage, files in made.items()
             ]
+    for model in loaded.generators.values():
+        for seed in model.seeds:
+            folder = model.folder(seed)
+            of_fit = ["run.yaml", "history.csv", "weights.safetensors", "likelihood/nll.json", "timing/fit.json"]
+            of_fit += [f"previews/step-{step:06d}.png" for step in model.training.preview_steps]
+            names = [setting for setting, _, _ in model.settings()]
+            left = {
+                "fit": of_fit,
+                "draw": [*(f"samples/{setting}.npz" for setting in names), "timing/draw.json"],
+                "evaluate": [f"metrics/{setting}.json" for setting in names],
+            }
+            found += [
+                (folder / "receipts" / f"{stage}.json", [folder / f for f in files]) for stage, files in left.items()
+            ]
     evidence = evidence_folder(study.study)
     return [*found, (None, [evidence / "timings.json"])]
 

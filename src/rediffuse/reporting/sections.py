@@ -11,6 +11,8 @@ from rediffuse.reporting import (
     figures_more,
     grids,
     guidance,
+    one_pass,
+    one_pass_figures,
     restoration,
     sentences,
     tables,
@@ -124,6 +126,7 @@ def make_sections(
             ("training", "Training stability and cost", [
                 tables_cost.stability(frames), " ".join(sentences.cost(frames)), tables_cost.training(frames),
                 tables_cost.sampling(frames)]),
+            ("one-pass", "One-pass models", _one_pass(frames, cells)),
             ("claims", "Claims", [tally(verdicts), tables.claims(frames, verdicts)] if verdicts else []),
             ("ablations", "Ablations", _ablations(frames, cells, metrics, current_keys)),
             ("curves", "Loss curves", [
@@ -213,6 +216,16 @@ def _ablations(frames: Frames, cells: Cells, metrics: list[str], current_keys: C
     details = ablation.details_table(frames, metrics) if frames.ablations else None
     questions = Bullets(tuple(ablation.answers(frames, rows)))
     return [text, questions, ablation.ablation_table(frames, rows), figures_more.ablation_dots(frames, rows), details]
+
+
+def _one_pass(frames: Frames, cells: Cells) -> list[Item]:
+    if not frames.loaded.generators:
+        return []
+    return [
+        one_pass.introduction(frames), one_pass.models(frames), one_pass.table(frames, cells),
+        one_pass.latency_sentence(frames), one_pass.latency(frames), one_pass_figures.samples(frames, cells),
+        one_pass_figures.losses(frames) or f"Losses of the one-pass models: {NOT_RUN}.", one_pass.quoted(),
+    ]  # fmt: skip
 
 
 def _images(frames: Frames, cells: Cells) -> list[Item]:

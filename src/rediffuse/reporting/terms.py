@@ -116,6 +116,8 @@ def run_colours(loaded: LoadedStudy) -> dict[str, str]:
 
 def run_label(loaded: LoadedStudy, name: str) -> str:
     """How a run is called in the report."""
+    if name in loaded.generators:
+        return loaded.generators[name].label
     return loaded.runs[name].label if name in loaded.runs else name
 
 
@@ -123,7 +125,7 @@ def cell_label(loaded: LoadedStudy, run: str, setting: str) -> str:
     """How a run and setting, or a line of real images or noise, is called in a sentence."""
     if run == "real":
         return {"held-out": "held-out real images", "noise": "noise"}.get(setting, setting)
-    if setting in RUN_SETTINGS.values():
+    if setting in RUN_SETTINGS.values() or run in loaded.generators:
         return run_label(loaded, run)
     return f"{run_label(loaded, run)} with {setting}"
 

@@ -12,11 +12,10 @@ from rediffuse.data.image_set import open_image_set
 from rediffuse.diffusion.pixels import to_unit_range
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import counted_normal, derive_seed
-from rediffuse.files import digest, write_atomically, write_json
+from rediffuse.files import csv_text, digest, write_atomically, write_json
 from rediffuse.stages.context import Context, set_threads, working, write_timing
 from rediffuse.stages.guides import build_classifier
-from rediffuse.stages.networks import write_weights
-from rediffuse.stages.rows import to_csv
+from rediffuse.stages.weights import write_weights
 from rediffuse.training import TrainingConfig
 from rediffuse.training import train as train_network
 from rediffuse.training.classification import ClassificationObjective
@@ -67,7 +66,7 @@ def classifier(context: Context, run: ResolvedRun, seed: int) -> None:
             "by_t": accuracy_by_t(network, process, held_out[:MOST_IMAGES], classes[:MOST_IMAGES], run.hardware.device),
         }
         write_weights(folder / "classifier.safetensors", result.ema_state, {"job": job.name, "key": job.key})
-        write_atomically(folder / "classifier-history.csv", to_csv(result.history))
+        write_atomically(folder / "classifier-history.csv", csv_text(result.history))
         write_json(folder / "classifier.json", record)
     write_timing(
         folder / "timing" / "classifier.json",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rediffuse.config import LoadedStudy, ResolvedRun, load_study
+from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun, load_study
 from rediffuse.files import write_json
 from rediffuse.pipeline.plan import Job, Plan, make_plan
 from rediffuse.pipeline.receipts import require, write_receipt
@@ -33,11 +33,11 @@ class Context:
         """Folder of the study's data set."""
         return self.root / "data" / self.loaded.study.data.name
 
-    def folder(self, run: ResolvedRun, seed: int) -> Path:
+    def folder(self, run: ResolvedRun | ResolvedGenerator, seed: int) -> Path:
         """Folder of what a run makes."""
         return self.root / run.folder(seed)
 
-    def state(self, run: ResolvedRun, seed: int) -> Path:
+    def state(self, run: ResolvedRun | ResolvedGenerator, seed: int) -> Path:
         """Folder of a run's unfinished work."""
         return self.root / "state" / run.study / run.name / f"seed{seed}"
 
@@ -61,7 +61,7 @@ def keep_only(folder: Path, names: set[str]) -> None:
             path.unlink()
 
 
-def set_threads(run: ResolvedRun) -> None:
+def set_threads(run: ResolvedRun | ResolvedGenerator) -> None:
     """Fix everything outside the seed that changes the last bits of a result."""
     import torch
 
@@ -106,6 +106,6 @@ class Stopwatch:
         return time.perf_counter() - self.start
 
 
-def write_timing(path: Path, job: Job, run: ResolvedRun, **measured: Any) -> None:
+def write_timing(path: Path, job: Job, run: ResolvedRun | ResolvedGenerator, **measured: Any) -> None:
     """Write a timing file: never digested, never an input of anything but the report."""
     write_json(path, {"key": job.key, "machine": machine(run.hardware.device, run.hardware.threads), **measured})

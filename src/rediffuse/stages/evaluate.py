@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.files import write_json
 from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
 from rediffuse.stages.samples import read_samples
@@ -10,8 +10,8 @@ from rediffuse.stages.scoring import Judge, metrics_record
 from rediffuse.tracking import track_evaluation
 
 
-def evaluate(context: Context, run: ResolvedRun, seed: int) -> None:
-    """Write metrics/<setting>.json for every setting of the run."""
+def evaluate(context: Context, run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
+    """Write metrics/<setting>.json for every setting of the run or one-pass model."""
     set_threads(run)
     job = context.plan.find("evaluate", run.name, seed)
     folder = context.folder(run, seed)

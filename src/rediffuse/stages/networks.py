@@ -1,11 +1,10 @@
 """A run's network: built from its settings, its weights read from and written to safetensors, its output read."""
 
-import json
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rediffuse.config import ResolvedRun
@@ -14,9 +13,9 @@ from rediffuse.diffusion.denoiser import Denoiser, Model
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.schedules import respaced_timesteps
 from rediffuse.errors import UserError
-from rediffuse.files import atomic_path
 from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
+from rediffuse.stages.weights import write_weights as write_weights
 
 
 def build_network(run: ResolvedRun, image_set: ImageSet, seed: int = 0) -> UNet:
@@ -40,16 +39,6 @@ def build_network(run: ResolvedRun, image_set: ImageSet, seed: int = 0) -> UNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return UNet(config)
-
-
-def write_weights(path: Path, state: dict[str, Tensor], description: dict[str, str]) -> None:
-    """Write a state dict as safetensors; the same weights give the same bytes.
-
-    safetensors writes its metadata in an order of its own, different every time: a single entry has only one.
-    """
-    metadata = {"rediffuse": json.dumps(description, sort_keys=True)}
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in state.items()}, temporary, metadata)
 
 
 def trained_network(run: ResolvedRun, image_set: ImageSet, path: Path) -> nn.Module:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.config.sections import Evaluation, Hardware
 from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.evaluation.classes import FeatureClassifier, class_diversity
@@ -93,9 +93,10 @@ class Judge:
             return self.network.extract(images, self.evaluation.batch_size, progress)
 
 
-def metrics_record(run: ResolvedRun, seed: int, setting: str, key: str, steps: int, nfe: int | None) -> dict[str, Any]:
+def metrics_record(
+    run: ResolvedRun | ResolvedGenerator, seed: int, setting: str, key: str, steps: int, nfe: int | None
+) -> dict[str, Any]:
     """What a metrics file says of a setting besides its numbers."""
-    sampler = run.sampling.samplers[key]
     return {
         "study": run.study,
         "run": run.name,
@@ -103,11 +104,7 @@ def metrics_record(run: ResolvedRun, seed: int, setting: str, key: str, steps: i
         "seed": seed,
         "setting": setting,
         "sampler": key,
-        "kind": sampler.kind or key,
         "steps": steps,
-        "eta": sampler.eta,
-        "guidance": sampler.guidance,
-        "classifier_scale": sampler.classifier_scale,
-        "variance": sampler.variance or run.diffusion.variance,
         "nfe": nfe,
+        **run.describe(key),
     }

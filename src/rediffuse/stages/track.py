@@ -2,7 +2,7 @@
 
 import sys
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.errors import UserError
 from rediffuse.stages.context import Context
 from rediffuse.tracking import log_evaluation, log_likelihood, log_report, open_tracker, track_training, tracking_uri
@@ -20,15 +20,17 @@ def track(context: Context) -> None:
     with open_tracker(context) as tracker:
         if tracker is None:
             raise UserError(f"tracking.uri: {uri} cannot be used; see the message above")
-        for run in [*context.loaded.runs.values(), *context.loaded.ablations.values()]:
+        loaded = context.loaded
+        models: list[ResolvedRun | ResolvedGenerator] = [*loaded.runs.values(), *loaded.ablations.values()]
+        for run in [*models, *loaded.generators.values()]:
             for seed in run.seeds:
                 if is_made(context, "evaluate", run, seed):
                     log_evaluation(tracker, context, run, seed)
-                elif is_made(context, "train", run, seed):
+                elif is_made(context, run.train_stage, run, seed):
                     track_training(tracker, context, run, seed)
                 else:
                     continue
-                if run.role != "ablation" and is_made(context, "nll", run, seed):
+                if has_likelihood(context, run, seed):
                     log_likelihood(tracker, context, run, seed)
                 logged += 1
         if (context.root / context.plan.find("report").receipt).exists():
@@ -36,7 +38,14 @@ def track(context: Context) -> None:
     print(f"{logged} runs of study {context.plan.study} are in {uri}", file=sys.stderr)
 
 
-def is_made(context: Context, stage: str, run: ResolvedRun, seed: int) -> bool:
+def has_likelihood(context: Context, run: ResolvedRun | ResolvedGenerator, seed: int) -> bool:
+    """Whether a bound on the likelihood lies there: of stage `nll`, or of a VAE, whose training makes it."""
+    if isinstance(run, ResolvedGenerator):
+        return run.kind == "vae" and is_made(context, "fit", run, seed)
+    return run.role != "ablation" and is_made(context, "nll", run, seed)
+
+
+def is_made(context: Context, stage: str, run: ResolvedRun | ResolvedGenerator, seed: int) -> bool:
     """Whether a stage's files lie there, of today's settings and code or of earlier ones."""
     job = context.plan.find(stage, run.name, seed)
     return all((context.root / path).exists() for path in (job.receipt, *job.outputs))

@@ -12,14 +12,13 @@ from rediffuse.diffusion.pixels import to_uint8
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import SampleNoise, derive_seed
 from rediffuse.errors import UserError
-from rediffuse.files import digest, write_atomically
+from rediffuse.files import csv_text, digest, write_atomically
 from rediffuse.grids import save_grid
 from rediffuse.samplers.ddim import ddim
 from rediffuse.samplers.flow import flow_euler
 from rediffuse.stages.context import Context, keep_only, set_threads, working, write_timing
 from rediffuse.stages.imported import take_weights
 from rediffuse.stages.networks import build_network, class_labels, denoiser, write_weights
-from rediffuse.stages.rows import to_csv
 from rediffuse.tracking import LiveTraining, open_tracker, track_training
 from rediffuse.training import TrainingConfig
 from rediffuse.training import train as train_network
@@ -82,8 +81,8 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
                 show(step, drawn)
             keep_only(folder / "previews", {path.name for path in job.outputs})
             write_weights(folder / "weights.safetensors", result.ema_state, {"job": job.name, "key": job.key})
-            write_atomically(folder / "history.csv", to_csv(result.history))
-            write_atomically(folder / "timing" / "throughput.csv", to_csv(result.throughput))
+            write_atomically(folder / "history.csv", csv_text(result.history))
+            write_atomically(folder / "timing" / "throughput.csv", csv_text(result.throughput))
             settings = {"run": run.name, "study": run.study, **job.settings}
             write_atomically(folder / "run.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
             write_timing(

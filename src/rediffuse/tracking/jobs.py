@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.files import digest, read_json
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.receipts import commit
@@ -24,11 +24,13 @@ FLUSH_SECONDS = 5.0
 class LiveTraining:
     """Logs a training while it runs, in batches, so that a step never waits for the store."""
 
-    def __init__(self, tracker: Tracker | None, context: "Context", run: ResolvedRun, seed: int) -> None:
+    def __init__(
+        self, tracker: Tracker | None, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int
+    ) -> None:
         self.tracker, self.rows, self.flushed = tracker, [], time.monotonic()  # type: ignore[var-annotated]
         if tracker is not None:
             with self._guard():
-                job = context.plan.find("train", run.name, seed)
+                job = context.plan.find(run.train_stage, run.name, seed)
                 self.run_id = _start_training(tracker, context, run, seed, job.key)
 
     def __enter__(self) -> "LiveTraining":
@@ -63,31 +65,31 @@ class LiveTraining:
             self.tracker = None
 
 
-def track_training(tracker: Tracker, context: "Context", run: ResolvedRun, seed: int) -> str:
+def track_training(tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> str:
     """Bring the MLflow run of a finished training up to what lies on disk; returns its id."""
     with store_errors():
         folder = context.folder(run, seed)
-        key = _receipt(context, context.plan.find("train", run.name, seed))["key"]
+        key = _receipt(context, context.plan.find(run.train_stage, run.name, seed))["key"]
         run_id = _start_training(tracker, context, run, seed, key)
         tracker.rows(run_id, _records(folder / "history.csv"))
         if (throughput := folder / "timing" / "throughput.csv").exists():
             tracker.rows(run_id, _records(throughput))
         previews = dict.fromkeys((folder / "previews").glob("*.png"), "previews")
         tracker.artefacts(run_id, {folder / "run.yaml": "", folder / "history.csv": "", **previews})
-        if (timing := folder / "timing" / "train.json").exists():
+        if (timing := folder / "timing" / f"{run.train_stage}.json").exists():
             tracker.rows(run_id, [{"step": 0, "train_seconds": read_json(timing)["seconds"]}])
         tracker.finish(run_id)
         return run_id
 
 
-def track_evaluation(context: "Context", run: ResolvedRun, seed: int) -> None:
+def track_evaluation(context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
     """Log the metrics of a run: nested under its training, and on it, so that comparing two runs compares them."""
     with open_tracker(context) as tracker:
         if tracker is not None:
             log_evaluation(tracker, context, run, seed)
 
 
-def log_evaluation(tracker: Tracker, context: "Context", run: ResolvedRun, seed: int) -> None:
+def log_evaluation(tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
     """As `track_evaluation`, with a tracker at hand."""
     from rediffuse.grids import save_grid
 
@@ -117,14 +119,14 @@ def log_evaluation(tracker: Tracker, context: "Context", run: ResolvedRun, seed:
         tracker.finish(run_id)
 
 
-def track_likelihood(context: "Context", run: ResolvedRun, seed: int) -> None:
+def track_likelihood(context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
     """Log a run's bound on the likelihood, on its training, so that comparing two runs compares it."""
     with open_tracker(context) as tracker:
         if tracker is not None:
             log_likelihood(tracker, context, run, seed)
 
 
-def log_likelihood(tracker: Tracker, context: "Context", run: ResolvedRun, seed: int) -> None:
+def log_likelihood(tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
     """As `track_likelihood`, with a tracker at hand."""
     folder = context.folder(run, seed) / "likelihood"
     run_id = track_training(tracker, context, run, seed)
@@ -146,8 +148,10 @@ def log_report(tracker: Tracker, context: "Context") -> None:
         tracker.finish(run_id)
 
 
-def _start_training(tracker: Tracker, context: "Context", run: ResolvedRun, seed: int, key: str) -> str:
-    job = context.plan.find("train", run.name, seed)
+def _start_training(
+    tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int, key: str
+) -> str:
+    job = context.plan.find(run.train_stage, run.name, seed)
     made_by = _receipt(context, job)
     if made_by["key"] != key:  # what lies there is older than what is being made
         made_by = {"commit": commit(context.root), "code": job.code, "settings": job.settings}
@@ -164,7 +168,7 @@ def _receipt(context: "Context", job: Job) -> dict[str, Any]:
     return read_json(path) if path.exists() else {"key": None}
 
 
-def _tags(run: ResolvedRun, seed: int, job: Job, made_by: dict[str, Any]) -> dict[str, str]:
+def _tags(run: ResolvedRun | ResolvedGenerator, seed: int, job: Job, made_by: dict[str, Any]) -> dict[str, str]:
     tags = {
         "rediffuse.role": run.role, "rediffuse.run": run.name, "rediffuse.seed": str(seed), "rediffuse.study": run.study,
         "rediffuse.code": made_by["code"], "rediffuse.config": digest(made_by["settings"]),

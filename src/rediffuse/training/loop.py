@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from rediffuse.diffusion.process import DiffusionProcess
-from rediffuse.errors import UserError
 from rediffuse.files import digest
 from rediffuse.progress import Progress
 from rediffuse.training import checkpoint
 from rediffuse.training.batches import Batches
+from rediffuse.training.diverged import TrainingDiverged
 from rediffuse.training.held_out import HeldOutLoss
 from rediffuse.training.history import Row
 from rediffuse.training.objective import TrainingObjective
@@ -24,10 +24,6 @@ from rediffuse.training.trainer import Trainer
 
 Images = np.ndarray | Tensor
 State = dict[str, Tensor]
-
-
-class TrainingDiverged(UserError):
-    """The loss or the gradient is no longer finite; the last good checkpoint is kept."""
 
 
 @dataclass(frozen=True)
