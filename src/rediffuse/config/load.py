@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from rediffuse.config.presets import IMAGE_FIELDS, preset_fields
+from rediffuse.config.sections import Network
 from rediffuse.config.study import Overrides, ResolvedRun, Settings, Study, check_claims, check_run, merge
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
@@ -36,6 +38,9 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
         UserError: `FILE: key: what is wrong; what would be right`, for the first mistake found.
     """
     raw = read_yaml(path)
+    defaults = raw.get("defaults") if isinstance(raw, dict) else None
+    if isinstance(defaults, dict) and isinstance(network := defaults.get("network"), dict):
+        defaults["network"] = _with_preset(network, path, "defaults")
     study = _validate(Study, raw, path, ())
     runs: dict[str, ResolvedRun] = {}
     for name, run in study.runs.items():
@@ -85,12 +90,27 @@ def _settings(study: Study, path: str | Path, layers: tuple[tuple[str, Overrides
     for where, layer in layers[1:]:
         assert layer is not None
         for section, override in layer.settings().items():
+            if section == "network":
+                override = _with_preset(override, path, where)
             values[section] = merge(values[section], override)
             settings_section = Settings.model_fields[section].annotation
             assert isinstance(settings_section, type)
             _validate(settings_section, values[section], path, (where, section))
         settings = Settings.model_validate_json(json.dumps(values))
     return settings
+
+
+def _with_preset(network: dict[str, Any], path: str | Path, where: str) -> dict[str, Any]:
+    """A `network` section with the keys of the preset it names, if any, below its own."""
+    name = network.get("preset")
+    if not isinstance(name, str):
+        return network
+    try:
+        fields = preset_fields(name)
+    except UserError as error:
+        raise UserError(f"{path}: {where}.network.preset: {error}") from None
+    rest = Network().model_dump(mode="json", exclude={"class_conditional", "checkpointing"})
+    return {**rest, **{key: value for key, value in fields.items() if key not in IMAGE_FIELDS}, **network}
 
 
 def _resolve(study: Study, path: str | Path, where: str, settings: Settings, **facts: Any) -> ResolvedRun:

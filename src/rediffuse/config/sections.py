@@ -49,15 +49,49 @@ class Hardware(Section):
 class Network(Section):
     """The U-Net."""
 
+    preset: str | None = Field(
+        None,
+        description="network of the literature to start from (`rediffuse.config.presets`); it sets every other key but "
+        "`class_conditional` and `checkpointing`, and keys given beside it or in later layers win",
+    )
     channels: PositiveInt = Field(16, description="channels of the first scale")
     multipliers: tuple[PositiveInt, ...] = Field((1, 2), description="channels of each scale, as multiples")
     blocks: PositiveInt = Field(2, description="residual blocks a scale")
+    block: Literal["residual", "inverted", "inverted-se"] = Field(
+        "residual",
+        description="residual: two 3×3 convolutions (Ho et al.); inverted: a light U-Net of depthwise-separable "
+        "inverted residuals (MobileNetV2); inverted-se: the same with squeeze-excitation",
+    )
+    expansion: PositiveInt = Field(4, description="width inside an inverted block, as a multiple of the block's own")
     attention: tuple[PositiveInt, ...] = Field((4,), description="side lengths at which self-attention stands")
+    middle_attention: bool = Field(True, description="self-attention between the two blocks of the smallest scale")
     heads: PositiveInt = Field(1, description="attention heads")
+    use_time: bool = Field(True, description="tell the network the time step")
     time_conditioning: Literal["additive", "scale-shift"] = Field(
         "additive", description="how a block takes the time embedding: added, or as scale and shift of its second norm"
     )
+    time_order: Literal["sin-cos", "cos-sin"] = Field(
+        "sin-cos", description="halves of the time embedding: sin-cos (Ho et al.) or cos-sin (IDDPM)"
+    )
+    time_frequency_shift: Literal[0, 1] = Field(
+        1, description="frequency i of the time embedding is 10000^(−i/(half − this)): 1 (Ho et al.) or 0 (IDDPM)"
+    )
     dropout: Fraction = Field(0.0, description="dropout inside residual blocks")
+    groups: PositiveInt = Field(32, description="most groups of a group normalisation")
+    norm_eps: PositiveFloat = Field(1e-6, description="ε of group normalisation")
+    downsample: Literal["conv", "average"] = Field(
+        "conv", description="halving of the resolution: stride-2 convolution or 2×2 average"
+    )
+    downsample_padding: Literal["bottom-right", "symmetric"] = Field(
+        "bottom-right", description="padding of the stride-2 convolution: bottom-right (Ho et al.) or symmetric"
+    )
+    shortcut: Literal["1x1", "3x3"] = Field("1x1", description="convolution that fits a residual block's input to it")
+    initialisation: Literal["xavier", "torch"] = Field(
+        "xavier", description="first weights: Xavier's (Ho et al.) or PyTorch's own"
+    )
+    checkpointing: bool = Field(
+        False, description="compute the inside of each block again for its gradient: less memory, more time"
+    )
     class_conditional: bool = Field(False, description="tell the network the class of each image, or a null token")
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """The parts of the U-Net: residual block, self-attention, halving and doubling of the resolution."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -71,6 +72,11 @@ class ResidualBlock(nn.Module):
         # Width of the slice of the network's one embedding projection that this block consumes.
         self.embedding_width = 2 * out_channels if scale_shift else out_channels
 
+    @property
+    def last(self) -> nn.Conv2d:
+        """The layer that ends the residual path."""
+        return self.conv2
+
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
         """Image [B, in, H, W] and embedding slice [B or 1, embedding_width] (or None) → [B, out, H, W]."""
         hidden = self.conv1(silu(self.norm1(x)))
@@ -109,16 +115,23 @@ class Downsample(nn.Module):
 
     The padding decides which pixels the convolution is centred on: Ho et al. 2020 (TensorFlow's "same") pad one row
     and column at the bottom and right, most PyTorch codebases one on every side. Weights are not exchangeable.
+    `convolution` makes the convolution, as `nn.Conv2d` does.
     """
 
-    def __init__(self, channels: int, method: Downsampling, padding: DownsamplePadding) -> None:
+    def __init__(
+        self,
+        channels: int,
+        method: Downsampling,
+        padding: DownsamplePadding,
+        convolution: Callable[..., nn.Module] = nn.Conv2d,
+    ) -> None:
         super().__init__()
         self.bottom_right = method == "conv" and padding == "bottom-right"
         self.conv: nn.Module
         if method == "average":
             self.conv = nn.AvgPool2d(2)
         else:
-            self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=0 if self.bottom_right else 1)
+            self.conv = convolution(channels, channels, 3, stride=2, padding=0 if self.bottom_right else 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, H/2, W/2]."""
@@ -126,11 +139,11 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double the resolution: nearest neighbour, then a 3x3 convolution."""
+    """Double the resolution: nearest neighbour, then a 3x3 convolution made by `convolution`."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, convolution: Callable[..., nn.Module] = nn.Conv2d) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = convolution(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, 2H, 2W]."""

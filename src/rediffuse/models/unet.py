@@ -5,23 +5,37 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rediffuse.errors import UserError
 from rediffuse.models.blocks import Downsample, GroupNorm, ResidualBlock, SelfAttention, Upsample, silu, zero
 from rediffuse.models.conditioning import ClassEmbedding, TimeEmbedding
+from rediffuse.models.light import InvertedResidual, SeparableConv2d
 from rediffuse.models.unet_config import UNetConfig, check_size
 
 
 class Stage(nn.Module):
-    """A residual block and the attention that follows it, if any."""
+    """A residual block and the attention that follows it, if any.
 
-    def __init__(self, residual: ResidualBlock, attention: SelfAttention | None) -> None:
+    With `checkpointing`, a gradient's forward keeps the inputs alone; the backward pass runs it again, from the same
+    state of the random generators, so that dropout drops the same values.
+    """
+
+    def __init__(
+        self, residual: ResidualBlock | InvertedResidual, attention: SelfAttention | None, checkpointing: bool = False
+    ) -> None:
         super().__init__()
         self.residual = residual
         self.attention = attention
+        self.checkpointing = checkpointing
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
         """[B, in, H, W] → [B, out, H, W]."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(self._run, x, embedding, use_reentrant=False))
+        return self._run(x, embedding)
+
+    def _run(self, x: Tensor, embedding: Tensor | None) -> Tensor:
         x = self.residual(x, embedding)
         return x if self.attention is None else self.attention(x)
 
@@ -52,6 +66,7 @@ class UNet(nn.Module):
         )
         self.classes = None if config.num_classes is None else ClassEmbedding(config.num_classes, embedding_width)
 
+        convolution = nn.Conv2d if config.block == "residual" else SeparableConv2d
         self.input = nn.Conv2d(config.in_channels, config.channels, 3, padding=1)
         levels = list(zip(config.widths, config.resolutions, strict=True))
         last = len(levels) - 1
@@ -63,7 +78,9 @@ class UNet(nn.Module):
                 stages.append(self._stage(current, width, resolution in config.attention))
                 current = width
                 skips.append(width)
-            resample = None if index == last else Downsample(width, config.downsample, config.downsample_padding)
+            resample = None
+            if index != last:
+                resample = Downsample(width, config.downsample, config.downsample_padding, convolution)
             if resample is not None:
                 skips.append(width)
             self.down.append(Level(stages, resample))
@@ -76,13 +93,13 @@ class UNet(nn.Module):
             for _ in range(config.blocks + 1):
                 stages.append(self._stage(current + skips.pop(), width, resolution in config.attention))
                 current = width
-            self.up.append(Level(stages, Upsample(width) if index > 0 else None))
+            self.up.append(Level(stages, Upsample(width, convolution) if index > 0 else None))
         self.norm = GroupNorm(current, config.groups, config.norm_eps)
         self.output = nn.Conv2d(current, config.out_channels, 3, padding=1)
 
         # One projection of the embedding for all residual blocks, in the order in which they run: one matrix product
         # instead of one a block.
-        self.embedding_widths = [m.embedding_width for m in self.modules() if isinstance(m, ResidualBlock)]
+        self.embedding_widths = [m.residual.embedding_width for m in self.modules() if isinstance(m, Stage)]
         embeds = self.time is not None or self.classes is not None
         self.projection = nn.Linear(embedding_width, sum(self.embedding_widths)) if embeds else None
         self.reset_parameters()
@@ -98,15 +115,19 @@ class UNet(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.Embedding):
                 module.reset_parameters()
             if isinstance(module, nn.Conv2d | nn.Linear) and self.config.initialisation == "xavier":
-                # Xavier's bound depends on the output width: in the shared projection, use each block's own.
-                widths = self.embedding_widths if module is self.projection else [len(module.weight)]
+                # Xavier's bound depends on the output width: in the shared projection, use each block's own, and in a
+                # grouped convolution each group's.
+                groups = module.groups if isinstance(module, nn.Conv2d) else 1
+                widths = [len(module.weight) // groups] * groups
+                if module is self.projection:
+                    widths = self.embedding_widths
                 for rows in module.weight.data.split(widths):
                     nn.init.xavier_uniform_(rows)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         for module in self.modules():
-            if isinstance(module, ResidualBlock):
-                zero(module.conv2)
+            if isinstance(module, Stage):
+                zero(module.residual.last)
             elif isinstance(module, SelfAttention):
                 zero(module.out)
         zero(self.output)
@@ -161,21 +182,35 @@ class UNet(nn.Module):
 
     def _stage(self, in_channels: int, out_channels: int, attends: bool) -> Stage:
         config = self.config
-        residual = ResidualBlock(
-            in_channels,
-            out_channels,
-            scale_shift=config.time_conditioning == "scale-shift",
-            dropout=config.dropout,
-            groups=config.groups,
-            eps=config.norm_eps,
-            shortcut=config.shortcut,
-        )
+        scale_shift = config.time_conditioning == "scale-shift"
+        residual: ResidualBlock | InvertedResidual
+        if config.block == "residual":
+            residual = ResidualBlock(
+                in_channels,
+                out_channels,
+                scale_shift=scale_shift,
+                dropout=config.dropout,
+                groups=config.groups,
+                eps=config.norm_eps,
+                shortcut=config.shortcut,
+            )
+        else:
+            residual = InvertedResidual(
+                in_channels,
+                out_channels,
+                expansion=config.expansion,
+                squeeze_excitation=config.block == "inverted-se",
+                scale_shift=scale_shift,
+                dropout=config.dropout,
+                groups=config.groups,
+                eps=config.norm_eps,
+            )
         attention = (
             SelfAttention(out_channels, heads=config.heads, groups=config.groups, eps=config.norm_eps)
             if attends
             else None
         )
-        return Stage(residual, attention)
+        return Stage(residual, attention, config.checkpointing)
 
 
 def build_unet(config: UNetConfig, seed: int) -> UNet:

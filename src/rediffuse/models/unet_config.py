@@ -22,6 +22,11 @@ class UNetConfig:
     use_time: False leaves the timestep out of the network altogether.
     num_classes: None for an unconditional network; label `num_classes` is the null token.
     groups: upper limit of groups in every normalisation, see `group_count`.
+    block: "residual" (Ho), or a light U-Net of depthwise-separable blocks, "inverted" or, with squeeze-excitation,
+        "inverted-se" (`rediffuse.models.light`); its changes of resolution are separable too.
+    expansion: width inside an inverted block, as a multiple of the block's own; residual blocks have none.
+    checkpointing: keep only each block's input for the backward pass and compute its inside again (Chen et al. 2016,
+        arXiv:1604.06174): less memory, more time, the same gradients.
     The rest are details in which published implementations differ; the defaults are Ho et al.'s.
     """
 
@@ -38,6 +43,9 @@ class UNetConfig:
     time_conditioning: Literal["additive", "scale-shift"] = "additive"
     use_time: bool = True
     num_classes: int | None = None
+    block: Literal["residual", "inverted", "inverted-se"] = "residual"
+    expansion: int = 4
+    checkpointing: bool = False
     groups: int = 32
     norm_eps: float = 1e-6
     time_order: TimeOrder = "sin-cos"
@@ -57,9 +65,11 @@ class UNetConfig:
         object.__setattr__(self, "attention", tuple(self.attention))
         if not self.multipliers or min(self.multipliers) < 1:
             raise UserError(f"multipliers is {self.multipliers}; it needs one positive number a level")
-        for name in ("image_size", "in_channels", "blocks", "heads", "groups"):
+        for name in ("image_size", "in_channels", "blocks", "heads", "expansion", "groups"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.block not in (allowed := ("residual", "inverted", "inverted-se")):
+            raise UserError(f"block is {self.block!r}; choose one of {', '.join(allowed)}")
         if self.channels < 4 or self.channels % 2:
             raise UserError(f"channels is {self.channels}; it must be an even number, at least 4")
         if self.num_classes is not None and self.num_classes < 1:

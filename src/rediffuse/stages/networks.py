@@ -35,7 +35,7 @@ def build_network(run: ResolvedRun, image_set: ImageSet, seed: int = 0) -> UNet:
         in_channels=channels,
         out_channels=channels * (2 if learned else 1),
         num_classes=len(image_set.class_names) if conditional else None,
-        **run.network.model_dump(exclude={"class_conditional"}),
+        **run.network.model_dump(exclude={"class_conditional", "preset"}),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
