@@ -5,6 +5,7 @@ rule report:
     input:
         key=key_of("report"),
         real=rules.real.output.receipt,
+        cost=rules.cost.output.receipt,
         evaluated=receipts_of("evaluate"),
         likelihoods=receipts_of("nll"),
         restored=receipts_of("restore"),
@@ -58,6 +59,11 @@ rule real_lines:
         receipts_of("real"),
 
 
+rule costs:
+    input:
+        receipts_of("cost"),
+
+
 rule trained:
     input:
         receipts_of("train"),
@@ -89,6 +95,7 @@ rule measured:
         receipts_of("nll"),
         receipts_of("restore"),
         receipts_of("real"),
+        receipts_of("cost"),
 
 
 localrules:
@@ -97,6 +104,7 @@ localrules:
     prepared,
     referenced,
     real_lines,
+    costs,
     trained,
     sampled,
     evaluated,

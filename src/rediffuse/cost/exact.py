@@ -28,7 +28,7 @@ class Exact:
     parameters: int
     by_side: dict[int, FlopCount]
     activation_bytes: int
-    checkpointed_bytes: int | None
+    checkpointed_bytes: int
     state: StateBytes
 
     @property
@@ -56,8 +56,8 @@ def exact_cost(config: UNetConfig) -> Exact:
         config=config,
         parameters=count,
         by_side=count_flops(config),
-        activation_bytes=saved_bytes(checkpointed(config, False)),
-        checkpointed_bytes=saved_bytes(checkpointed(config, True)) if can_checkpoint() else None,
+        activation_bytes=saved_bytes(replace(config, checkpointing=False)),
+        checkpointed_bytes=saved_bytes(replace(config, checkpointing=True)),
         state=state_bytes(count),
     )
 
@@ -66,13 +66,3 @@ def parameter_count(config: UNetConfig) -> int:
     """Number of parameters."""
     with torch.device("meta"):
         return sum(p.numel() for p in UNet(config).parameters())
-
-
-def can_checkpoint() -> bool:
-    """Whether this U-Net knows activation checkpointing."""
-    return "checkpointing" in UNetConfig.__dataclass_fields__
-
-
-def checkpointed(config: UNetConfig, on: bool) -> UNetConfig:
-    """The configuration with activation checkpointing on or off."""
-    return replace(config, checkpointing=on) if can_checkpoint() else config  # type: ignore[call-arg]

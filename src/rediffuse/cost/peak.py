@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rediffuse.errors import UserError
@@ -64,18 +64,15 @@ def _main() -> None:
     config, device = UNetConfig(**request["config"]), torch.device(request["device"])
     jobs = [PeakJob(**job) for job in request["jobs"]]
     works = [_work(config, job, device) for job in jobs]
-    smallest: dict[bool, Callable[[], None]] = {}
-    for job in jobs:  # the first run of an operator allocates what it keeps for good
-        smallest.setdefault(job.steps is None, _work(config, PeakJob(1, job.steps and 1), device))
-    for warm in smallest.values():
-        warm()
+    # The first run of an operator allocates what it keeps for good, and torch loads what it had put off.
+    for job in {PeakJob(1, job.steps and 1, job.checkpointing) for job in jobs}:
+        _work(config, job, device)()
     print(json.dumps([_peak(work, device) for work in works]))
 
 
 def _work(config: UNetConfig, job: PeakJob, device: "object") -> Callable[[], None]:
     import torch
 
-    from rediffuse.cost.exact import checkpointed
     from rediffuse.diffusion.denoiser import Denoiser
     from rediffuse.diffusion.process import DiffusionProcess
     from rediffuse.diffusion.randomness import SampleNoise
@@ -84,7 +81,7 @@ def _work(config: UNetConfig, job: PeakJob, device: "object") -> Callable[[], No
     from rediffuse.samplers.ddim import ddim
 
     target = torch.device(str(device))
-    network = UNet(checkpointed(config, job.checkpointing)).to(target)
+    network = UNet(replace(config, checkpointing=job.checkpointing)).to(target)
     shape = (config.in_channels, config.image_size, config.image_size)
 
     def train() -> None:
