@@ -111,7 +111,9 @@ def cost(
     ] = None,
     steps: Annotated[list[int] | None, typer.Option("--steps", help="Sampling steps to predict seconds for.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything measured there, too.")] = None,
-    profile: Annotated[bool, typer.Option("--profile", help="Print torch's profile of a training pass as well.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print torch's profile of a training pass as well.")
+    ] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Count only; measure no time and no peak memory.")] = False,
     record: Annotated[bool, typer.Option("--record", help="As the pipeline does: write runs/<study>/cost/.")] = False,
     study: StudyFile = ACTIVE,

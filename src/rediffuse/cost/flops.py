@@ -100,7 +100,9 @@ def _count(network: nn.Module, *inputs: Tensor | None) -> dict[int, FlopCount]:
             continue
         assigned += flops
     if assigned != counter.get_total_flops():
-        raise RuntimeError(f"{counter.get_total_flops() - assigned} FLOPs lie in no convolution, linear layer or attention")
+        raise RuntimeError(
+            f"{counter.get_total_flops() - assigned} FLOPs lie in no convolution, linear layer or attention"
+        )
     return dict(sorted(((s, f) for s, f in result.items() if f.total), reverse=True))
 
 

@@ -26,7 +26,9 @@ class CostModel:
     sampling_rate: float
 
     @classmethod
-    def measured(cls, flops: int, kappa: float, training: tuple[int, float], sampling: tuple[int, float]) -> "CostModel":
+    def measured(
+        cls, flops: int, kappa: float, training: tuple[int, float], sampling: tuple[int, float]
+    ) -> "CostModel":
         """From F, κ and (batch size, seconds of one forward pass) of training and of sampling.
 
         Raises:

@@ -36,7 +36,7 @@ def peak_memory(
     A training job's peak holds activations and gradients, not the optimiser or the average of the weights.
 
     Raises:
-        UserError: the process failed, for want of memory or otherwise; its last line says why.
+        UserError: the process failed, for want of memory or otherwise; the line says why.
     """
     request = {
         "config": asdict(config),
@@ -52,7 +52,7 @@ def peak_memory(
     )  # fmt: skip
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise UserError(f"peak memory could not be measured: {last}; a smaller batch may fit")
+        raise UserError(f"peak memory could not be measured: {last}")
     return json.loads(done.stdout)
 
 

@@ -29,5 +29,7 @@ def growth_exponent(cost: float, larger: float, pixels: float) -> float:
         UserError: a cost is not positive, or the number of pixels did not change.
     """
     if cost <= 0 or larger <= 0 or pixels <= 0 or pixels == 1:
-        raise UserError(f"a growth exponent needs two positive costs and a change of pixels, not {cost}, {larger}, {pixels}")
+        raise UserError(
+            f"a growth exponent needs two positive costs and a change of pixels, not {cost}, {larger}, {pixels}"
+        )
     return math.log(larger / cost) / math.log(pixels)

@@ -12,7 +12,7 @@ import pandas as pd
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_SETTINGS
 from rediffuse.errors import UserError
-from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder
+from rediffuse.reporting.paths import cost_folder, data_folder, evidence_folder, real_folder
 from rediffuse.reporting.pedigree import Pedigree, read_pedigree
 
 QUALITY = (
@@ -44,7 +44,8 @@ class Frames:
     quality: one row for each run, seed, setting and metric (run "real" holds the lines of held-out images and noise);
     history: one row for each run, seed and logged step; training, sampling: timings, which belong to a machine;
     likelihood: one row for each run and seed, the bound and its parts; bound: one row for each run, seed and t;
-    real_classes: class metrics of held-out real images, where a run is class-conditional; ablations: what evidence/ablations.json holds.
+    real_classes: class metrics of held-out real images, where a run is class-conditional; ablations: what evidence/ablations.json holds;
+    cost: what cost/cost.json says of the networks, exact; cost_timing: what was measured of them, with its file.
     """
 
     loaded: LoadedStudy
@@ -60,6 +61,8 @@ class Frames:
     ablations_file: str
     card: dict[str, Any] | None
     reference: dict[str, Any] | None
+    cost: dict[str, Any] | None
+    cost_timing: dict[str, Any] | None
     pedigree: Pedigree
 
     def measured(self) -> pd.DataFrame:
@@ -113,6 +116,8 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
             likelihood += [{**who, **row} for row in _likelihood(root, folder / "likelihood" / "nll.json")]
             bound += [terms.assign(**who) for terms in _bound(root, folder / "likelihood" / "terms.csv")]
     data = root / data_folder(loaded)
+    cost = cost_folder(study)
+    cost_timings = _timing(root, cost, "cost", pedigree, known_timings, evidence)
     ablations = read_json(evidence / "ablations.json") or []
     ablations_file = _name(evidence / "ablations.json", root)
     return Frames(
@@ -129,6 +134,8 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
         ablations_file=ablations_file,
         card=read_json(data / "card.json"),
         reference=read_json(data / f"reference-{loaded.study.evaluation.features}.json"),
+        cost=read_json(root / cost / "cost.json"),
+        cost_timing=cost_timings[0] if cost_timings else None,
         pedigree=pedigree.with_ablations(ablations, ablations_file),
     )
 

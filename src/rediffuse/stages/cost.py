@@ -22,7 +22,7 @@ from rediffuse.stages.context import Context, Stopwatch, machine, working
 from rediffuse.stages.networks import build_network
 
 #: Images in a batch of the timings by resolution at the network's own side; larger images come in smaller batches.
-IMAGES = 64
+IMAGES = 32
 #: Sampling steps between whose peak memories no more than noise should lie.
 FEW, MANY = 2, 10
 REPEATS = 5
@@ -36,7 +36,9 @@ def cost(context: Context) -> None:
     with working(context, job):
         image_set = open_image_set(context.data_folder)
         configs = {run.name: network_config(run, image_set) for run in context.loaded.runs.values()}
-        write_json(context.root / job.outputs[0], {"study": study.study, **exact_record(configs, job.settings["sizes"])})
+        write_json(
+            context.root / job.outputs[0], {"study": study.study, **exact_record(configs, job.settings["sizes"])}
+        )
     measured = measured_record(configs, context.loaded.runs, study.hardware)
     path = context.root / job.outputs[0].parent / "timing" / "cost.json"
     machine_record = machine(study.hardware.device, study.hardware.threads)
@@ -89,7 +91,7 @@ def measured_record(
 
     with Progress("cost", "round") as progress:
         seconds = interleaved(jobs, repeats=repeats, warmup=1, on_round=progress)
-    peaks = [PeakJob(training), PeakJob(max(1, training // 2)), PeakJob(max(1, training // 4)),
+    peaks = [PeakJob(training), PeakJob(max(1, training // 4)),
              *(PeakJob(max(1, sampling // 8), steps) for steps in (FEW, MANY))]  # fmt: skip
     held = peak_memory(own, peaks, device=hardware.device, threads=hardware.threads)
     return {

@@ -106,7 +106,9 @@ def _at_sides(
 ) -> list[_Network]:
     own = {side: at_side(config, side) for side in request.resolutions or (config.image_size,)}
     return [
-        _Network(name if side == config.image_size else f"{name} at {side}×{side}", sized, batches, run, exact_cost(sized))
+        _Network(
+            name if side == config.image_size else f"{name} at {side}×{side}", sized, batches, run, exact_cost(sized)
+        )
         for side, sized in own.items()
     ]
 
@@ -147,7 +149,7 @@ def _counts(networks: list[_Network]) -> Table:
 
 def _times(networks: list[_Network], hardware: Hardware) -> Table:
     where = f"{hardware.device}, {hardware.threads} thread{'s' if hardware.threads > 1 else ''}, {hardware.precision}"
-    table = _table(f"Measured here ({where}): median [quartiles]", "Network", "Batch", "Forward, ms", "ms/image",
+    table = _table(f"Measured here ({where}): median \\[quartiles]", "Network", "Batch", "Forward, ms", "ms/image",
                    "GFLOP/s", "Training forward, ms", "κ", "Peak above weights, MiB")  # fmt: skip
     for network in networks:
         for batch in network.batches:
