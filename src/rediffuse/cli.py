@@ -115,6 +115,40 @@ def real(study: StudyFile = ACTIVE) -> None:
     _run(study, "real", stage)
 
 
+@app.command()
+def cost(
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs or ablations; the study's runs when absent.")] = None,
+    presets: Annotated[list[str] | None, typer.Option("--preset", help="Network of the literature, by name.")] = None,
+    batches: Annotated[list[int] | None, typer.Option("--batch", help="Images at once; may be given again.")] = None,
+    resolutions: Annotated[
+        list[int] | None, typer.Option("--resolution", help="Side in pixels; the network's own when absent.")
+    ] = None,
+    steps: Annotated[list[int] | None, typer.Option("--steps", help="Sampling steps to predict seconds for.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything measured there, too.")] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print torch's profile of a training pass as well.")
+    ] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Count only; measure no time and no peak memory.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="As the pipeline does: write runs/<study>/cost/.")] = False,
+    study: StudyFile = ACTIVE,
+) -> None:
+    """Say what networks cost: parameters, FLOPs, memory, seconds of training and sampling."""
+    if record:
+        if runs or presets or batches or resolutions or steps or json_file or profile or exact:
+            raise UserError("--record measures the study as the pipeline does; give it no run and no other option")
+        from rediffuse.stages.cost import cost as stage
+
+        _run(study, "cost", stage)
+        return
+    from rediffuse.stages.cost_table import CostRequest, show_cost
+
+    request = CostRequest(
+        tuple(runs or ()), tuple(presets or ()), tuple(batches or ()), tuple(resolutions or ()), tuple(steps or ()),
+        json_file, profile, exact,
+    )  # fmt: skip
+    show_cost(request, study)
+
+
 STAGES_OF_A_RUN = {
     "train": "Train one run; a killed training goes on where it was.",
     "classifier": "Train the noise-conditional classifier that guides one run's samples.",

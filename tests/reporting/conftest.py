@@ -89,6 +89,7 @@ class StudyTree:
         """All files of the main runs, the data and the real lines; no ablations."""
         self.data()
         self.real()
+        self.cost()
         for run in self.loaded.runs.values():
             for seed in run.seeds:
                 self.run(run, seed)
@@ -198,6 +199,42 @@ class StudyTree:
             "rediffuse real",
             [folder / "held-out.json", folder / "noise.json"],
         )
+
+    def cost(self) -> None:
+        """Exact counts of two small networks that are not the study's, and made-up times."""
+        from rediffuse.models.presets import PRESETS
+        from rediffuse.stages.cost import exact_record
+
+        folder = self.root / "runs" / self.name / "cost"
+        names = list(self.loaded.runs)
+        record = exact_record(
+            dict.fromkeys(names, PRESETS["micro-digits"]), {"tiny": {"image_size": 16, "channels": 8}}
+        )
+        write_json(folder / "cost.json", {"study": self.name, **record})
+        key = self.receipt(folder / "receipts" / "cost.json", "cost", "rediffuse cost --record", [folder / "cost.json"])
+
+        def spread(median: float) -> dict[str, Any]:
+            return {"median": median, "low": 0.9 * median, "high": 1.2 * median, "repeats": 5}
+
+        passes = {"batch": 16, "forward": spread(0.02), "backward": spread(0.05), "kappa": spread(2.5)}
+        inference = {"batch": 16, "forward": spread(0.01)}
+        timing = {
+            "key": key,
+            "machine": MACHINE,
+            "seconds": 12.0,
+            "measured_run": names[0],
+            "runs": {name: {"training": passes, "sampling": inference} for name in names},
+            "batches": [{"batch": batch, "forward": spread(0.001 * batch)} for batch in (1, 16)],
+            "resolutions": [{"side": side, "batch": 4, "forward": spread(0.1)} for side in (8, 16, 32, 64)],
+            "checkpointing": [{"on": False, **passes}, {"on": True, **passes, "backward": spread(0.085)}],
+            "peaks": [
+                {"batch": 16, "steps": None, "checkpointing": False, "bytes": 9 * 2**20},
+                {"batch": 4, "steps": 2, "checkpointing": False, "bytes": 2**20},
+                {"batch": 4, "steps": 20, "checkpointing": False, "bytes": None},
+            ],
+            "peak_method": "rise of the resident set",
+        }
+        write_json(folder / "timing" / "cost.json", timing)
 
     def run(
         self, run: ResolvedRun, seed: int, scale: float = 1.0, distances: Callable[[str, int], float] | None = None

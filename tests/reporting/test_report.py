@@ -127,7 +127,7 @@ def test_markdown_and_html_have_the_same_sections(built: StudyTree) -> None:
 def test_the_sections_come_in_order(built: StudyTree) -> None:
     assert page(built).headings == [
         "Summary", "What was run and on what", "Baseline against improved", "Class conditioning and guidance",
-        "Training stability and cost", "One-pass models", "Claims",
+        "Training stability and cost", "Cost of the networks", "One-pass models", "Claims",
         "Ablations", "Loss curves", "Samples", "Quality against steps and seconds", "Noise schedules", "Settings",
         "How to repeat", "Pedigree",
     ]  # fmt: skip

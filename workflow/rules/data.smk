@@ -1,4 +1,4 @@
-# The data set, its reference statistics, and the lines that results are read against.
+# The data set, its reference statistics, the lines that results are read against, and what the networks cost.
 
 
 rule prepare:
@@ -59,3 +59,24 @@ rule real:
         "Scoring held-out real images and noise"
     shell:
         "{params.rediffuse} real 2>&1 | tee {log}"
+
+
+rule cost:
+    input:
+        key=key_of("cost"),
+        data=rules.prepare.output.receipt,
+    output:
+        receipt=update(str(PLAN.find("cost").receipt)),
+    log:
+        f"{LOG}/cost.log",
+    benchmark:
+        f"{BENCHMARK}/cost.tsv"
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+    message:
+        "Measuring what the networks cost"
+    shell:
+        "{params.rediffuse} cost --record 2>&1 | tee {log}"

@@ -5,6 +5,7 @@ rule report:
     input:
         key=key_of("report"),
         real=rules.real.output.receipt,
+        cost=rules.cost.output.receipt,
         evaluated=receipts_of("evaluate"),
         likelihoods=receipts_of("nll"),
         restored=receipts_of("restore"),
@@ -59,6 +60,11 @@ rule real_lines:
         receipts_of("real"),
 
 
+rule costs:
+    input:
+        receipts_of("cost"),
+
+
 rule trained:
     input:
         receipts_of("train"),
@@ -106,6 +112,7 @@ rule measured:
         receipts_of("restore"),
         receipts_of("classifier"),
         receipts_of("real"),
+        receipts_of("cost"),
 
 
 localrules:
@@ -114,6 +121,7 @@ localrules:
     prepared,
     referenced,
     real_lines,
+    costs,
     trained,
     classified,
     sampled,

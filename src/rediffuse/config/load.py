@@ -67,7 +67,7 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
     ablations: dict[str, ResolvedRun] = {}
     for name, ablation in study.ablations.items():
         where = f"ablations.{name}"
-        if name in runs or name == "real":
+        if name in runs or name in ("real", "cost"):
             raise UserError(f"{path}: {where}: the name is taken by a run; use another")
         if ablation.of not in study.runs:
             raise UserError(f"{path}: {where}.of: {ablation.of!r} is not a run; use one of {', '.join(study.runs)}")
@@ -110,7 +110,7 @@ def _generators(study: Study, path: str | Path, taken: set[str]) -> dict[str, Re
 
 
 def _check_roles(study: Study, path: str | Path) -> None:
-    for name in ("real", "ablations"):
+    for name in ("real", "cost", "ablations"):
         if name in study.runs:
             raise UserError(f"{path}: runs.{name}: the name is kept for a folder of the pipeline's own; use another")
     for role in ("baseline", "improved"):

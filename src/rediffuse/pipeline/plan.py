@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
+from rediffuse.config.presets import preset_fields
 from rediffuse.files import digest, sha256
 from rediffuse.pipeline.code import code_digest
 
+# One design in four sizes, whose cost stands beside that of the study's own networks.
+SIZES = ("tiny", "small", "base", "large")
 TRAIN_SETTINGS = ("data", "hardware", "network", "diffusion", "training")
 # Of weights trained elsewhere: which they are, not where they lie.
 IMPORT_SETTINGS = ("data", "hardware", "network", "diffusion")
@@ -115,7 +118,23 @@ def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
             command="rediffuse real",
         )
     )
-    evaluated = [real]
+    cost_folder = Path("runs", name, "cost")
+    cost = add(
+        Job(
+            stage="cost",
+            name="cost",
+            settings={
+                "hardware": study.hardware.model_dump(mode="json"),
+                "runs": {run.name: _cost_settings(run) for run in loaded.runs.values()},
+                "sizes": {size: preset_fields(size) for size in SIZES},
+            },
+            needs=(prepare,),
+            receipt=cost_folder / "receipts" / "cost.json",
+            outputs=(cost_folder / "cost.json",),
+            command="rediffuse cost --record",
+        )
+    )
+    evaluated = [real, cost]
     for run in [*loaded.runs.values(), *loaded.ablations.values()]:
         for seed in run.seeds:
             evaluated += [job for job in _add_run(add, run, seed, prepare, reference, evaluation) if not job.ablation]
@@ -187,6 +206,17 @@ def _add_generator(
     )
     metrics = [folder / "metrics" / f"{file}.json" for file in files]
     return add(_job_of(model, seed, "evaluate", _judged(model, evaluation), (drawn, reference), metrics))
+
+
+def _cost_settings(run: ResolvedRun) -> dict[str, Any]:
+    """What a run's network and the batches it sees follow from."""
+    values = run.model_dump(mode="json")
+    return {
+        "network": values["network"],
+        "variance": run.diffusion.variance,
+        "training": {key: values["training"][key] for key in ("batch_size", "accumulate")},
+        "sampling": {key: values["sampling"][key] for key in ("batch_size", "images")},
+    }
 
 
 def _add_run(

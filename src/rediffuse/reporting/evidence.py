@@ -7,7 +7,7 @@ from typing import Any
 
 from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
 from rediffuse.files import read_json, write_json
-from rediffuse.reporting.paths import evidence_folder
+from rediffuse.reporting.paths import cost_folder, evidence_folder
 
 STAGES = ("train", "sample", "evaluate")
 
@@ -32,14 +32,15 @@ def write_ablations(loaded: LoadedStudy, root: Path, out: Path) -> None:
 def collect_timings(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -> dict[str, Any]:
     """Timings by job key: those of `evidence` (the study's own when absent), and over them those on disk."""
     timings: dict[str, Any] = _read(_folder(loaded, root, evidence) / "timings.json") or {}
+    paths = [cost_folder(loaded.study.study) / "timing" / "cost.json"]
     models: list[ResolvedRun | ResolvedGenerator] = [*loaded.runs.values(), *loaded.ablations.values()]
     for run in [*models, *loaded.generators.values()]:
-        for seed in run.seeds:
-            for stage in (run.train_stage, run.sample_stage):
-                path = root / run.folder(seed) / "timing" / f"{stage}.json"
-                live = _read(path)
-                if live is not None and live.get("key"):
-                    timings[live["key"]] = live
+        stages = (run.train_stage, run.sample_stage)
+        paths += [run.folder(seed) / "timing" / f"{stage}.json" for seed in run.seeds for stage in stages]
+    for path in paths:
+        live = _read(root / path)
+        if live is not None and live.get("key"):
+            timings[live["key"]] = live
     return timings
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
 from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_SETTINGS
 from rediffuse.errors import UserError
-from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder
+from rediffuse.reporting.paths import cost_folder, data_folder, evidence_folder, real_folder
 from rediffuse.reporting.pedigree import Pedigree, read_pedigree
 
 QUALITY = (
@@ -46,7 +46,8 @@ class Frames:
     likelihood: one row for each run and seed, the bound and its parts; bound: one row for each run, seed and t;
     one_pass_history, one_pass_likelihood: what one-pass models have in the place of history and likelihood, the columns
     of the first being those of the models' kinds; their quality, training and sampling stand with those of the runs;
-    real_classes: class metrics of held-out real images, where a run is class-conditional; ablations: what evidence/ablations.json holds.
+    real_classes: class metrics of held-out real images, where a run is class-conditional; ablations: what evidence/ablations.json holds;
+    cost: what cost/cost.json says of the networks, exact; cost_timing: what was measured of them, with its file.
     """
 
     loaded: LoadedStudy
@@ -64,6 +65,8 @@ class Frames:
     ablations_file: str
     card: dict[str, Any] | None
     reference: dict[str, Any] | None
+    cost: dict[str, Any] | None
+    cost_timing: dict[str, Any] | None
     pedigree: Pedigree
 
     def measured(self) -> pd.DataFrame:
@@ -125,6 +128,8 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
             history += _history(root, folder / "history.csv", run.name, seed)
             bound += [terms.assign(**who) for terms in _bound(root, folder / "likelihood" / "terms.csv")]
     data = root / data_folder(loaded)
+    cost = cost_folder(study)
+    cost_timings = _timing(root, cost, "cost", pedigree, known_timings, evidence)
     ablations = read_json(evidence / "ablations.json") or []
     ablations_file = _name(evidence / "ablations.json", root)
     return Frames(
@@ -143,6 +148,8 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
         ablations_file=ablations_file,
         card=read_json(data / "card.json"),
         reference=read_json(data / f"reference-{loaded.study.evaluation.features}.json"),
+        cost=read_json(root / cost / "cost.json"),
+        cost_timing=cost_timings[0] if cost_timings else None,
         pedigree=pedigree.with_ablations(ablations, ablations_file),
     )
 

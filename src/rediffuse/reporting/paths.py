@@ -10,6 +10,11 @@ def real_folder(study: str) -> Path:
     return Path("runs", study, "real")
 
 
+def cost_folder(study: str) -> Path:
+    """Folder of what the networks cost."""
+    return Path("runs", study, "cost")
+
+
 def data_folder(loaded: LoadedStudy) -> Path:
     """Folder of the study's data set."""
     return Path("data", loaded.study.data.name)

@@ -9,7 +9,7 @@ from typing import Any
 from rediffuse.config import LoadedStudy
 from rediffuse.errors import UserError
 from rediffuse.files import sha256
-from rediffuse.reporting.paths import data_folder, evidence_folder, real_folder
+from rediffuse.reporting.paths import cost_folder, data_folder, evidence_folder, real_folder
 from rediffuse.reporting.terms import NOT_RECORDED
 
 AS_MADE, ALTERED, UNDIGESTED = "as made", "altered since", "timing: not digested"
@@ -88,13 +88,14 @@ def read_pedigree(loaded: LoadedStudy, root: Path) -> Pedigree:
 def _files(loaded: LoadedStudy, root: Path) -> list[tuple[Path | None, list[Path]]]:
     """(receipt, files it speaks for), in the order of the pipeline."""
     study = loaded.study
-    data, real = data_folder(loaded), real_folder(study.study)
+    data, real, cost = data_folder(loaded), real_folder(study.study), cost_folder(study.study)
     stem = f"reference-{study.evaluation.features}"
     found: list[tuple[Path | None, list[Path]]] = [
         (data / "receipt.json", [data / name for name in ("card.json", "images.npy", "held_out.npy")]),
         (data / f"{stem}.receipt.json", [data / f"{stem}.json", data / f"{stem}.npz"]),
         (real / "receipts" / "real.json", [real / "held-out.json", real / "noise.json"]),
     ]
+    found.append((cost / "receipts" / "cost.json", [cost / "cost.json", cost / "timing" / "cost.json"]))
     for run in loaded.runs.values():
         for seed in run.seeds:
             folder = run.folder(seed)

@@ -7,6 +7,8 @@ from typing import TypeAlias
 from rediffuse.config.facts import METRICS
 from rediffuse.reporting import (
     ablation,
+    compute,
+    compute_resolution,
     figures,
     figures_more,
     grids,
@@ -126,6 +128,10 @@ def make_sections(
             ("training", "Training stability and cost", [
                 tables_cost.stability(frames), " ".join(sentences.cost(frames)), tables_cost.training(frames),
                 tables_cost.sampling(frames)]),
+            ("cost", "Cost of the networks", [
+                compute.words(frames), compute.configurations(frames), compute.model(frames), compute.latency(frames),
+                compute.batches(frames), compute.checkpointing(frames), compute_resolution.resolution(frames),
+                compute_resolution.resolution_figure(frames)]),
             ("one-pass", "One-pass models", _one_pass(frames, cells)),
             ("claims", "Claims", [tally(verdicts), tables.claims(frames, verdicts)] if verdicts else []),
             ("ablations", "Ablations", _ablations(frames, cells, metrics, current_keys)),

@@ -1,0 +1,68 @@
+"""All that a configuration costs and no clock is needed for: the same on every machine."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from rediffuse.cost.flops import FlopCount, count_flops, total
+from rediffuse.cost.memory import StateBytes, saved_bytes, state_bytes
+from rediffuse.models.unet import UNet
+from rediffuse.models.unet_config import UNetConfig
+
+CONVENTION = (
+    "1 multiply-add = 2 FLOPs; convolutions, linear layers and the products of attention; one forward pass of one "
+    "image. Activations: bytes of float32 tensors saved for the backward pass, each storage once, parameters apart."
+)
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Cost of one configuration.
+
+    parameters: their number; by_side: FLOPs of one image by side in pixels (0: embeddings); activation_bytes: saved
+    for the backward pass of one image; checkpointed_bytes: the same with activation checkpointing.
+    """
+
+    config: UNetConfig
+    parameters: int
+    by_side: dict[int, FlopCount]
+    activation_bytes: int
+    checkpointed_bytes: int
+    state: StateBytes
+
+    @property
+    def flops(self) -> FlopCount:
+        """FLOPs of one image."""
+        return total(self.by_side)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "config": asdict(self.config),
+            "parameters": self.parameters,
+            "flops": asdict(self.flops),
+            "flops_by_side": {str(side): asdict(flops) for side, flops in self.by_side.items()},
+            "activation_bytes": self.activation_bytes,
+            "checkpointed_bytes": self.checkpointed_bytes,
+            "state_bytes": asdict(self.state),
+        }
+
+
+def exact_cost(config: UNetConfig) -> Exact:
+    """Parameters, FLOPs and bytes of a configuration, without computing anything with it."""
+    count = parameter_count(config)
+    return Exact(
+        config=config,
+        parameters=count,
+        by_side=count_flops(config),
+        activation_bytes=saved_bytes(replace(config, checkpointing=False)),
+        checkpointed_bytes=saved_bytes(replace(config, checkpointing=True)),
+        state=state_bytes(count),
+    )
+
+
+def parameter_count(config: UNetConfig) -> int:
+    """Number of parameters."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in UNet(config).parameters())

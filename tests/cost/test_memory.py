@@ -1,0 +1,88 @@
+"""Saved bytes by hand, state bytes by definition, and peaks as the system measures them."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from rediffuse.cost.memory import saved_bytes, saved_for_backward, state_bytes
+from rediffuse.cost.peak import PeakJob, peak_memory
+from rediffuse.errors import UserError
+from rediffuse.models.presets import PRESETS, preset
+from rediffuse.models.unet import UNet
+from rediffuse.training.adam import Adam
+from rediffuse.training.ema import ExponentialMovingAverage
+
+
+def test_saved_bytes_of_two_layers_by_hand():
+    """A linear layer saves its input, tanh its output, the second linear layer that output again: it counts once."""
+    network = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 2))
+    x = torch.zeros(3, 5)
+    assert saved_for_backward(network, lambda: network(x)) == 4 * (3 * 5 + 3 * 7)
+
+
+def test_a_view_counts_as_the_storage_it_keeps_alive():
+    network = nn.Linear(4, 4)
+    whole = torch.zeros(10, 4)
+    assert saved_for_backward(network, lambda: network(whole[:2])) == 4 * 40
+
+
+def test_a_convolution_saves_its_input_and_no_weight():
+    network = nn.Conv2d(2, 3, 3, padding=1)
+    x = torch.zeros(1, 2, 6, 6)
+    assert saved_for_backward(network, lambda: network(x)) == 4 * 2 * 36
+
+
+@pytest.mark.parametrize("config", [PRESETS["tiny-digits"], preset("tiny-digits", num_classes=10, dropout=0.1),
+                                    preset("tiny-digits", checkpointing=True)], ids=["plain", "classes", "checkpointing"])  # fmt: skip
+def test_bytes_of_fake_tensors_are_those_of_a_real_forward_pass(config):
+    network, x, t = UNet(config).train(), torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.long)
+    y = None if config.num_classes is None else torch.zeros(2, dtype=torch.long)
+    assert saved_bytes(config, 2) == saved_for_backward(network, lambda: network(x, t, y))
+
+
+def test_activations_are_proportional_to_the_batch():
+    one, two, nine = (saved_bytes(PRESETS["tiny-digits"], batch) for batch in (1, 2, 9))
+    assert nine - one == 8 * (two - one)
+
+
+def test_checkpointing_saves_less_than_half():
+    config = preset("ho-cifar10")
+    assert saved_bytes(replace(config, checkpointing=True)) < saved_bytes(config) / 2
+
+
+def test_state_is_what_training_holds():
+    network = UNet(PRESETS["micro-digits"])
+    parameters = list(network.parameters())
+    adam, average = Adam(parameters, (0.9, 0.999)), ExponentialMovingAverage(network, 0.9)
+    state = state_bytes(sum(p.numel() for p in parameters))
+
+    def size(tensors) -> int:
+        return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+
+    assert state.parameters == state.gradients == size(parameters)
+    assert state.adam == size(adam.means) + size(adam.squares)
+    assert state.ema == size(average.model.parameters())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a CPU's peak is measured on Linux alone")
+def test_peaks_follow_the_batch_in_training_and_not_the_steps_in_sampling():
+    config, batch = PRESETS["tiny-digits"], 64
+    half, whole, few, many = peak_memory(
+        config, [PeakJob(batch), PeakJob(2 * batch), PeakJob(batch, 2), PeakJob(batch, 12)]
+    )
+    if whole is None:
+        pytest.skip("this system does not let a process read its own peak")
+    saved = saved_bytes(config, 2 * batch)
+    assert 0.9 * saved < whole < 1.6 * saved
+    # x_t of ten more steps, had they been kept, would be 160 KiB; the activations of sampling move by far less.
+    assert abs(many - few) < 10 * batch * 64 * 4
+    assert half < whole
+
+
+def test_a_process_that_fails_says_why_in_one_line():
+    with pytest.raises(UserError, match="^peak memory could not be measured: .*nowhere") as raised:
+        peak_memory(PRESETS["micro-digits"], [PeakJob(1)], device="nowhere")
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,96 @@
+"""The cost section: what it predicts, what it compares with the clock, and what it says when nothing was measured."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from rediffuse.reporting import compute, compute_resolution
+from rediffuse.reporting.frames import Frames, read_frames
+from rediffuse.reporting.table import Estimate, Table
+from rediffuse.reporting.terms import NOT_RECORDED
+from tests.reporting.conftest import StudyTree
+
+
+def frames_of(tree: StudyTree) -> Frames:
+    return read_frames(tree.loaded, tree.root)
+
+
+def rows(table: Table | None) -> list[dict[str, object]]:
+    assert table is not None
+    return [dict(zip((column.title for column in table.columns), row, strict=True)) for row in table.rows]
+
+
+def test_training_is_predicted_from_the_passes_and_set_against_the_clock(tree: StudyTree) -> None:
+    found = next(row for row in rows(compute.model(frames_of(tree))) if row["What"] == "training")
+    # 60 steps of (0.02 s forward) x (1 + 2.5); the fixture's training took 250.5 s.
+    assert found["Predicted (s)"] == pytest.approx(60 * 0.02 * 3.5, rel=1e-12)
+    assert found["Measured / predicted"] == pytest.approx(250.5 / (60 * 0.02 * 3.5), rel=1e-12)
+    assert isinstance(found["κ"], Estimate)
+
+
+def test_sampling_is_predicted_for_as_many_images_as_were_timed(tree: StudyTree) -> None:
+    found = next(row for row in rows(compute.model(frames_of(tree))) if row["What"] == "ddim-5")
+    assert found["Predicted (s)"] == pytest.approx(5 * 0.01 * 1080 / 16, rel=1e-12)
+    assert found["Measured (s)"] == pytest.approx(0.5, rel=1e-12)
+
+
+def test_latency_is_measured_where_the_study_samples_and_predicted_elsewhere(tree: StudyTree) -> None:
+    of_baseline = [row for row in rows(compute.latency(frames_of(tree))) if row["Run"] == "DDPM"]
+    how = {row["Steps"]: row["How"] for row in of_baseline}
+    assert how == {10: "predicted", 50: "measured, ancestral-50", 100: "predicted", 500: "predicted", 1000: "predicted"}
+    thousand = of_baseline[-1]
+    assert thousand["One batch (s)"] == pytest.approx(1000 * 0.01, rel=1e-12)
+    assert thousand["One image (s)"] == pytest.approx(1000 * 0.01 / 16, rel=1e-12)
+
+
+def test_without_the_clock_the_exact_counts_stand_and_times_are_not_recorded(tree: StudyTree) -> None:
+    (tree.root / "runs" / tree.name / "cost" / "timing" / "cost.json").unlink()
+    frames = frames_of(tree)
+    assert len(rows(compute.configurations(frames))) == len(tree.loaded.runs) + 1
+    assert compute.batches(frames) is None
+    assert compute.checkpointing(frames) is None
+    training = next(row for row in rows(compute.model(frames)) if row["What"] == "training")
+    assert (training["Predicted (s)"], training["Measured (s)"]) == (NOT_RECORDED, 250.5)
+
+
+def test_a_clone_shows_the_times_that_the_evidence_kept(tree: StudyTree) -> None:
+    from rediffuse.reporting.evidence import write_timings
+
+    before = rows(compute.model(frames_of(tree)))
+    write_timings(tree.loaded, tree.root, tree.out)
+    (tree.root / "runs" / tree.name / "cost" / "timing" / "cost.json").unlink()
+    after = rows(compute.model(frames_of(tree)))
+    assert [row["Predicted (s)"] for row in after] == [row["Predicted (s)"] for row in before]
+
+
+def test_the_growth_of_cost_ends_in_its_exponents(tree: StudyTree) -> None:
+    *_, exponents = rows(compute_resolution.resolution(frames_of(tree)))
+    assert exponents["Convolutions (GFLOP)"] == pytest.approx(1, rel=1e-12)
+    assert exponents["Linear layers of attention (GFLOP)"] == pytest.approx(1, rel=1e-12)
+    assert exponents["Products of attention (GFLOP)"] == pytest.approx(2, rel=1e-12)
+
+
+def test_guidance_shows_the_network_every_image_twice_a_step(tree: StudyTree) -> None:
+    run = tree.loaded.runs["improved"]
+    samplers = {"ddim": run.sampling.samplers["ddim"].model_copy(update={"guidance": 2.0})}
+    guided = run.model_copy(update={
+        "network": run.network.model_copy(update={"class_conditional": True}),
+        "sampling": run.sampling.model_copy(update={"samplers": samplers}),
+    })  # fmt: skip
+    frames = frames_of(tree)
+    frames = replace(frames, loaded=frames.loaded._replace(runs={"improved": guided}))
+    found = next(row for row in rows(compute.model(frames)) if row["What"] == "ddim-5")
+    assert found["N or S"] == 10
+
+
+def test_nothing_measured_gives_no_section(empty_tree: StudyTree) -> None:
+    frames = frames_of(empty_tree)
+    assert compute.words(frames) == ""
+    assert compute.configurations(frames) is compute.model(frames) is compute.latency(frames) is None
+    assert compute_resolution.resolution_figure(frames) is None
+
+
+def test_the_exact_counts_hold_no_time(tree: StudyTree) -> None:
+    record = json.loads((tree.root / "runs" / tree.name / "cost" / "cost.json").read_text())
+    assert not [key for entry in record["runs"].values() for key in entry if "second" in key or "time" in key]
