@@ -126,7 +126,8 @@ def test_markdown_and_html_have_the_same_sections(built: StudyTree) -> None:
 
 def test_the_sections_come_in_order(built: StudyTree) -> None:
     assert page(built).headings == [
-        "Summary", "What was run and on what", "Baseline against improved", "Training stability and cost", "Claims",
+        "Summary", "What was run and on what", "Baseline against improved", "Training stability and cost",
+        "Cost of the networks", "Claims",
         "Ablations", "Loss curves", "Samples", "Quality against steps and seconds", "Noise schedules", "Settings",
         "How to repeat", "Pedigree",
     ]  # fmt: skip
@@ -154,7 +155,7 @@ def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
     assert {path.name for path in (built.out / "figures").iterdir()} == {
         f"{name}.{suffix}"
         for name in ("ablations", "loss-curves", "loss-quartiles", "previews", "quality-seconds", "quality-steps",
-                     "quality-steps-more", "real-generated", "samples-baseline", "samples-improved", "schedules")
+                     "quality-steps-more", "real-generated", "resolution", "samples-baseline", "samples-improved", "schedules")
         for suffix in ("png", "svg")
     }  # fmt: skip
 
