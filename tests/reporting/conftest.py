@@ -1,6 +1,7 @@
 """A study's files with made-up numbers: what the stages leave on disk, without running them."""
 
 import csv
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -71,6 +72,15 @@ def metrics_record(
         "metrics": metrics,
         **facts,
     }
+
+
+@functools.cache
+def exact_costs(names: tuple[str, ...]) -> dict[str, Any]:
+    """What the stage writes of one small network under all these names, and of one in place of the presets."""
+    from rediffuse.models.presets import PRESETS
+    from rediffuse.stages.cost import exact_record
+
+    return exact_record(dict.fromkeys(names, PRESETS["micro-digits"]), {"tiny": {"image_size": 16, "channels": 8}})
 
 
 class StudyTree:
@@ -202,14 +212,9 @@ class StudyTree:
 
     def cost(self) -> None:
         """Exact counts of two small networks that are not the study's, and made-up times."""
-        from rediffuse.models.presets import PRESETS
-        from rediffuse.stages.cost import exact_record
-
         folder = self.root / "runs" / self.name / "cost"
         names = list(self.loaded.runs)
-        record = exact_record(
-            dict.fromkeys(names, PRESETS["micro-digits"]), {"tiny": {"image_size": 16, "channels": 8}}
-        )
+        record = exact_costs(tuple(names))
         write_json(folder / "cost.json", {"study": self.name, **record})
         key = self.receipt(folder / "receipts" / "cost.json", "cost", "rediffuse cost --record", [folder / "cost.json"])
 

@@ -155,7 +155,7 @@ def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
     assert {path.name for path in (built.out / "figures").iterdir()} == {
         f"{name}.{suffix}"
         for name in ("ablations", "loss-curves", "loss-quartiles", "one-pass-losses", "one-pass-samples", "previews", "quality-seconds", "quality-steps",
-                     "quality-steps-more", "real-generated", "samples-baseline", "samples-improved", "schedules")
+                     "quality-steps-more", "real-generated", "resolution", "samples-baseline", "samples-improved", "schedules")
         for suffix in ("png", "svg")
     }  # fmt: skip
 

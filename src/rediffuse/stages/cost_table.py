@@ -172,8 +172,7 @@ def _predictions(networks: list[_Network], steps: tuple[int, ...]) -> Table:
         training = "—"
         if run is not None:
             t = run.training
-            checkpointing = network.config.checkpointing
-            training = f"{model.training_seconds(t.steps, t.batch_size, checkpointing=checkpointing):.4g}"
+            training = f"{model.training_seconds(t.steps, t.batch_size):.4g}"
         table.add_row(network.name, training, *(f"{model.sampling_seconds(s, batch):.4g}" for s in steps), str(batch))  # fmt: skip
     return table
 
