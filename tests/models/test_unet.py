@@ -112,6 +112,7 @@ def test_larger_images_that_fit_the_halvings_are_accepted() -> None:
         ({"dropout": 1.0}, "below 1"),
         ({"num_classes": 0}, "num_classes is 0"),
         ({"blocks": 0}, "blocks is 0"),
+        ({"time_scale": 0.0}, "time_scale is 0.0"),
     ],
 )
 def test_a_shape_that_cannot_work_is_refused_by_name(changes: dict, message: str) -> None:

@@ -3,6 +3,7 @@
 Every field carries its description, from which `rediffuse schema` writes the JSON schema and the reference page.
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -110,11 +111,17 @@ class Weights(Section):
     """Weights that were trained elsewhere; `rediffuse import` writes them and this section."""
 
     folder: str = Field(..., description="folder of config.json and weights.safetensors")
-    sha256: str = Field(..., pattern="^[0-9a-f]{64}$", description="digest of weights.safetensors")
+    sha256: str = Field(..., description="digest of weights.safetensors")
     source: str = Field("", description="where they come from, in words")
     knows_no_class: bool = Field(
         False, description="the network was also trained without labels, as guidance other than 1 needs"
     )
+
+    @model_validator(mode="after")
+    def _digest(self) -> "Weights":
+        if re.fullmatch("[0-9a-f]{64}", self.sha256) is None:
+            raise ValueError(f"sha256: {self.sha256!r} is no SHA-256; use its 64 hexadecimal digits")
+        return self
 
 
 class Diffusion(Section):
