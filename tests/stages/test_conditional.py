@@ -53,7 +53,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
             "sampling": {"samplers": flow},
         }
     }  # fmt: skip
-    study["claims"] = []
+    study["claims"], study["classifiers"] = [], {}
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     context = Context.open(root / "params.yaml", root)
     prepare(context)
@@ -136,7 +136,7 @@ def test_a_filled_hole_leaves_the_rest_as_it_was(context: Context):
 
 def test_the_report_has_a_row_for_each_guidance_scale_and_a_line_of_real_images(report: Path):
     found = rows(report, "guidance")
-    assert sorted(row["Guidance"] for row in found[:-1]) == ["0", "1", "1", "1"]
+    assert sorted(row["Scale"] for row in found[:-1]) == ["0", "1", "1", "1"]
     assert found[-1]["Run"] == "held-out real images"
     assert all(0 <= float(row["Class accuracy"]) <= 1 for row in found)
 
