@@ -2,9 +2,10 @@
 
 Document D0 hopes that depthwise-separable blocks save 80 % of the parameters and 60 % of the memory. Each row is a
 design; the columns say which of the two it reaches, and the last line says what is true. On a CPU the peak is an
-estimate (`rediffuse.models.memory`); on a GPU it is what the allocator handed out.
+estimate (`rediffuse.models.memory`), measured at batches of 1 and 2 and continued as the straight line it is; on a GPU
+it is what the allocator handed out.
 
-    python benchmarks/light_unet.py --batch 8 32
+    python benchmarks/light_unet.py
     python benchmarks/light_unet.py --device cuda --batch 32 128 --steps 20
 """
 
@@ -50,21 +51,23 @@ class Measured:
 def measure(config: UNetConfig, batch: int, device: str, steps: int) -> Measured:
     """Train a few steps of a fresh network on noise."""
     model = build_unet(config, 0).to(device).train()
-    x = torch.randn(batch, config.in_channels, config.image_size, config.image_size, device=device)
-    t = torch.randint(0, 1000, (batch,), device=device)
+    side, cuda = config.image_size, torch.device(device).type == "cuda"
 
-    def loss() -> Tensor:
-        return (model(x, t) - x).square().mean()
+    def loss_of(images: int) -> Callable[[], Tensor]:
+        x = torch.randn(images, config.in_channels, side, side, device=device)
+        t = torch.randint(0, 1000, (images,), device=device)
+        return lambda: (model(x, t) - x).square().mean()
 
-    output, saved = saved_activation_bytes(loss, list(model.parameters()))
-    del output
-    cuda = torch.device(device).type == "cuda"
-    peak = 0 if cuda else peak_training_bytes(model, loss)
-    times = time_steps(model, loss, steps, torch.cuda.synchronize if cuda else lambda: None)
+    one, two = (saved_activation_bytes(loss_of(n), list(model.parameters()))[1] for n in (1, 2))
+    peak = 0
+    if not cuda:
+        low, high = (peak_training_bytes(model, loss_of(n)) for n in (1, 2))
+        peak = low + (batch - 1) * (high - low)
+    times = time_steps(model, loss_of(batch), steps, torch.cuda.synchronize if cuda else lambda: None)
     if cuda:
         peak = torch.cuda.max_memory_allocated()
     count = sum(p.numel() for p in model.parameters())
-    return Measured(count, saved, peak, 1000 * statistics.median(times) if times else float("nan"))
+    return Measured(count, one + (batch - 1) * (two - one), peak, 1000 * statistics.median(times or [float("nan")]))
 
 
 def time_steps(model: UNet, loss: Callable[[], Tensor], steps: int, wait: Callable[[], object]) -> list[float]:
@@ -107,8 +110,8 @@ def main() -> None:
     """Print a table for each batch size, and the verdict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, nargs="+", default=[8])
-    parser.add_argument("--steps", type=int, default=3, help="timed steps; 0 measures memory alone")
+    parser.add_argument("--batch", type=int, nargs="+", default=[8, 32, 128])
+    parser.add_argument("--steps", type=int, default=0, help="timed steps; 0 measures memory alone")
     options = parser.parse_args()
     on = torch.cuda.get_device_name() if torch.device(options.device).type == "cuda" else "CPU, peak estimated"
     print(f"{on}; torch {torch.__version__}, float32, 32x32; differences are to the Ho U-Net")
