@@ -172,7 +172,7 @@ def latency_sentence(frames: Frames) -> str:
     for model in frames.loaded.generators.values():
         theirs = _of(frames.sampling, model.name, model.seeds[0])
         if isinstance(ratio := _ratio(ours, theirs), float):
-            parts.append(f"{number(ratio, 3)} times that of {model.label}")
+            parts.append(f"{number(ratio, 3)} times as long as one of {model.label}")
     if not parts:
         return quoted
     batch = int(ours["batch_size"].iloc[0])

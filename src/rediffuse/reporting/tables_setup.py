@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.paths import data_folder
 from rediffuse.reporting.table import Column, Links, Table, Value
@@ -83,9 +83,10 @@ def samplers(frames: Frames) -> Table:
 
 
 def machines(frames: Frames) -> Table:
-    """What each run was trained and sampled on."""
+    """What each run and one-pass model was trained and sampled on."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    models: list[ResolvedRun | ResolvedGenerator] = [*frames.loaded.runs.values()]
+    for run in [*models, *frames.loaded.generators.values()]:
         for seed in run.seeds:
             for what, frame in (("training", frames.training), ("sampling", frames.sampling)):
                 found = frame[(frame["run"] == run.name) & (frame["seed"] == seed)]
