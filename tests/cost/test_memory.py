@@ -71,14 +71,14 @@ def test_state_is_what_training_holds():
 def test_peaks_follow_the_batch_in_training_and_not_the_steps_in_sampling():
     config, batch = PRESETS["tiny-digits"], 64
     half, whole, few, many = peak_memory(
-        config, [PeakJob(batch), PeakJob(2 * batch), PeakJob(batch, 2), PeakJob(batch, 12)]
+        config, [PeakJob(batch), PeakJob(2 * batch), PeakJob(batch, 2), PeakJob(batch, 202)]
     )
     if whole is None:
         pytest.skip("this system does not let a process read its own peak")
     saved = saved_bytes(config, 2 * batch)
     assert 0.9 * saved < whole < 1.6 * saved
-    # x_t of ten more steps, had they been kept, would be 160 KiB; the activations of sampling move by far less.
-    assert abs(many - few) < 10 * batch * 64 * 4
+    # x_t of 200 more steps, had they been kept, would be 3 MiB; a peak as the system counts it moves by a third of one.
+    assert abs(many - few) < 100 * batch * 64 * 4
     assert half < whole
 
 
