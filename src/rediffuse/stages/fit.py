@@ -148,5 +148,5 @@ def _likelihood(model: ResolvedGenerator, seed: int, vae: VAE, image_set: ImageS
         "n": len(images),
         "metrics": {"bits_per_dim": over_images(total)},
         "parts": {"reconstruction": float(reconstruction.mean()), "kl": float(kl.mean())},
-        "decoder_std": float(vae.log_std.exp()),
+        "decoder_std": float(vae.log_std.detach().exp()),
     }
