@@ -122,7 +122,9 @@ def test_another_name_gives_another_split():
 def test_a_pick_is_always_the_same_and_holds_no_image_twice(tmp_path):
     smoke = load("smoke")
     everything, labels = smoke.pick("train", len(smoke))
-    assert sorted(image.tobytes() for image in everything) == sorted(image.tobytes() for image in smoke.split("train")[0])
+    assert sorted(image.tobytes() for image in everything) == sorted(
+        image.tobytes() for image in smoke.split("train")[0]
+    )
     fewer, fewer_labels = smoke.pick("train", 5)
     np.testing.assert_array_equal(fewer, everything[:5])
     np.testing.assert_array_equal(fewer_labels, labels[:5])
