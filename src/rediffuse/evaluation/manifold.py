@@ -4,9 +4,9 @@ The ball of an image has the distance to its k-th nearest neighbour in its own s
 counted; its border belongs to it.
 
 - precision: share of samples that lie in the ball of some real image; recall: share of real images that lie in the
-  ball of some sample (Kynkäänniemi et al. 2019, "improved precision and recall", eqs. 1 and 2; k = 3).
+  ball of some sample (Kynkäänniemi et al. 2019, "improved precision and recall"; k = 3).
 - density: mean over samples of the number of real balls that hold it, divided by k (it may exceed 1); coverage: share
-  of real images whose ball holds a sample (Naeem et al. 2020, eqs. 4 and 5; k = 5).
+  of real images whose ball holds a sample (Naeem et al. 2020, section 3; k = 5).
 
 All four depend on both counts, recall and coverage strongly on the number of samples: compare only equal numbers.
 """
