@@ -1,4 +1,6 @@
-"""Whether samples show the class they were asked for, and how varied those of one class are: features → number."""
+"""Whether samples show the class they were asked for, how varied and how real those of one class are, and which classes
+there are: features or labels → numbers.
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +8,7 @@ import numpy as np
 import torch
 
 from rediffuse.errors import UserError
+from rediffuse.evaluation.frechet import FrechetReference, moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,3 +65,89 @@ def class_diversity(features: np.ndarray, labels: np.ndarray) -> float:
             raise UserError(f"diversity needs two images of every class; class {label} has {len(chosen)}")
         distances.append(float(torch.pdist(chosen).mean()))
     return float(np.mean(distances))
+
+
+@dataclass(frozen=True)
+class ClassFrechet:
+    """Fréchet distance within each class, and its mean over classes ("intra FID", Miyato & Koyama 2018).
+
+    counts: samples of each class. A class has a fraction of the images, so these lie above the distance of the whole:
+    compare only equal counts.
+    """
+
+    distances: dict[int, float]
+    counts: dict[int, int]
+    mean: float
+
+
+class ClassReference:
+    """The real side of per-class Fréchet distances: moments of each class, [dim, dim] numbers a class.
+
+    features: [M, dim] of real images; labels: int [M]. Raises UserError for a class of fewer than two images.
+    """
+
+    def __init__(self, features: np.ndarray, labels: np.ndarray) -> None:
+        self._references: dict[int, FrechetReference] = {}
+        for label in np.unique(labels):
+            chosen = features[labels == label]
+            if len(chosen) < 2:
+                raise UserError(f"a Fréchet distance needs two images of every class; real class {label} has one")
+            self._references[int(label)] = FrechetReference(*moments(chosen))
+
+    def distance(self, features: np.ndarray, labels: np.ndarray) -> ClassFrechet:
+        """Distance from samples [N, dim] to the real images of the class in `labels` [N] that each was asked for.
+
+        Raises UserError for a class that the real images lack or that has fewer than two samples.
+        """
+        distances, counts = {}, {}
+        for label in map(int, np.unique(labels)):
+            chosen = features[labels == label]
+            if label not in self._references:
+                raise UserError(f"the real images have no class {label}; they have {sorted(self._references)}")
+            if len(chosen) < 2:
+                raise UserError(f"a Fréchet distance needs two images of every class; class {label} has one sample")
+            distances[label], counts[label] = self._references[label].distance(chosen), len(chosen)
+        return ClassFrechet(distances, counts, float(np.mean(list(distances.values()))))
+
+
+@dataclass(frozen=True)
+class ClassHistogram:
+    """Which classes a set of images shows, as a classifier sees them.
+
+    counts: images of each of K classes; covered: share of classes with any; entropy: of the shares, in nats, at most
+    log K; effective: exp of it, the number of evenly filled classes with that entropy. divergence: Σ p log(p / q) from
+    real shares q, in nats, 0 when they agree; None without real labels. A class that real images lack and samples
+    show makes it infinite, which is refused.
+    """
+
+    counts: tuple[int, ...]
+    covered: float
+    entropy: float
+    effective: float
+    divergence: float | None
+
+
+def class_histogram(labels: np.ndarray, classes: int, real: np.ndarray | None = None) -> ClassHistogram:
+    """Mode coverage of images by their classes: labels int [N], 0 to classes − 1 (`FeatureClassifier.predict`).
+
+    real: labels [M] of real images. With few images some classes stay empty by chance: compare with as many real ones.
+    """
+    counts = _counted(labels, classes)
+    shares = counts[counts > 0] / counts.sum()
+    entropy = float(-(shares * np.log(shares)).sum()) + 0.0
+    divergence = None
+    if real is not None:
+        others = _counted(real, classes)
+        if (others[counts > 0] == 0).any():
+            raise UserError("samples show a class that the real images lack: no divergence from their shares")
+        divergence = float((shares * np.log(shares / (others[counts > 0] / others.sum()))).sum())
+    return ClassHistogram(
+        tuple(map(int, counts)), float((counts > 0).mean()), entropy, float(np.exp(entropy)), divergence
+    )
+
+
+def _counted(labels: np.ndarray, classes: int) -> np.ndarray:
+    labels = np.asarray(labels)
+    if len(labels) == 0 or labels.min() < 0 or labels.max() >= classes:
+        raise UserError(f"a histogram needs labels from 0 to {classes - 1}, at least one")
+    return np.bincount(labels, minlength=classes)
