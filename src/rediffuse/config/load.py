@@ -7,11 +7,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from rediffuse.config.checks import check_claims, check_run
 from rediffuse.config.facts import DATASETS
 from rediffuse.config.generators import ResolvedGenerator, check_generator, resolve
 from rediffuse.config.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.config.sections import Network
-from rediffuse.config.study import Overrides, ResolvedRun, Settings, Study, check_claims, check_run, merge
+from rediffuse.config.study import Overrides, ResolvedRun, Settings, Study, merge
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
 
