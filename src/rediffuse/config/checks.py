@@ -12,6 +12,7 @@ from rediffuse.config.facts import (
     SAMPLERS,
 )
 from rediffuse.config.generators import ResolvedGenerator
+from rediffuse.config.sections import Classifier, Network
 from rediffuse.config.study import ResolvedRun, Study
 
 
