@@ -11,7 +11,7 @@ import typer
 from rediffuse.errors import UserError
 
 if TYPE_CHECKING:
-    from rediffuse.config import ResolvedRun
+    from rediffuse.config import ResolvedGenerator, ResolvedRun
     from rediffuse.stages.context import Context
 
 app = typer.Typer(
@@ -212,7 +212,8 @@ def export(
     from rediffuse.stages.exchange import export_run
 
     context = _open(study)
-    resolved = _seeded(context, run, seed)
+    resolved = context.loaded.run(run)
+    _check_seed(resolved, seed)
     stale = export_run(context, resolved, seed, to, format_name)
     if stale is not None:
         print(f"note: since the training of {run}, {stale}", file=sys.stderr)
@@ -271,18 +272,15 @@ def _run_of(study: Path, kind: str, run: str, seed: int) -> None:
             f"only {', '.join(having)} {'has' if len(having) == 1 else 'have'} it" if having else "nothing here has it"
         )
         raise UserError(f"{kind}: {run} is {what}, and {only}")
-    _seeded(context, run, seed)
+    _check_seed(resolved, seed)
     if _stale(context, f"{kind}/{run}/seed{seed}"):
         stage = importlib.import_module(f"rediffuse.stages.{kind}")
         getattr(stage, kind)(context, resolved, seed)
 
 
-def _seeded(context: "Context", run: str, seed: int) -> "ResolvedRun":
-    """The run, if it has the seed."""
-    resolved = context.loaded.run(run)
-    if seed not in resolved.seeds:
-        raise UserError(f"run {run!r} has no seed {seed}; use one of {', '.join(map(str, resolved.seeds))}")
-    return resolved
+def _check_seed(run: "ResolvedRun | ResolvedGenerator", seed: int) -> None:
+    if seed not in run.seeds:
+        raise UserError(f"run {run.name!r} has no seed {seed}; use one of {', '.join(map(str, run.seeds))}")
 
 
 def _stale(context: "Context", job_name: str) -> bool:

@@ -47,7 +47,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study["tracking"] = {"enabled": False}
     study["defaults"]["training"] |= {"steps": 12, "checkpoint_every": 12, "preview_steps": [12]}
     study["defaults"]["sampling"]["samplers"] = {"ancestral": {"steps": [5]}, "ddim": {"steps": [5]}}
-    study["runs"] = {"improved": {**study["runs"]["improved"], "role": "baseline"}}
+    # What is exported is a network that knows nothing of a classifier beside it.
+    improved = {key: value for key, value in study["runs"]["improved"].items() if key != "sampling"}
+    study["runs"], study["classifiers"] = {"improved": {**improved, "role": "baseline"}}, {}
     study["ablations"], study["claims"] = {}, []
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     for verb in ("prepare", "reference", "real", "train improved", "sample improved", "evaluate improved"):
