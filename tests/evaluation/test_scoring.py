@@ -6,9 +6,11 @@ import pytest
 
 from rediffuse.data import load
 from rediffuse.errors import UserError
+from rediffuse.evaluation.diversity import diversity
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.evaluation.inception_score import inception_score
 from rediffuse.evaluation.kernel import kernel_distance
+from rediffuse.evaluation.manifold import ManifoldReference, manifold_scores
 from rediffuse.evaluation.reference import Reference, make_reference
 from rediffuse.evaluation.scoring import Scorer, score
 
@@ -23,7 +25,9 @@ def test_the_result_has_the_form_kept_in_a_metrics_file(reference, make_features
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert (result["images"], result["features"], result["resize"]) == (60, "made-up", "none")
     assert result["reference"] == {"dataset": "digits", "split": "train", "count": 100, "sha256": None}
-    assert set(result["metrics"]) == {"frechet_distance", "kid", "inception_score"}
+    assert set(result["metrics"]) == {
+        "frechet_distance", "kid", "inception_score", "precision", "recall", "density", "coverage", "diversity"
+    }  # fmt: skip
     for metric in result["metrics"].values():
         assert set(metric) == {"value", "low", "high", "std", "groups", "n", "interval"}
         assert metric["low"] < metric["value"] < metric["high"]
@@ -41,6 +45,10 @@ def test_groups_are_consecutive_and_disjoint(reference, make_features):
     assert result["kid"]["groups"] == pytest.approx(kid, rel=1e-12)
     scores = [inception_score(part.probabilities, splits=1).mean for part in parts]
     assert result["inception_score"]["groups"] == scores
+    manifolds = [manifold_scores(part.features, reference.features) for part in parts]
+    for name in ("precision", "recall", "density", "coverage"):
+        assert result[name]["groups"] == [getattr(scores, name) for scores in manifolds]
+    assert result["diversity"]["groups"] == [diversity(part.features).distance for part in parts]
 
 
 def test_one_group_has_no_interval(reference, make_features):
@@ -55,12 +63,31 @@ def test_one_scorer_serves_many_sets(reference, make_features):
         assert scorer.score(sample, group_size=20, groups=2) == score(sample, reference, group_size=20, groups=2)
 
 
-def test_statistics_without_features_score_everything_but_the_kernel_distance(reference, make_features):
+def test_statistics_without_features_score_what_needs_none(reference, make_features):
     bare = Reference(reference.identity, reference.mu, reference.sigma)
     metrics = score(make_features(60), bare, group_size=20, groups=3)["metrics"]
     assert metrics["kid"]["value"] is None
     assert "only mu and sigma" in metrics["kid"]["unavailable"]
+    assert all("only mu and sigma" in metrics[name]["unavailable"] for name in ("precision", "coverage"))
     assert metrics["frechet_distance"]["value"] > 0
+    assert metrics["diversity"]["value"] > 0
+
+
+def test_too_few_images_for_balls_leave_the_manifold_scores_out(reference, make_features):
+    metrics = score(make_features(6), reference, group_size=3, groups=2)["metrics"]
+    assert metrics["recall"]["unavailable"] == "balls of 3 neighbours need more than 3 images"
+    assert metrics["frechet_distance"]["value"] > 0
+    few = make_reference(make_features(5, seed=9), dataset="digits", split="train")
+    metrics = score(make_features(20), few, group_size=10, groups=2)["metrics"]
+    assert "at least 6 are needed, there are 5" in metrics["density"]["unavailable"]
+
+
+def test_neighbours_are_searched_once_for_a_group(reference, make_features, monkeypatch):
+    searched = []
+    search = ManifoldReference.score
+    monkeypatch.setattr(ManifoldReference, "score", lambda self, x: (searched.append(len(x)), search(self, x))[1])
+    score(make_features(60), reference, group_size=20, groups=3)
+    assert searched == [20, 20, 20]
 
 
 def test_a_network_without_classes_has_no_inception_score(reference, make_features):

@@ -52,7 +52,19 @@ SAMPLERS: dict[str, SamplerFacts] = {
 FEATURE_NETWORKS: tuple[str, ...] = ("efficientnet-lite0", "inception-v3", "inception-v3-clean", "torchscript")
 
 # Metrics of samples, and which way each is better.
-METRICS: dict[str, str] = {"frechet_distance": "lower", "kid": "lower", "inception_score": "higher"}
+METRICS: dict[str, str] = {
+    "frechet_distance": "lower",
+    "kid": "lower",
+    "inception_score": "higher",
+    "precision": "higher",
+    "recall": "higher",
+    "density": "higher",
+    "coverage": "higher",
+    "diversity": "higher",
+}
+
+# Those that the report compares runs by; the others are in its metrics files and may be claimed about.
+HEADLINE_METRICS: tuple[str, ...] = ("frechet_distance", "kid", "inception_score")
 
 # Metrics of samples that were asked for by class, in a class-conditional run.
 CLASS_METRICS: dict[str, str] = {"class_accuracy": "higher", "class_diversity": "higher"}

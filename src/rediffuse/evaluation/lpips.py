@@ -87,12 +87,13 @@ class Lpips:
                 f"LPIPS with {self.network} needs images of at least {LEAST[self.network]} pixels, not {side}: give "
                 "a larger size to bring them to"
             )
-        with torch.inference_mode():
-            for batch, real in rgb_batches(checked, batch_size, self._device):
-                if self.size is not None:
-                    batch = interpolate(batch, (self.size, self.size), mode="bilinear", align_corners=False)
-                yield self._embed(batch / 127.5 - 1)[:real].cpu().numpy()
+        for batch, real in rgb_batches(checked, batch_size, self._device):
+            if self.size is not None:
+                batch = interpolate(batch, (self.size, self.size), mode="bilinear", align_corners=False)
+            yield self._embed(batch / 127.5 - 1)[:real].cpu().numpy()
 
+    # Around a call and not around a loop that yields: a generator left half-way would leave its caller in that mode.
+    @torch.inference_mode()
     def _embed(self, images: Tensor) -> Tensor:
         shift, scale = (images.new_tensor(values)[:, None, None] for values in (_SHIFT, _SCALE))
         maps, parts, roots = (images - shift) / scale, [], iter(self._roots)

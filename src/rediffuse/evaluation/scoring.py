@@ -1,16 +1,19 @@
 """All metrics of a set of images against a reference, group by group, in the form kept in a metrics file."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from rediffuse.errors import UserError
+from rediffuse.evaluation.distances import mean_distance
 from rediffuse.evaluation.features import Features
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.evaluation.inception_score import inception_score
 from rediffuse.evaluation.intervals import grouped
 from rediffuse.evaluation.kernel import KernelReference
+from rediffuse.evaluation.manifold import ManifoldReference, ManifoldScores
 from rediffuse.evaluation.reference import Reference
 
 
@@ -23,6 +26,10 @@ class Scorer:
     """A reference with what its metrics need computed once, so that scoring many sets of images is quick."""
 
     reference: Reference
+    # Four metrics share one search for neighbours; it is forgotten with the group that it was made for.
+    _searched: WeakKeyDictionary[Features, ManifoldScores] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False
+    )
 
     @cached_property
     def _frechet(self) -> FrechetReference:
@@ -33,6 +40,23 @@ class Scorer:
         if self.reference.features is None:
             raise UnavailableError("the reference holds only mu and sigma; a kernel distance needs its features")
         return KernelReference(self.reference.features)
+
+    @cached_property
+    def _manifold(self) -> ManifoldReference:
+        if self.reference.features is None:
+            raise UnavailableError("the reference holds only mu and sigma; neighbours need its features")
+        try:
+            return ManifoldReference(self.reference.features)
+        except UserError as too_few:
+            raise UnavailableError(str(too_few)) from None
+
+    def _neighbours(self, features: Features) -> ManifoldScores:
+        """Precision, recall, density and coverage of one group."""
+        if len(features) <= self._manifold.k:
+            raise UnavailableError(f"balls of {self._manifold.k} neighbours need more than {len(features)} images")
+        if features not in self._searched:
+            self._searched[features] = self._manifold.score(features.features)
+        return self._searched[features]
 
     def score(self, features: Features, *, group_size: int, groups: int) -> dict[str, Any]:
         """Metrics of the first `groups` × `group_size` images: group g is images [g·n, (g + 1)·n).
@@ -95,10 +119,35 @@ def _inception_score(scorer: Scorer, features: Features) -> float:
     return inception_score(features.probabilities, splits=1).mean
 
 
+def _precision(scorer: Scorer, features: Features) -> float:
+    return scorer._neighbours(features).precision
+
+
+def _recall(scorer: Scorer, features: Features) -> float:
+    return scorer._neighbours(features).recall
+
+
+def _density(scorer: Scorer, features: Features) -> float:
+    return scorer._neighbours(features).density
+
+
+def _coverage(scorer: Scorer, features: Features) -> float:
+    return scorer._neighbours(features).coverage
+
+
+def _diversity(scorer: Scorer, features: Features) -> float:
+    return mean_distance(features.features)
+
+
 METRICS: dict[str, Callable[[Scorer, Features], float]] = {
     "frechet_distance": _frechet_distance,
     "kid": _kernel_distance,
     "inception_score": _inception_score,
+    "precision": _precision,
+    "recall": _recall,
+    "density": _density,
+    "coverage": _coverage,
+    "diversity": _diversity,
 }
 
 

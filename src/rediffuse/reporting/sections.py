@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rediffuse.config.facts import METRICS
+from rediffuse.config.facts import HEADLINE_METRICS
 from rediffuse.reporting import (
     ablation,
     compute,
@@ -113,7 +113,7 @@ def make_sections(
     frames: Frames, cells: Cells, verdicts: list[Verdict], current_keys: CurrentKeys | None
 ) -> list[Section]:
     """All sections in order. A section of optional results (likelihood, ablations) is there when the study has them."""
-    metrics, count = list(METRICS), _Counter()
+    metrics, count = list(HEADLINE_METRICS), _Counter()
     with styled():
         contents: list[tuple[str, str, list[Item]]] = [
             ("summary", "Summary", _summary(frames, cells, verdicts)),

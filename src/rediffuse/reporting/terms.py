@@ -46,7 +46,8 @@ def metric_short(metric: str, features: str) -> str:
     if features == "inception-v3":
         return metric_title(metric, features)
     short = {"frechet_distance": "Fréchet distance", "kid": "Kernel distance", "inception_score": "IS formula",
-             "bits_per_dim": "bits/dim", "class_accuracy": "Class accuracy",
+             "bits_per_dim": "bits/dim", "precision": "Precision", "recall": "Recall", "density": "Density",
+             "coverage": "Coverage", "diversity": "Diversity", "class_accuracy": "Class accuracy",
              "class_diversity": "Class diversity"}  # fmt: skip
     return short.get(metric, metric.replace("_", " "))
 
