@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -117,7 +117,6 @@ def real(study: StudyFile = ACTIVE) -> None:
 STAGES_OF_A_RUN = {
     "train": "Train one run; a killed training goes on where it was.",
     "sample": "Sample one trained run with every sampler and step count of the study.",
-    "evaluate": "Score the samples of one run.",
     "nll": "Compute the bound on the likelihood of held-out images under one trained run.",
     "restore": "Try one trained run on damaged held-out images: inpainting, denoising, super-resolution.",
 }
@@ -132,6 +131,84 @@ def _add_stage_of_a_run(kind: str, summary: str) -> None:
 
 for _kind, _summary in STAGES_OF_A_RUN.items():
     _add_stage_of_a_run(_kind, _summary)
+
+
+Features = Annotated[
+    str, typer.Option("--features", help="efficientnet-lite0, inception-v3, inception-v3-clean or torchscript.")
+]
+Weights = Annotated[Path | None, typer.Option(help="File of Inception-v3 weights, or the TorchScript file.")]
+WeightsSha256 = Annotated[str | None, typer.Option(help="Digest of Inception-v3 weights other than the published.")]
+NetworkSize = Annotated[int | None, typer.Option(help="Side to which efficientnet-lite0 or torchscript resizes.")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the feature network runs.")]
+BatchSize = Annotated[int, typer.Option(help="Images in a batch.", min=1)]
+Side = Annotated[int | None, typer.Option("--size", help="Crop and resize every picture to this side first.")]
+Keep = Annotated[int, typer.Option(help="Images (of a group) whose features are kept for kernel distances.", min=2)]
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str | None, typer.Argument(help="Run or ablation of the study; leave out with --samples.")] = None,
+    seed: Seed = 0,
+    study: StudyFile = ACTIVE,
+    samples: Annotated[Path | None, typer.Option(help="Folder or zip of pictures, .npy or .npz array.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Statistics file (.npz), real images as above, or a data set in data/.")
+    ] = None,
+    features: Features = "efficientnet-lite0",
+    weights: Weights = None,
+    weights_sha256: WeightsSha256 = None,
+    n: Annotated[int | None, typer.Option("--n", help="Images in a group; all of them if left out.")] = None,
+    groups: Annotated[int, typer.Option(help="Disjoint groups; two or more give an interval.")] = 1,
+    shuffle: Annotated[int | None, typer.Option(help="Number of a fixed shuffle; sorted by name if left out.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the numbers and all it takes to repeat.")] = None,
+    size: Side = None,
+    network_size: NetworkSize = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = 64,
+    keep: Keep = 10_000,
+) -> None:
+    """Score the samples of one run, or with --samples and --reference any images against any others.
+
+    \b
+    rediffuse evaluate baseline
+    rediffuse evaluate --samples DIR --reference stats.npz --features inception-v3
+    """
+    if samples is None and reference is None and run is not None:
+        return _run_of(study, "evaluate", run, seed)
+    if run is not None or samples is None or reference is None:
+        raise UserError("evaluate: name a run, or give both --samples and --reference")
+    from rediffuse.stages.loose_images import NetworkChoice, Reading, evaluate_images
+    from rediffuse.stages.loose_table import print_scores
+
+    choice = NetworkChoice(features, weights, weights_sha256, network_size, device)
+    reading = Reading(batch_size, size, keep)
+    print_scores(
+        evaluate_images(samples, reference, choice, reading, n=n, groups=groups, shuffle=shuffle, output=output)
+    )
+
+
+@app.command()
+def statistics(
+    images: Annotated[Path, typer.Option(help="Folder or zip of pictures, .npy or .npz array.")],
+    output: Annotated[Path, typer.Option(help="Statistics file to write (.npz); its card (.json) lies beside it.")],
+    features: Features = "efficientnet-lite0",
+    weights: Weights = None,
+    weights_sha256: WeightsSha256 = None,
+    format: Annotated[
+        Literal["rediffuse", "clean-fid"], typer.Option(help="clean-fid: only mu and sigma; ours adds features.")
+    ] = "rediffuse",
+    size: Side = None,
+    network_size: NetworkSize = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = 64,
+    keep: Keep = 10_000,
+) -> None:
+    """Write statistics of any images for `evaluate --reference`; clean-fid and pytorch-fid read them too."""
+    from rediffuse.stages.loose_images import NetworkChoice, Reading, write_statistics
+
+    choice = NetworkChoice(features, weights, weights_sha256, network_size, device)
+    card = write_statistics(images, output, choice, Reading(batch_size, size, keep), bare=format == "clean-fid")
+    print(f"{output}: {card['count']} images, {card['dim']} dimensions of {card['network']['name']}")
 
 
 @app.command()
