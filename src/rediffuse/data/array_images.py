@@ -59,7 +59,7 @@ def array_names(path: Path) -> list[str]:
 def _load(path: Path) -> tuple[np.ndarray, str]:
     if path.suffix.lower() == ".npy":
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False), str(path)
+            return np.lib.format.open_memmap(path, mode="r"), str(path)
         except (OSError, ValueError, EOFError) as damage:
             raise UserError(f"{path} is not an array of numbers: {damage}") from None
     names = array_names(path)
