@@ -50,6 +50,7 @@ class StandIn(torch.nn.Module):
         self.output = torch.nn.Linear(2048, 1008)
 
     def forward(self, img: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        """Features [B, 2048] or class probabilities [B, 1008] of images [B, 3, H, W], values 0..255."""
         batch, channels, height, width = img.shape
         theta = torch.eye(2, 3)
         theta[0, 2] += theta[0, 0] / width - theta[0, 0] / 299
@@ -99,9 +100,11 @@ def torch_fidelity(folder: Path, weights: Path, mode: str, reference: Path, batc
 
         @staticmethod
         def get_provided_features_list() -> tuple[str]:
+            """The one layer there is."""
             return ("2048",)
 
         def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+            """Its features of uint8 images."""
             return (self.base(images, return_features=True),)
 
     found = fid_input_id_to_statistics(
