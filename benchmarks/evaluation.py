@@ -6,7 +6,8 @@ Every tool decodes the same PNGs, runs the same network file on the CPU with the
 Fréchet distance to the same reference moments; ours also computes its other metrics and the digest of the images. The
 network has the architecture of Inception-v3 and random weights, in the form of the published file: the times are those
 of the real one, the distances mean nothing beyond that all tools find the same. Then the distance alone is timed on
-moments of --dim dimensions. Ratios are of times taken one after another in the same repeat.
+moments of --dim dimensions. Ratios are of times taken one after another in the same repeat; where other work shares the
+machine, those of processor time (all threads and workers) say more than those of the clock.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cleanfid.fid
 import numpy as np
@@ -64,12 +66,13 @@ class StandIn(torch.nn.Module):
         return features if return_features else torch.softmax(self.output(features), dim=1)
 
 
-def timed(function: Callable[[], float]) -> tuple[float, float]:
+def timed(function: Callable[[], float]) -> tuple[float, float, float]:
+    """Seconds by the clock, seconds of processor time with that of child processes, and the function's value."""
     # Other tools print to stdout, which is for the result.
     with contextlib.redirect_stdout(sys.stderr):
-        start = time.perf_counter()
+        start, before = time.perf_counter(), sum(os.times()[:4])
         value = function()
-        return time.perf_counter() - start, value
+        return time.perf_counter() - start, sum(os.times()[:4]) - before, value
 
 
 def ours(folder: Path, weights: Path, mode: str, reference: Path, batch: int) -> float:
@@ -136,16 +139,25 @@ def summary(times: dict[str, list[float]], first: str = "rediffuse") -> dict[str
     }
 
 
-def compare(named: dict[str, Callable[[], float]], repeats: int) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds of each tool, repeat by repeat in turn, and what each found."""
-    times: dict[str, list[float]] = {name: [] for name in named}
+def compare(named: dict[str, Callable[[], float]], repeats: int) -> dict[str, Any]:
+    """Times of each tool, repeat by repeat in turn, their ratios, and what each found."""
+    clock: dict[str, list[float]] = {name: [] for name in named}
+    processor: dict[str, list[float]] = {name: [] for name in named}
     values = {}
     for repeat in range(repeats):
         for name, function in named.items():
-            seconds, values[name] = timed(function)
-            times[name].append(seconds)
-            print(f"repeat {repeat + 1} of {repeats}: {name} {seconds:.2f} s", file=sys.stderr)
-    return times, values
+            seconds, busy, values[name] = timed(function)
+            clock[name].append(seconds)
+            processor[name].append(busy)
+            line = f"repeat {repeat + 1} of {repeats}: {name} {seconds:.2f} s, {busy:.2f} s of processor time"
+            print(line, file=sys.stderr)
+    return {
+        "seconds": {name: [round(value, 2) for value in row] for name, row in clock.items()},
+        "ratios_of_seconds": summary(clock),
+        "processor_seconds": {name: [round(value, 2) for value in row] for name, row in processor.items()},
+        "ratios_of_processor_seconds": summary(processor),
+        "distances": values,
+    }
 
 
 def end_to_end(images: int, side: int, repeats: int, mode: str, batch: int) -> dict[str, object]:
@@ -163,15 +175,9 @@ def end_to_end(images: int, side: int, repeats: int, mode: str, batch: int) -> d
         np.savez(reference, mu=mu, sigma=sigma)
         arguments = (work / "pictures", weights, mode, reference, batch)
         named = {name: lambda tool=tool: tool(*arguments) for name, tool in tools(mode).items()}
-        times, values = compare(named, repeats)
-    return {
-        "images": images,
-        "side": side,
-        "mode": mode,
-        "images_per_s": {name: [round(images / seconds, 2) for seconds in row] for name, row in times.items()},
-        "ratios_of_seconds": summary(times),
-        "distances": values,
-    }
+        found = compare(named, repeats)
+    rates = {name: [round(images / value, 2) for value in row] for name, row in found["seconds"].items()}
+    return {"images": images, "side": side, "mode": mode, "images_per_s": rates, **found}
 
 
 def distance_alone(dim: int, repeats: int) -> dict[str, object]:
@@ -188,9 +194,7 @@ def distance_alone(dim: int, repeats: int) -> dict[str, object]:
 
         one, two = {"mu": mu1, "sigma": sigma1}, {"mu": mu2, "sigma": sigma2}
         named["torch-fidelity"] = lambda: float(fid_statistics_to_metric(one, two, False)["frechet_inception_distance"])
-    times, values = compare(named, repeats)
-    seconds = {name: [round(value, 2) for value in row] for name, row in times.items()}
-    return {"dim": dim, "seconds": seconds, "ratios_of_seconds": summary(times), "distances": values}
+    return {"dim": dim, **compare(named, repeats)}
 
 
 def main() -> None:

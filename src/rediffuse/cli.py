@@ -147,6 +147,7 @@ Keep = Annotated[int, typer.Option(help="Images (of a group) whose features are 
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     run: Annotated[str | None, typer.Argument(help="Run or ablation of the study; leave out with --samples.")] = None,
     seed: Seed = 0,
     study: StudyFile = ACTIVE,
@@ -173,10 +174,12 @@ def evaluate(
     rediffuse evaluate baseline
     rediffuse evaluate --samples DIR --reference stats.npz --features inception-v3
     """
-    if samples is None and reference is None and run is not None:
+    given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
+    of_a_run = {"run", "seed", "study"}
+    if run is not None and given <= of_a_run:
         return _run_of(study, "evaluate", run, seed)
-    if run is not None or samples is None or reference is None:
-        raise UserError("evaluate: name a run, or give both --samples and --reference")
+    if samples is None or reference is None or given & of_a_run:
+        raise UserError("evaluate: name a run (with --seed, --study), or give both --samples and --reference")
     from rediffuse.stages.loose_images import NetworkChoice, Reading, evaluate_images
     from rediffuse.stages.loose_table import print_scores
 

@@ -341,6 +341,23 @@ def test_statistics_changed_since_their_card_are_refused(work):
     assert "not the file their card describes" in work.refused("fake", "real.npz")
 
 
+def test_the_card_of_the_reference_is_not_overwritten(work):
+    work.statistics()
+    before = (work.folder / "real.json").read_bytes()
+    assert "is the card of the reference" in work.evaluate("fake", "real.npz", "--output", "real.json", code=2)
+    assert (work.folder / "real.json").read_bytes() == before
+
+
+def test_statistics_replace_their_own_card_and_nothing_else(work):
+    work.statistics()
+    work.statistics()
+    (work.folder / "other.json").write_text('{"precious": 1}')
+    said = work.run("statistics", "--images", "real", "--output", "other.npz", *NETWORK, code=2)
+    assert "the card other.json would replace another file" in said
+    assert (work.folder / "other.json").read_text() == '{"precious": 1}'
+    assert not (work.folder / "other.npz").exists()
+
+
 def test_an_unknown_reference_says_what_there_is(work):
     assert "no reference 'cifar10': name a statistics file" in work.refused("fake", "cifar10")
 
@@ -348,9 +365,11 @@ def test_an_unknown_reference_says_what_there_is(work):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ((), "evaluate: name a run, or give both --samples and --reference"),
+        ((), "evaluate: name a run (with --seed, --study), or give both --samples and --reference"),
+        (("baseline", "--n", 5), "name a run (with --seed, --study), or"),
+        (("--samples", "fake", "--reference", "real", "--seed", 1), "name a run (with --seed, --study), or"),
         (("--samples", "fake"), "give both --samples and --reference"),
-        (("baseline", "--samples", "fake", "--reference", "real"), "name a run, or give both"),
+        (("baseline", "--samples", "fake", "--reference", "real"), "name a run (with --seed, --study), or"),
         (("--samples", "fake", "--reference", "real", "--features", "vgg"), "no feature network named 'vgg'"),
         (("--samples", "fake", "--reference", "real", "--features", "torchscript"), "needs --weights FILE"),
         (("--samples", "fake", "--reference", "real", "--weights", "small.pt"), "efficientnet-lite0 brings its own"),

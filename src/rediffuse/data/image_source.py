@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -109,7 +110,10 @@ def _array(path: Path) -> ImageSource:
 
 
 def _zip(path: Path, picture: Picture) -> ImageSource:
-    archive, lock = zipfile.ZipFile(path), Lock()
+    try:
+        archive, lock = zipfile.ZipFile(path), Lock()
+    except (OSError, zipfile.BadZipFile) as damage:
+        raise UserError(f"{path} is damaged: {damage}") from None
     members = sorted(PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir())
 
     def read(name: PurePosixPath) -> bytes:
@@ -134,7 +138,7 @@ def _pictures(
         name = names[position]
         try:
             return decode(read_bytes(name), picture)
-        except (ValueError, OSError, zipfile.BadZipFile) as damage:
+        except (ValueError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as damage:
             raise UserError(f"picture {name} of {path}: {damage}") from None
 
     first: list[tuple[PurePosixPath, tuple[int, ...]]] = []

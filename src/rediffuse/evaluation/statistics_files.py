@@ -36,16 +36,28 @@ def open_statistics(path: Path, network: FeatureNetwork) -> Reference:
     return reference
 
 
+def is_card(path: Path) -> bool:
+    """Whether the JSON file `path` is the card of a statistics file."""
+    return _read_card(path) is not None
+
+
 def _card(path: Path) -> ReferenceIdentity | None:
     """What the card beside a statistics file says it was made from; None where there is no card."""
     card = path.with_suffix(".json")
     if not card.exists():
         return None
+    identity = _read_card(card)
+    if identity is None:
+        raise UserError(f"{card} is not the card of statistics {path.name}: move it away, or make both again")
+    return identity
+
+
+def _read_card(card: Path) -> ReferenceIdentity | None:
     try:
         content = json.loads(card.read_text(encoding="utf-8"))
         return ReferenceIdentity(**{field.name: content[field.name] for field in fields(ReferenceIdentity)})
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{card} is not the card of statistics {path.name}: move it away, or make both again") from None
+        return None
 
 
 def _check_network(path: Path, identity: ReferenceIdentity, network: FeatureNetwork) -> None:

@@ -3,7 +3,8 @@
 import platform
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from rediffuse.data.array_images import array_names
 from rediffuse.data.image_set import open_image_set
 from rediffuse.data.image_source import ImageSource, StreamDigest, open_source
 from rediffuse.errors import UserError
-from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, load_feature_network
+from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, Features, load_feature_network
 from rediffuse.evaluation.reference import Reference, ReferenceIdentity, open_reference, reference_path, write_reference
 from rediffuse.evaluation.scoring import Scorer
-from rediffuse.evaluation.statistics_files import open_statistics
+from rediffuse.evaluation.statistics_files import is_card, open_statistics
 from rediffuse.evaluation.streaming import KEEP, extract_batches, running_reference, score_batches, whole_batches
 from rediffuse.files import write_json
 from rediffuse.progress import Progress
@@ -49,6 +50,8 @@ class NetworkChoice:
             name = f"torchscript:{self.weights}"
         elif self.weights is not None and not name.startswith("inception"):
             raise UserError(f"--weights is for Inception-v3 and torchscript; {name} brings its own")
+        if self.weights_sha256 is not None and not name.startswith("inception"):
+            raise UserError("--weights-sha256 is for Inception-v3 weights")
         if self.side is not None and name.startswith("inception"):
             raise UserError("--network-size is for efficientnet-lite0 and torchscript; Inception-v3 takes 299")
         options = FeatureOptions(
@@ -70,7 +73,7 @@ class _Stream:
         self.batch_size = whole_batches(batch_size)
         self.digest = StreamDigest(len(order))
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Features]:
         done = 0
         with Progress(self.label, "image") as progress:
             for features in extract_batches(self.network, self._images()):
@@ -78,7 +81,7 @@ class _Stream:
                 progress(done, len(self.order))
                 yield features
 
-    def _images(self) -> Any:
+    def _images(self) -> Iterator[np.ndarray]:
         for batch in self.source.batches(self.order, self.batch_size):
             self.digest.update(batch)
             yield batch
@@ -174,6 +177,8 @@ def evaluate_images(
     shuffle: number of a fixed shuffle to take the images in, in place of the order of their names.
     """
     _check_output(output, ".json")
+    if output is not None and output.resolve() == Path(reference).with_suffix(".json").resolve():
+        raise UserError(f"{output} is the card of the reference {reference}: name another file")
     source = open_source(samples, size=reading.size)
     if groups < 1:
         raise UserError(f"--groups must be at least 1, not {groups}")
@@ -212,9 +217,10 @@ def write_statistics(
     bare: only mu and sigma, as clean-fid and pytorch-fid write them; else also what kernel distances need.
     """
     _check_output(output, ".npz")
-    source = images.resolve()
-    if output.resolve() == source:
+    if output.resolve() == images.resolve():
         raise UserError(f"{output} is the file of the images: name another")
+    if output.with_suffix(".json").exists() and not is_card(output.with_suffix(".json")):
+        raise UserError(f"beside {output} the card {output.with_suffix('.json').name} would replace another file")
     _deterministic()
     network = choice.load()
     reference, origin = compute_reference(images, network, reading, "statistics")
@@ -235,16 +241,8 @@ def _deterministic() -> None:
 
 
 def _identity(reference: Reference) -> dict[str, Any]:
-    identity = reference.identity
     kept = 0 if reference.features is None else len(reference.features)
-    return {
-        "dataset": identity.dataset,
-        "split": identity.split,
-        "count": identity.count,
-        "images_sha256": identity.images_sha256,
-        "sha256": reference.sha256,
-        "features_kept": kept,
-    }
+    return {**asdict(reference.identity), "sha256": reference.sha256, "features_kept": kept}
 
 
 def _notes(
