@@ -174,7 +174,9 @@ def evaluate(
     rediffuse evaluate baseline
     rediffuse evaluate --samples DIR --reference stats.npz --features inception-v3
     """
-    given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
+    given = {
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
     of_a_run = {"run", "seed", "study"}
     if run is not None and given <= of_a_run:
         return _run_of(study, "evaluate", run, seed)
