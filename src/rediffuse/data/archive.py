@@ -144,7 +144,7 @@ def _members(path: Path) -> Iterator[tuple[PurePosixPath, int, bytes]]:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         inside = [(PurePosixPath(file.relative_to(path).as_posix()), file) for file in files]
-        chosen = [(name, file) for name, file in inside if _is_picture(name)]
+        chosen = [(name, file) for name, file in inside if is_picture(name)]
         for name, file in chosen:
             yield name, len(chosen), file.read_bytes()
     elif zipfile.is_zipfile(path):
@@ -159,7 +159,7 @@ def _zip_members(path: Path) -> Iterator[tuple[PurePosixPath, int, bytes]]:
     try:
         with zipfile.ZipFile(path) as file:
             inside = [(_inside(path, info.filename), info) for info in file.infolist() if not info.is_dir()]
-            chosen = [(name, info) for name, info in inside if _is_picture(name)]
+            chosen = [(name, info) for name, info in inside if is_picture(name)]
             for name, info in chosen:
                 yield name, len(chosen), file.read(info)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as damage:
@@ -171,7 +171,7 @@ def _tar_members(path: Path) -> Iterator[tuple[PurePosixPath, int, bytes]]:
         with tarfile.open(path) as file:
             for info in file:
                 name = _inside(path, info.name)
-                stream = file.extractfile(info) if info.isreg() and _is_picture(name) else None
+                stream = file.extractfile(info) if info.isreg() and is_picture(name) else None
                 if stream is not None:
                     yield name, 0, stream.read()
     except (tarfile.TarError, lzma.LZMAError, zlib.error, OSError, EOFError) as damage:
@@ -185,6 +185,7 @@ def _inside(path: Path, member: str) -> PurePosixPath:
     return name
 
 
-def _is_picture(name: PurePosixPath) -> bool:
+def is_picture(name: PurePosixPath) -> bool:
+    """Whether the name is that of a picture, and neither hidden nor a Macintosh's double of one."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
     return name.suffix.lower() in _SUFFIXES and not hidden

@@ -88,8 +88,15 @@ def reference_path(folder: str | Path, network: str) -> Path:
 
 def save_reference(folder: str | Path, reference: Reference, network_card: dict[str, Any] | None = None) -> Reference:
     """Write reference-<network>.npz and its card reference-<network>.json; give it back with its file's digest."""
+    return write_reference(reference_path(folder, reference.identity.network), reference, network_card)
+
+
+def write_reference(path: Path, reference: Reference, network_card: dict[str, Any] | None = None) -> Reference:
+    """Write the npz file `path` and, beside it, its card of the same name; give it back with its file's digest.
+
+    clean-fid and pytorch-fid read such a file too: they take mu and sigma and leave the rest alone.
+    """
     identity = reference.identity
-    path = reference_path(folder, identity.network)
     arrays = {"mu": reference.mu, "sigma": reference.sigma}
     if reference.features is not None:
         arrays["features"] = reference.features

@@ -1,0 +1,92 @@
+"""The application, what its verbs share, and how a user's mistake ends.
+
+Verbs import what they need when they run, so that `rediffuse --help` answers at once.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rediffuse.errors import UserError
+
+if TYPE_CHECKING:
+    from rediffuse.config import ResolvedGenerator, ResolvedRun
+    from rediffuse.stages.context import Context
+
+app = typer.Typer(
+    help="Rebuild a denoising-diffusion study: data, training, sampling, evaluation, report.",
+    epilog="The whole study: `make repro` (or `dvc repro`). The active study is params.yaml; others lie in studies/.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+StudyFile = Annotated[Path, typer.Option("--study", help="Study to work on.", show_default=True)]
+RunName = Annotated[str, typer.Argument(help="Run, ablation or one-pass model of the study.")]
+Seed = Annotated[int, typer.Option("--seed", help="Training seed.", min=0)]
+ACTIVE = Path("params.yaml")
+
+
+def open_study(study: Path) -> "Context":
+    """The study with its plan. Raises UserError when it is wrong."""
+    from rediffuse.stages.context import Context
+
+    return Context.open(study)
+
+
+def run_stage(study: Path, job_name: str, stage: Callable[["Context"], None]) -> None:
+    """Run a stage unless its files are up to date."""
+    context = open_study(study)
+    if is_stale(context, job_name):
+        stage(context)
+
+
+def run_stage_of(study: Path, kind: str, run: str, seed: int) -> None:
+    """Run stages/<kind>.py for one run and seed unless its files are up to date."""
+    context = open_study(study)
+    resolved = context.loaded.model(run)
+    if not context.plan.has(kind, run, resolved.seeds[0]):
+        having = dict.fromkeys(job.name.split("/")[1] for job in context.plan.jobs.values() if job.stage == kind)
+        what = {"ablation": "an ablation", "generator": "a one-pass model"}.get(resolved.role, "a run")
+        only = (
+            f"only {', '.join(having)} {'has' if len(having) == 1 else 'have'} it" if having else "nothing here has it"
+        )
+        raise UserError(f"{kind}: {run} is {what}, and {only}")
+    check_seed(resolved, seed)
+    if is_stale(context, f"{kind}/{run}/seed{seed}"):
+        stage = importlib.import_module(f"rediffuse.stages.{kind}")
+        getattr(stage, kind)(context, resolved, seed)
+
+
+def check_seed(run: "ResolvedRun | ResolvedGenerator", seed: int) -> None:
+    """Raise UserError unless the run has the seed."""
+    if seed not in run.seeds:
+        raise UserError(f"run {run.name!r} has no seed {seed}; use one of {', '.join(map(str, run.seeds))}")
+
+
+def is_stale(context: "Context", job_name: str) -> bool:
+    """Whether a job has to run; says so on stderr where it has not."""
+    from rediffuse.pipeline.receipts import Digests, why_stale
+
+    digests = Digests(context.root)
+    reason = why_stale(context.plan.jobs[job_name], digests)
+    if reason is None:
+        print(f"{job_name} is up to date", file=sys.stderr)
+    return reason is not None
+
+
+def main() -> None:
+    """Run a verb; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"rediffuse: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("rediffuse: stopped; the same command goes on where it was", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,57 @@
+"""Verbs that take weights in and give them out."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rediffuse.cli.base import ACTIVE, RunName, Seed, StudyFile, app, check_seed, open_study
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="Folder of diffusers or of `rediffuse export`, or IDDPM's weights.")],
+    into: Annotated[str, typer.Option("--into", help="Name of the new study: studies/NAME.yaml, weights/NAME/.")],
+    like: Annotated[
+        Path, typer.Option("--like", help="Study whose images, evaluation and samplers it has.", show_default=True)
+    ] = ACTIVE,
+    null_class: Annotated[
+        bool, typer.Option("--null-class", help='The last class embedding stands for "no label".')
+    ] = False,
+    heads: Annotated[int, typer.Option("--heads", help="IDDPM only: attention heads.", min=1)] = 4,
+    image_size: Annotated[int, typer.Option("--image-size", help="IDDPM only: pixels a side.", min=1)] = 32,
+    timesteps: Annotated[int, typer.Option("--timesteps", help="IDDPM only: T.", min=2)] = 4000,
+    schedule: Annotated[str, typer.Option("--schedule", help="IDDPM only: noise schedule.")] = "cosine",
+    rescaled: Annotated[
+        bool, typer.Option("--rescaled/--not-rescaled", help="IDDPM only: the network sees t · 1000/T.")
+    ] = True,
+) -> None:
+    """Turn published weights into a study that samples and scores them without training."""
+    from rediffuse.interop.sources import IddpmFacts
+    from rediffuse.stages.exchange import import_weights
+
+    facts = IddpmFacts(image_size, heads, timesteps=timesteps, schedule=schedule, rescaled_timesteps=rescaled)
+    for line in import_weights(Path(), path, into, like, null_class=null_class, facts=facts):
+        print(line)
+    print(f"next: `rediffuse use {into}`, then `dvc repro`")
+
+
+@app.command()
+def export(
+    run: RunName,
+    to: Annotated[Path, typer.Option("--to", help="New folder for weights, configuration and model card.")],
+    format_name: Annotated[str, typer.Option("--format", help="diffusers or rediffuse.")] = "diffusers",
+    seed: Seed = 0,
+    study: StudyFile = ACTIVE,
+) -> None:
+    """Write a trained run as safetensors with its configuration and a model card."""
+    from rediffuse.stages.exchange import export_run
+
+    context = open_study(study)
+    resolved = context.loaded.run(run)
+    check_seed(resolved, seed)
+    stale = export_run(context, resolved, seed, to, format_name)
+    if stale is not None:
+        print(f"note: since the training of {run}, {stale}", file=sys.stderr)
+    print(f"{run}, seed {seed}, is in {to} ({format_name})")

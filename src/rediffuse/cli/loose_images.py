@@ -1,0 +1,91 @@
+"""Verbs for images of any origin: evaluate (with or without a study), statistics."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rediffuse.cli.base import ACTIVE, Seed, StudyFile, app, run_stage_of
+from rediffuse.errors import UserError
+
+Features = Annotated[
+    str, typer.Option("--features", help="efficientnet-lite0, inception-v3, inception-v3-clean or torchscript.")
+]
+Weights = Annotated[Path | None, typer.Option(help="File of Inception-v3 weights, or the TorchScript file.")]
+WeightsSha256 = Annotated[str | None, typer.Option(help="Digest of Inception-v3 weights other than the published.")]
+NetworkSize = Annotated[int | None, typer.Option(help="Side to which efficientnet-lite0 or torchscript resizes.")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the feature network runs.")]
+BatchSize = Annotated[int, typer.Option(help="Images in a batch.", min=1)]
+Side = Annotated[int | None, typer.Option("--size", help="Crop and resize every picture to this side first.")]
+Keep = Annotated[int, typer.Option(help="Images (of a group) whose features are kept for kernel distances.", min=2)]
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    run: Annotated[str | None, typer.Argument(help="Run or ablation of the study; leave out with --samples.")] = None,
+    seed: Seed = 0,
+    study: StudyFile = ACTIVE,
+    samples: Annotated[Path | None, typer.Option(help="Folder or zip of pictures, .npy or .npz array.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Statistics file (.npz), real images as above, or a data set in data/.")
+    ] = None,
+    features: Features = "efficientnet-lite0",
+    weights: Weights = None,
+    weights_sha256: WeightsSha256 = None,
+    n: Annotated[int | None, typer.Option("--n", help="Images in a group; all of them if left out.")] = None,
+    groups: Annotated[int, typer.Option(help="Disjoint groups; two or more give an interval.")] = 1,
+    shuffle: Annotated[int | None, typer.Option(help="Number of a fixed shuffle; sorted by name if left out.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the numbers and all it takes to repeat.")] = None,
+    size: Side = None,
+    network_size: NetworkSize = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = 64,
+    keep: Keep = 10_000,
+) -> None:
+    """Score the samples of one run, or with --samples and --reference any images against any others.
+
+    \b
+    rediffuse evaluate baseline
+    rediffuse evaluate --samples DIR --reference stats.npz --features inception-v3
+    """
+    given = {
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+    of_a_run = {"run", "seed", "study"}
+    if run is not None and given <= of_a_run:
+        return run_stage_of(study, "evaluate", run, seed)
+    if samples is None or reference is None or given & of_a_run:
+        raise UserError("evaluate: name a run (with --seed, --study), or give both --samples and --reference")
+    from rediffuse.stages.loose_images import NetworkChoice, Reading, evaluate_images
+    from rediffuse.stages.loose_table import print_scores
+
+    choice = NetworkChoice(features, weights, weights_sha256, network_size, device)
+    reading = Reading(batch_size, size, keep)
+    print_scores(
+        evaluate_images(samples, reference, choice, reading, n=n, groups=groups, shuffle=shuffle, output=output)
+    )
+
+
+@app.command()
+def statistics(
+    images: Annotated[Path, typer.Option(help="Folder or zip of pictures, .npy or .npz array.")],
+    output: Annotated[Path, typer.Option(help="Statistics file to write (.npz); its card (.json) lies beside it.")],
+    features: Features = "efficientnet-lite0",
+    weights: Weights = None,
+    weights_sha256: WeightsSha256 = None,
+    format: Annotated[
+        Literal["rediffuse", "clean-fid"], typer.Option(help="clean-fid: only mu and sigma; ours adds features.")
+    ] = "rediffuse",
+    size: Side = None,
+    network_size: NetworkSize = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = 64,
+    keep: Keep = 10_000,
+) -> None:
+    """Write statistics of any images for `evaluate --reference`; clean-fid and pytorch-fid read them too."""
+    from rediffuse.stages.loose_images import NetworkChoice, Reading, write_statistics
+
+    choice = NetworkChoice(features, weights, weights_sha256, network_size, device)
+    card = write_statistics(images, output, choice, Reading(batch_size, size, keep), bare=format == "clean-fid")
+    print(f"{output}: {card['count']} images, {card['dim']} dimensions of {card['network']['name']}")

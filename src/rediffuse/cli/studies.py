@@ -1,0 +1,71 @@
+"""Verbs about studies: check, use, schema, status."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rediffuse.cli.base import ACTIVE, StudyFile, app, open_study
+from rediffuse.errors import UserError
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="Study to check.")] = ACTIVE,
+    full: Annotated[bool, typer.Option("--full", help="Print every resolved setting.")] = False,
+) -> None:
+    """Validate a study and print the runs it resolves to."""
+    from rediffuse.config import load_study
+    from rediffuse.config.describe import describe_study
+
+    print(describe_study(load_study(file), full=full))
+
+
+@app.command()
+def use(study: Annotated[str, typer.Argument(help="Name in studies/ (such as smoke), or a file.")]) -> None:
+    """Make a study the active one: check it, then copy it to params.yaml."""
+    from rediffuse.config import load_study
+    from rediffuse.files import write_atomically
+
+    path = Path(study) if study.endswith((".yaml", ".yml")) else Path("studies", f"{study}.yaml")
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in Path("studies").glob("*.yaml"))) or "none"
+        raise UserError(f"{path}: no such study; use one of {known}, or name a file ending in .yaml")
+    loaded = load_study(path)
+    write_atomically(ACTIVE, path.read_bytes())
+    print(f"params.yaml is now {path}: {loaded.study.title}\nnext: `dvc repro`")
+
+
+@app.command()
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="The reference page instead of JSON.")] = False,
+) -> None:
+    """Print what a study may say: the JSON schema, or a page with every key, meaning and default."""
+    from rediffuse.config.describe import json_schema, reference_page
+
+    print(reference_page() if markdown else json_schema())
+
+
+@app.command()
+def status(
+    stages: Annotated[list[str] | None, typer.Argument(help="Only these stages, and not the ablations.")] = None,
+    study: StudyFile = ACTIVE,
+) -> None:
+    """Say of every job whether it is up to date and, if not, why. Exit code 1 when a named stage is not."""
+    from rediffuse.pipeline.receipts import Digests, why_stale
+
+    context = open_study(study)
+    known = dict.fromkeys(job.stage for job in context.plan.jobs.values())
+    for stage in stages or ():
+        if stage not in known:
+            raise UserError(f"status: there is no stage {stage!r} in this study; use one of {', '.join(known)}")
+    jobs = list(context.plan.jobs.values())
+    if stages:
+        jobs = [job for stage in stages for job in context.plan.of_stage(stage)]
+    digests = Digests(context.root)
+    reasons = {job.name: why_stale(job, digests) for job in jobs}
+    for name, reason in reasons.items():
+        print(f"{name:40} {reason or 'up to date'}")
+    digests.save()
+    if stages and any(reasons.values()):
+        raise typer.Exit(1)

@@ -1,0 +1,177 @@
+import gc
+import tracemalloc
+import weakref
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rediffuse.data.image_set import ImageSet, images_digest, make_card, save_image_set
+from rediffuse.data.image_source import StreamDigest, open_source
+from rediffuse.errors import UserError
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (7, 3, 6, 5), dtype=np.uint8)
+
+
+def write_pngs(folder, images):
+    folder.mkdir(parents=True, exist_ok=True)
+    for position, image in enumerate(images):
+        Image.fromarray(np.squeeze(image.transpose(1, 2, 0))).save(folder / f"{position:03d}.png")
+    return folder
+
+
+def everything(source, size=3):
+    return np.concatenate(list(source.batches(np.arange(source.count), size)))
+
+
+def test_a_folder_is_read_recursively_and_sorted_by_name(tmp_path, pixels):
+    write_pngs(tmp_path / "x" / "b", pixels[3:])
+    write_pngs(tmp_path / "x" / "a", pixels[:3])
+    (tmp_path / "x" / "notes.txt").write_text("no picture")
+    source = open_source(tmp_path / "x")
+    assert source.count == 7
+    np.testing.assert_array_equal(everything(source), pixels)
+
+
+def test_a_zip_is_read_as_the_folder_it_was_made_of(tmp_path, pixels):
+    folder = write_pngs(tmp_path / "x", pixels)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        for path in sorted(folder.iterdir(), reverse=True):
+            file.write(path, f"inside/{path.name}")
+    np.testing.assert_array_equal(everything(open_source(tmp_path / "x.zip")), pixels)
+
+
+def test_grey_pictures_become_rgb(tmp_path, pixels):
+    grey = pixels[:, :1]
+    found = everything(open_source(write_pngs(tmp_path / "x", grey)))
+    np.testing.assert_array_equal(found, np.repeat(grey, 3, axis=1))
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100])
+def test_batches_follow_the_order_asked_for_whatever_their_size(tmp_path, pixels, size):
+    np.save(tmp_path / "x.npy", pixels)
+    order = np.array([6, 0, 3, 3, 1])
+    found = list(open_source(tmp_path / "x.npy").batches(order, size))
+    assert all(len(batch) <= size for batch in found)
+    np.testing.assert_array_equal(np.concatenate(found), pixels[order])
+
+
+@pytest.mark.parametrize(
+    ("arrange", "words"),
+    [
+        (lambda x: x, "[N, C, H, W]"),
+        (lambda x: x.transpose(0, 2, 3, 1), "[N, H, W, C]"),
+        (lambda x: x[:, 0], "[N, H, W], grey"),
+        (lambda x: x[:, :1], "[N, C, H, W]"),
+    ],
+)
+def test_axes_are_told_apart(tmp_path, pixels, arrange, words):
+    array = arrange(pixels)
+    np.save(tmp_path / "x.npy", array)
+    source = open_source(tmp_path / "x.npy")
+    expected = pixels if 3 in array.shape[1::2] else pixels[:, :1]
+    np.testing.assert_array_equal(everything(source), expected)
+    assert words in source.conversions[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_become_the_pixels_they_were(tmp_path, pixels, dtype):
+    for name, array in (("unit", pixels / 255), ("signed", pixels / 127.5 - 1)):
+        np.save(tmp_path / f"{name}.npy", array.astype(dtype))
+        np.testing.assert_array_equal(everything(open_source(tmp_path / f"{name}.npy")), pixels)
+
+
+def test_the_conversion_of_floats_is_stated(tmp_path, pixels):
+    np.save(tmp_path / "x.npy", (pixels / 127.5 - 1).astype(np.float32))
+    assert open_source(tmp_path / "x.npy").conversions[1] == "float32 in [-1, 1] to uint8: round(127.5 (x + 1))"
+
+
+@pytest.mark.parametrize("names", [("images", "nfe"), ("arr_0", "arr_1"), ("anything",)])
+def test_the_images_of_an_npz_are_found(tmp_path, pixels, names):
+    arrays = {name: pixels if position == 0 else np.zeros(3) for position, name in enumerate(names)}
+    np.savez(tmp_path / "x.npz", **arrays)
+    np.testing.assert_array_equal(everything(open_source(tmp_path / "x.npz")), pixels)
+
+
+def test_of_a_prepared_data_set_the_training_images_are_taken(tmp_path, pixels):
+    held_out = np.arange(7) % 3 == 0
+    words = {"title": "t", "source": "s", "licence": "l", "citation": "c", "preprocessing": []}
+    card = make_card("made-up", images=pixels, held_out=held_out, **words)
+    save_image_set(tmp_path / "made-up", ImageSet(pixels, None, held_out, (), card))
+    source = open_source(tmp_path / "made-up")
+    assert source.kind == "training images of the data set made-up"
+    np.testing.assert_array_equal(everything(source), pixels[~held_out])
+
+
+def test_one_size_for_all_crops_and_resizes(tmp_path, pixels):
+    write_pngs(tmp_path / "x", pixels)
+    Image.fromarray(np.zeros((9, 20, 3), np.uint8)).save(tmp_path / "x" / "wide.png")
+    assert everything(open_source(tmp_path / "x", size=4)).shape == (8, 3, 4, 4)
+
+
+def test_the_digest_of_a_stream_is_that_of_the_array(pixels):
+    digest = StreamDigest(7)
+    for start in range(0, 7, 3):
+        digest.update(pixels[start : start + 3])
+    assert digest.hexdigest() == images_digest(pixels)
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((0, 4, 4), np.uint8), "holds no images"),
+        (np.zeros((4, 4), np.uint8), r"has shape \(4, 4\): images are"),
+        (np.zeros((2, 4, 4, 4), np.uint8), "images have 1 or 3 channels"),
+        (np.zeros((2, 3, 4, 3), np.uint8), "channels may come first or last"),
+        (np.zeros((2, 4, 4), np.int64), "is int64: give uint8"),
+        (np.full((2, 4, 4), 200.0), "has values from 200 to 200: give uint8"),
+        (np.full((2, 4, 4), -1.5), "has values from -1.5 to -1.5"),
+        (np.concatenate([np.zeros((2, 4, 4)), np.full((1, 4, 4), np.nan)]), r"NaN or infinity, first in image 2"),
+        (np.array([{}]), "not an array of numbers"),
+    ],
+)
+def test_an_array_that_is_no_images_is_refused_saying_why(tmp_path, array, reason):
+    np.save(tmp_path / "x.npy", array, allow_pickle=True)
+    with pytest.raises(UserError, match=reason):
+        open_source(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 truncated"])
+def test_a_file_that_is_no_array_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=name):
+        open_source(tmp_path / name)
+
+
+def test_no_more_than_three_batches_are_in_memory(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((200, 4, 4), np.uint8))
+    alive: list[int] = []
+    batches: list[weakref.ref] = []
+    for batch in open_source(tmp_path / "x.npy").batches(np.arange(200), 5):
+        batches.append(weakref.ref(batch))
+        del batch
+        gc.collect()
+        alive.append(sum(reference() is not None for reference in batches))
+    assert len(batches) == 40
+    assert max(alive) <= 3
+
+
+def peak(path, count: int) -> int:
+    np.lib.format.open_memmap(path, "w+", np.uint8, (count, 32, 32, 3)).flush()
+    tracemalloc.start()
+    for _ in open_source(path).batches(np.arange(count), 32):
+        pass
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return most
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    few, many = peak(tmp_path / "few.npy", 320), peak(tmp_path / "many.npy", 6400)
+    # 6,080 images more are 19 MB; their positions, 8 bytes each, are all that may come on top.
+    assert many < few + 400_000
