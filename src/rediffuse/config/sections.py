@@ -216,7 +216,6 @@ class Classifier(Section):
     attention: tuple[PositiveInt, ...] = Field((4,), description="side lengths at which self-attention stands")
     heads: PositiveInt = Field(1, description="attention heads")
     pooling: Literal["attention", "average"] = Field("attention", description="how pixels become one vector")
-    time_scale: PositiveFloat = Field(1.0, description="factor of t before its embedding; 1000/T in IDDPM's weights")
     dropout: Fraction = Field(0.0, description="dropout inside residual blocks")
     steps: PositiveInt = Field(500, description="optimiser steps")
     batch_size: PositiveInt = Field(128, description="images a step, each at a random t")
