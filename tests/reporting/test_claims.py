@@ -1,4 +1,8 @@
+import dataclasses
+
+import numpy as np
 import pytest
+import scipy.stats
 
 from rediffuse.reporting.cells import Cell, compare
 from rediffuse.reporting.claims import judge, tally
@@ -53,6 +57,30 @@ def test_two_values_without_intervals_decide_nothing() -> None:
 def test_a_value_without_interval_counts_as_a_point_against_one_with() -> None:
     assert compare(cell(10, None), cell(12)).outcome == "better"
     assert compare(cell(11.5, None), cell(12)).outcome == "undecided"
+
+
+def test_values_of_the_same_images_are_compared_image_by_image() -> None:
+    """Differences 0.2 ± 0.1 between images that themselves differ by far more; SciPy's paired test decides alike."""
+    rng = np.random.default_rng(0)
+    easy = rng.normal(5, 2, 60)
+    hard = easy + rng.normal(0.2, 0.1, 60)
+    first, second = (
+        dataclasses.replace(cell(v.mean(), 0.5, n=60, metric="bits_per_dim"), per_image=tuple(v)) for v in (easy, hard)
+    )
+    found = compare(first, second)
+    assert found.outcome == "better"
+    interval = scipy.stats.ttest_rel(hard, easy).confidence_interval(0.95)
+    assert f"[{interval.low:.4f}, {interval.high:.4f}]" in found.reason
+    assert compare(second, first).outcome == "worse"
+
+
+def test_differences_around_nought_decide_nothing() -> None:
+    values = np.linspace(4, 6, 30)
+    first, second = (
+        dataclasses.replace(cell(v.mean(), n=30, metric="bits_per_dim"), per_image=tuple(v))
+        for v in (values, values + np.tile([0.5, -0.49], 15))
+    )
+    assert compare(first, second).outcome == "undecided"
 
 
 def test_the_tally_counts_each_kind_of_verdict(empty_tree: StudyTree) -> None:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from rediffuse.evaluation.intervals import t_half_width, t_interval
-from rediffuse.reporting.terms import direction
+from rediffuse.reporting.terms import decimals, direction
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class Cell:
     """A metric of a run and setting.
 
     value, low, high: over groups of n images for one training seed; the mean of the seeds' values and their t-interval
-    where there are several. low and high are None where nothing says how far the value would move.
+    where there are several. low and high are None where nothing says how far the value would move. per_image: of one
+    seed, the values whose mean it is, of the same images in every run; empty where images have no value by themselves.
     """
 
     run: str
@@ -27,6 +29,7 @@ class Cell:
     seeds: tuple[int, ...]
     interval: str
     files: tuple[str, ...]
+    per_image: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -54,7 +57,11 @@ def _cell(run: str, setting: str, metric: str, rows: pd.DataFrame) -> Cell:
     if len(rows) == 1:
         row = rows.iloc[0]
         low, high = optional(row["low"]), optional(row["high"])
-        return Cell(run, setting, metric, float(row["value"]), low, high, n, seeds, str(row["interval"]), files)
+        values = row.get("per_image")
+        per_image = tuple(values) if isinstance(values, list) else ()
+        return Cell(
+            run, setting, metric, float(row["value"]), low, high, n, seeds, str(row["interval"]), files, per_image
+        )
     values = rows["value"].astype(float).to_numpy()
     half = t_half_width(values)
     mean = float(values.mean())
@@ -71,13 +78,13 @@ def optional(value: Any) -> float | None:
 class Comparison:
     """How a first cell stands against a second.
 
-    outcome: "better" or "worse" when the intervals are apart, "undecided" otherwise; leaning: "better", "worse" or
-    "equal", by the values alone; reason: why it is undecided, empty when it is not.
+    outcome: "better" or "worse" when the intervals are apart (or, of the same images, when that of their differences
+    leaves out 0), "undecided" otherwise; leaning: "better", "worse" or "equal", by the values alone; reason: why.
     """
 
     outcome: str
     leaning: str
-    reason: str = ""
+    reason: str
 
 
 def compare(first: Cell, second: Cell) -> Comparison:
@@ -89,10 +96,22 @@ def compare(first: Cell, second: Cell) -> Comparison:
         return Comparison("undecided", leaning, f"the numbers of images differ ({first.n} and {second.n})")
     if first.low is None and second.low is None:
         return Comparison("undecided", leaning, "neither value has an interval")
+    if first.per_image and len(first.per_image) == len(second.per_image) > 1:
+        return _compare_images(first, second, leaning)
     (low1, high1), (low2, high2) = bounds(first), bounds(second)
     if high1 < low2 or high2 < low1:
-        return Comparison(leaning, leaning)
+        return Comparison(leaning, leaning, "the intervals are apart")
     return Comparison("undecided", leaning, "the intervals overlap")
+
+
+def _compare_images(first: Cell, second: Cell, leaning: str) -> Comparison:
+    """By the differences image by image: what makes an image hard for both does not blur them (the paired t-test)."""
+    differences = np.subtract(second.per_image, first.per_image)
+    mean, half = float(differences.mean()), t_half_width(differences)
+    places = decimals(mean)
+    found = f"the mean difference on the same {len(differences)} images is {mean:.{places}f}"
+    text = f"{found} [{mean - half:.{places}f}, {mean + half:.{places}f}]"
+    return Comparison(leaning if abs(mean) > half else "undecided", leaning, text)
 
 
 def bounds(cell: Cell) -> tuple[float, float]:

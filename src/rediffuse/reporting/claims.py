@@ -44,9 +44,9 @@ def _judge(loaded: LoadedStudy, claim: Claim, cells: Cells) -> Verdict:
     places = max(decimals(cell.value) for cell in (better, worse))
     values = f"{short} {better.value:.{places}f} ({left}) against {worse.value:.{places}f} ({right})"
     if verdict == HOLDS:
-        reason = "the intervals are apart"
+        reason = comparison.reason
     elif verdict == FAILS:
-        reason = "the intervals are apart, the other way round"
+        reason = f"{comparison.reason}, the other way round"
     else:
         leaning = {"better": "lean towards the claim", "worse": "lean against the claim", "equal": "are equal"}
         reason = f"{comparison.reason}, the values {leaning[comparison.leaning]}"

@@ -32,7 +32,8 @@ HISTORY = (
     "learning_rate", "held_out_loss", "file",
 )  # fmt: skip
 LIKELIHOOD = (
-    "run", "seed", "setting", "metric", "value", "low", "high", "n", "interval", "prior", "steps", "decoder", "file",
+    "run", "seed", "setting", "metric", "value", "low", "high", "n", "interval", "per_image", "prior", "steps", "decoder",
+    "file",
 )  # fmt: skip
 BOUND = ("run", "seed", "t", "bits_per_dim", "mse_eps", "mse_x0", "file")
 
@@ -265,6 +266,7 @@ def _likelihood(root: Path, path: Path) -> list[dict[str, Any]]:
         parts = {name: record["parts"].get(name) for name in ("prior", "steps", "decoder")}
     except (KeyError, AttributeError, TypeError, ValueError):
         raise UserError(f"{path}: is not a likelihood; remove it and run `dvc repro`") from None
+    numbers["per_image"] = record.get("per_image")
     return [{"metric": metric, "setting": RUN_SETTINGS[metric], **numbers, **parts, "file": str(path)}]
 
 

@@ -75,6 +75,8 @@ def _record(run: ResolvedRun, seed: int, bound: BitsPerDim) -> dict[str, object]
         "n": len(bound.per_image),
         "timesteps": run.diffusion.timesteps,
         "metrics": {"bits_per_dim": intervals.over_images(bound.per_image)},
+        # Every run sees the same images with the same noise, so that two runs can be compared image by image.
+        "per_image": bound.per_image.tolist(),
         "parts": {"prior": bound.prior, "steps": float(bound.terms[1:].sum()), "decoder": bound.decoder},
     }
 
