@@ -124,7 +124,7 @@ def figure(frames: Frames, cells: Cells) -> Picture | None:
             axes.axhline(real, color=REAL, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
     handles = [*grid[0].get_legend_handles_labels()[0]]
     handles.append(plt.Line2D([], [], color=REAL, linestyle=(0, (6, 3)), label="held-out real images"))
-    outside_legend(drawing, handles)
+    outside_legend(drawing, handles, columns=2)
     return finish(
         drawing, "guidance",
         "What guidance does: distance to the training images (lower is better), share of samples that show their "
@@ -175,13 +175,13 @@ def accuracy_figure(frames: Frames) -> Picture | None:
             found[run.name] = record[0]
     if not found:
         return None
-    drawing, axes = plt.subplots(figsize=(WIDTH * 0.6, 3.2))
+    drawing, axes = plt.subplots(figsize=(WIDTH * 0.6, 3.6))
     for name, judged in found.items():
         t, accuracy = zip(*((row["t"], row["accuracy"]) for row in judged["by_t"]), strict=True)
         axes.plot(t, accuracy, color=colours[name], marker="o", label=f"classifier of {frames.loaded.runs[name].label}")
     chance = 1 / next(iter(found.values()))["classes"]
     axes.axhline(chance, color=REAL, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1, label="chance")
-    axes.set(xlabel="t", ylabel="accuracy on noisy held-out images (share)", ylim=(0, 1))
+    axes.set(xlabel="t", ylabel="accuracy (share)", ylim=(0, 1))
     axes.legend()
     return finish(
         drawing, "classifier-accuracy",
