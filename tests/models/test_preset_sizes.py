@@ -135,9 +135,7 @@ def test_the_base_size_is_the_network_of_ho_and_sizes_grow() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "name", ["ho-cifar10", "ho-cifar10-narrow", "ho-cifar10-shallow", "celeba64", "ddim-celeba64"]
-)
+@pytest.mark.parametrize("name", ["ho-cifar10", "ho-cifar10-narrow", "ho-cifar10-shallow", "celeba64", "ddim-celeba64"])
 def test_diffusers_counts_the_same(name: str) -> None:
     diffusers = pytest.importorskip("diffusers")
     with torch.device("meta"):
