@@ -319,6 +319,8 @@ def examination_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dic
     """What examination/examination.json of a run says and its path; None when there is none."""
     path = run.folder(seed) / "examination" / "examination.json"
     record = read_json(frames.root / path)
+    if record is not None and not {"memorisation", "duplicates", "neighbours", "by_count"} <= set(record):
+        raise UserError(f"{path}: is not an examination; remove it and run `dvc repro`")
     return None if record is None else (record, str(path))
 
 

@@ -47,7 +47,7 @@ def table(frames: Frames) -> Table | None:
         tuple(rows),
         notes=(
             f"The classifier is right on {100 * classes['accuracy']:.1f} % of held-out images. Effective number: exp of "
-            "the entropy of the shares. Divergence: Σ p ln(p / q) from the shares q of the training images; that of "
+            "the entropy of the shares. Divergence: the sum of p ln(p / q), from the shares q of the training images; that of "
             "held-out images is what chance alone gives at their number. Under a class's name: how many images show it.",
         ),
         marked=frozenset([len(rows) - 1]),
