@@ -1,7 +1,8 @@
 # Executes every job of the active study (params.yaml). `snakemake --cores 2` builds the report and all it needs;
 # `snakemake --cores 8 ablations` runs the ablations; `snakemake --report study.html` shows what was made.
 # Targets, which DVC asks for too: `prepared`, `referenced`, `real_lines`, `costs`, `trained`, `classified`, `sampled`,
-# `fitted`, `drawn`, `evaluated`, `likelihoods`, `restored`, `measured` (all that the report reads), `report`.
+# `fitted`, `drawn`, `evaluated`, `examined`, `likelihoods`, `restored`, `measured` (all that the report reads),
+# `report`.
 
 from snakemake.utils import min_version
 

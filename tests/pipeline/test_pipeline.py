@@ -28,7 +28,7 @@ def receipts(run: str, *stages: str) -> set[str]:
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line.split("  #")[0].strip() for line in README.splitlines() if line.startswith("    ")]
 REPORT = "reports/smoke/evidence/receipt.json"
-IMPROVED = receipts("improved", "train", "sample", "evaluate", "nll", "restore")
+IMPROVED = receipts("improved", "train", "sample", "evaluate", "examine", "nll", "restore")
 
 
 def test_snakemake_alone_builds_data_weights_samples_metrics_and_report(built: Clone):

@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun, load_study
+from rediffuse.evaluation.examination import ImageGroup, class_shares, colours, copies, distance_by_count
+from rediffuse.evaluation.frechet import FrechetReference, moments
 from rediffuse.files import digest, sha256, write_json
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -41,6 +43,8 @@ def metrics_record(
 ) -> dict[str, Any]:
     """Content of a metrics file whose Fréchet distance is `distance`, with intervals of ± `spread` of each value."""
     values = {"frechet_distance": distance, "kid": distance / 1000 - 0.05, "inception_score": 3 - distance / 4000}
+    values |= dict.fromkeys(("precision", "recall", "density", "coverage"), 40 / (40 + distance))
+    values["diversity"] = 20 + distance / 1000
     metrics = {}
     for name, value in values.items():
         half = spread * abs(value) if groups > 1 else None
@@ -72,6 +76,12 @@ def metrics_record(
         "metrics": metrics,
         **facts,
     }
+
+
+def _group(images: np.ndarray, positions: np.ndarray | None) -> ImageGroup:
+    """Images with 16 features that are means of rows and columns; real ones are of class position mod 10."""
+    features = np.concatenate([images.mean((1, 2)), images.mean((1, 3))], axis=1)
+    return ImageGroup(images, features, None if positions is None else positions % 10)
 
 
 @functools.cache
@@ -323,6 +333,51 @@ class StudyTree:
             f"evaluate/{who}",
             f"rediffuse evaluate {run.name} --seed {seed}",
             metrics,
+        )
+
+        self.examination(run, seed)
+
+    def examination(self, run: ResolvedRun, seed: int) -> None:
+        """What the stage finds of the run's samples, with brightness of rows and columns as features."""
+        folder = self.folder(run.name, seed)
+        setting, _, steps = run.shown_setting()
+        images = np.load(self.root / "data" / self.loaded.study.data.name / "images.npy")
+        held_out = np.load(self.root / "data" / self.loaded.study.data.name / "held_out.npy")
+        samples = np.load(folder / "samples" / f"{setting}.npz")["images"]
+        training, unseen = (
+            _group(images[chosen], chosen) for chosen in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
+        )
+        group = _group(samples, None)
+        reference = FrechetReference(*moments(training.features))
+        found = copies(group, training, unseen)
+        for name, rows in found["neighbours"].items():
+            for row in rows:
+                for space in ("pixels", "features"):
+                    row[space]["training"] += int(held_out.sum())
+                assert name == "samples" or held_out[row["position"]]
+        write_json(
+            folder / "examination" / "examination.json",
+            {
+                "study": self.name,
+                "run": run.name,
+                "seed": seed,
+                "setting": setting,
+                "steps": steps,
+                **found,
+                "colours": colours(group, unseen),
+                "classes": class_shares(group, training, unseen, list("0123456789")),
+                "by_class": None,
+                "by_count": {
+                    "samples": distance_by_count(group.features, reference),
+                    "held_out": distance_by_count(unseen.features, reference),
+                },
+            },
+        )
+        self.receipt(
+            folder / "receipts" / "examine.json",
+            f"examine/{run.name}/seed{seed}",
+            f"rediffuse examine {run.name} --seed {seed}",
+            [folder / "examination" / "examination.json"],
         )
 
     def history(self, run: ResolvedRun, seed: int, random: np.random.Generator) -> None:

@@ -85,6 +85,17 @@ def test_guidance_shows_the_network_every_image_twice_a_step(tree: StudyTree) ->
     assert found["N or S"] == 10
 
 
+def test_the_sizes_of_one_design_stand_in_order(tree: StudyTree) -> None:
+    frames = frames_of(tree)
+    assert frames.cost is not None
+    entry = frames.cost["presets"]["tiny"]
+    sizes = {"base": 3, "large": 4, "small": 2, "tiny": 1}  # as a file sorts them
+    presets = {name: {**entry, "parameters": size} for name, size in sizes.items()}
+    found = rows(compute.configurations(replace(frames, cost={**frames.cost, "presets": presets})))
+    names = [str(row["Network"]) for row in found if str(row["Network"]).startswith("preset")]
+    assert names == ["preset tiny", "preset small", "preset base", "preset large"]
+
+
 def test_nothing_measured_gives_no_section(empty_tree: StudyTree) -> None:
     frames = frames_of(empty_tree)
     assert compute.words(frames) == ""

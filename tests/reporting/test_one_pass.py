@@ -36,6 +36,13 @@ def test_every_one_pass_model_stands_beside_each_step_count_of_the_first_sampler
     assert (dcgan["Parameters"], dcgan["Training (s)"], dcgan["Network evaluations"]) == ("4000", "20.50", "1")
 
 
+def test_the_table_has_the_metrics_that_runs_are_compared_by_and_no_others(tree: StudyTree):
+    frames = frames_of(tree)
+    found = rows(one_pass.table(frames, make_cells(frames.measured())))[0]
+    names = [name.removesuffix(" is better)") for name in found if name.endswith("is better)")]
+    assert names == ["Fréchet distance (lower", "Kernel distance (lower", "IS formula (higher"]
+
+
 def test_only_a_vae_has_a_bound(tree: StudyTree):
     frames = frames_of(tree)
     found = {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rediffuse.config.facts import METRICS
 from rediffuse.files import read_json, write_atomically, write_json
 from rediffuse.reporting import build_report, write_evidence
 from tests.reporting.conftest import PROJECT, StudyTree
@@ -128,7 +129,7 @@ def test_the_sections_come_in_order(built: StudyTree) -> None:
     assert page(built).headings == [
         "Summary", "What was run and on what", "Baseline against improved", "Class conditioning and guidance",
         "Training stability and cost", "Cost of the networks", "One-pass models", "Claims",
-        "Ablations", "Loss curves", "Samples", "Quality against steps and seconds", "Noise schedules", "Settings",
+        "Ablations", "Loss curves", "Samples", "Quality against steps and seconds", "Fidelity, variety and memorisation", "Noise schedules", "Settings",
         "How to repeat", "Pedigree",
     ]  # fmt: skip
 
@@ -154,8 +155,8 @@ def test_each_table_is_there_in_three_formats(built: StudyTree) -> None:
 def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
     assert {path.name for path in (built.out / "figures").iterdir()} == {
         f"{name}.{suffix}"
-        for name in ("ablations", "loss-curves", "loss-quartiles", "one-pass-losses", "one-pass-samples", "previews", "quality-seconds", "quality-steps",
-                     "quality-steps-more", "real-generated", "resolution", "samples-baseline", "samples-improved", "schedules")
+        for name in ("ablations", "classes", "loss-curves", "loss-quartiles", "neighbours", "one-pass-losses", "one-pass-samples", "previews", "quality-seconds", "quality-steps",
+                     "quality-steps-more", "real-generated", "resolution", "sample-count", "samples-baseline", "samples-improved", "schedules")
         for suffix in ("png", "svg")
     }  # fmt: skip
 
@@ -188,7 +189,7 @@ def test_metrics_json_holds_run_setting_metric_and_no_timing(built: StudyTree) -
     assert set(metrics) == {"real", "baseline", "improved", "dcgan", "wgan-gp", "vae"}
     assert metrics["vae"]["likelihood"] == {"bits_per_dim": 4.5}
     assert set(metrics["real"]) == {"held-out", "noise"}
-    assert set(metrics["baseline"]["ancestral-5"]) == {"frechet_distance", "kid", "inception_score"}
+    assert set(metrics["baseline"]["ancestral-5"]) == set(METRICS)
     assert not re.search("second|ms_|throughput", (built.out / "metrics.json").read_text())
 
 
@@ -201,7 +202,11 @@ def test_claims_json_names_the_files_of_both_sides(built: StudyTree) -> None:
 def test_no_value_is_called_fid_in_efficientnet_features(built: StudyTree) -> None:
     text = markdown(built)
     assert "Fréchet distance in EfficientNet-Lite0 features" in text
-    assert re.findall(r"\bFIDs?\b[^.]{0,20}", text) == ["FID, which is a Fréchet", "FID as printed there | "]
+    assert re.findall(r"\bFIDs?\b[^.]{0,20}", text) == [
+        "FID, which is a Fréchet",
+        "FID as printed there | ",
+        "FID of 205 from 100 ima",
+    ]
     assert "Inception score" not in text
 
 

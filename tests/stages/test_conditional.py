@@ -11,6 +11,7 @@ import yaml
 from rediffuse.reporting import build_report
 from rediffuse.stages.context import Context
 from rediffuse.stages.evaluate import evaluate
+from rediffuse.stages.examine import examine
 from rediffuse.stages.nll import nll
 from rediffuse.stages.prepare import prepare
 from rediffuse.stages.reference import reference
@@ -62,6 +63,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
         train(context, run, 0)
         sample(context, run, 0)
         evaluate(context, run, 0)
+    examine(context, context.loaded.run("conditional"), 0)
     nll(context, context.loaded.run("conditional"), 0)
     restore(context, context.loaded.run("conditional"), 0)
     return context
@@ -121,6 +123,34 @@ def test_a_likelihood_comes_with_its_parts_and_terms(context: Context):
     assert bits["low"] < bits["value"] < bits["high"]
 
 
+def test_an_examination_is_of_the_setting_that_guides_by_one_and_names_real_images_by_position(context: Context):
+    path = context.folder(context.loaded.run("conditional"), 0) / "examination" / "examination.json"
+    record = json.loads(path.read_text())
+    assert (record["setting"], record["images"], record["guidance"]) == ("on-3", 40, 1)
+    real = np.load(context.data_folder / "images.npy").reshape(64, -1) / 255
+    held_out = np.load(context.data_folder / "held_out.npy")
+    for name, source in (("samples", images(context, "on-3").reshape(40, -1) / 255), ("held_out", real)):
+        for row in record["neighbours"][name]:
+            found, place = row["pixels"], row["position"]
+            assert not held_out[found["training"]]
+            assert found["distance"] == pytest.approx(np.linalg.norm(source[place] - real[found["training"]]), rel=1e-9)
+            assert found["distance"] == pytest.approx(
+                np.linalg.norm(source[place] - real[~held_out], axis=1).min(), rel=1e-9
+            )
+    assert all(held_out[row["position"]] for row in record["neighbours"]["held_out"])
+
+
+def test_an_examination_judges_all_images_against_the_reference_as_the_scores_do(context: Context):
+    path = context.folder(context.loaded.run("conditional"), 0) / "examination" / "examination.json"
+    record = json.loads(path.read_text())
+    assert record["reference"] == metrics(context, "on-3")["reference"]
+    assert record["by_count"]["samples"]["images"] == 40
+    assert record["by_count"]["samples"]["dimension"] == 1280
+    assert sum(record["classes"]["samples"]["counts"]) == 40
+    assert record["by_class"] is None  # four of each class
+    assert record["colours"] is None
+
+
 def test_the_straight_path_is_sampled_by_its_own_samplers(context: Context):
     assert images(context, "flow-euler-4", "straight").shape == (40, 1, 8, 8)
     assert metrics(context, "flow-heun-2", "straight")["nfe"] == 3
@@ -149,6 +179,8 @@ def test_the_report_has_a_row_for_each_task_and_method(report: Path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["guidance", "restoration", "film", "bound", "samples-conditional"])
+@pytest.mark.parametrize(
+    "name", ["guidance", "restoration", "film", "bound", "samples-conditional", "neighbours", "sample-count"]
+)
 def test_the_report_draws(report: Path, name: str):
     assert (report / "figures" / f"{name}.png").stat().st_size > 1000

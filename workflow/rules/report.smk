@@ -9,6 +9,7 @@ rule report:
         evaluated=receipts_of("evaluate"),
         likelihoods=receipts_of("nll"),
         restored=receipts_of("restore"),
+        examined=receipts_of("examine"),
         classified=receipts_of("classifier"),
     output:
         receipt=update(str(PLAN.find("report").receipt)),
@@ -105,9 +106,15 @@ rule restored:
         receipts_of("restore"),
 
 
+rule examined:
+    input:
+        receipts_of("examine"),
+
+
 rule measured:
     input:
         receipts_of("evaluate"),
+        receipts_of("examine"),
         receipts_of("nll"),
         receipts_of("restore"),
         receipts_of("classifier"),
@@ -130,4 +137,5 @@ localrules:
     evaluated,
     likelihoods,
     restored,
+    examined,
     measured,

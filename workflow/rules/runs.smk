@@ -154,6 +154,31 @@ rule restore:
         "{params.rediffuse} restore {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"
 
 
+rule examine:
+    input:
+        key=key_of("examine"),
+        samples=rules.sample.output.receipt,
+        reference=rules.reference.output.receipt,
+    output:
+        receipt=update(f"{RUN}/receipts/examine.json"),
+    wildcard_constraints:
+        run=RUNS,
+    log:
+        f"{LOG}/examine/{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARK}/examine/{{run}}-seed{{seed}}.tsv"
+    threads: HARDWARE.threads
+    resources:
+        gpu=int(HARDWARE.device == "cuda"),
+    params:
+        rediffuse=REDIFFUSE,
+        run=run_of,
+    message:
+        "Examining the samples of {wildcards.run}, seed {wildcards.seed}"
+    shell:
+        "{params.rediffuse} examine {params.run} --seed {wildcards.seed} 2>&1 | tee {log}"
+
+
 rule fit:
     input:
         key=key_of("fit"),

@@ -146,6 +146,13 @@ class ResolvedRun(Section):
         """(setting name `<sampler>-<steps>`, sampler key, steps) of everything this run samples."""
         return [(f"{key}-{n}", key, n) for key, sampler in self.sampling.samplers.items() for n in sampler.steps]
 
+    def shown_setting(self) -> tuple[str, str, int]:
+        """The setting that stands for the run: its first sampler's most steps, at guidance 1 where a sampler has it."""
+        samplers = self.sampling.samplers
+        key = next((key for key, sampler in samplers.items() if sampler.guidance == 1), next(iter(samplers)))
+        steps = max(samplers[key].steps)
+        return f"{key}-{steps}", key, steps
+
     def asks_classes(self, key: str) -> bool:
         """Whether samples of the sampler `key` are asked for by class: sample i for class i mod K."""
         return self.network.class_conditional or self.sampling.samplers[key].classifier_scale is not None

@@ -278,4 +278,10 @@ def _add_run(
         (train, prepare),
         [folder / "restoration" / "psnr.json", folder / "restoration" / "images.npz"],
     )
-    return [evaluate, nll, restore, *guides]
+    examine = job(
+        "examine",
+        {**_judged(run, evaluation), "setting": run.shown_setting()[0]},
+        (sample, reference),
+        [folder / "examination" / "examination.json"],
+    )
+    return [evaluate, nll, restore, examine, *guides]

@@ -36,7 +36,8 @@ def configurations(frames: Frames) -> Table | None:
     links = Links(frames.pedigree.ids([str(cost_folder(frames.loaded.study.study) / "cost.json")]))
     rows: list[tuple[Value, ...]] = []
     named = [(run_label(frames.loaded, name), entry) for name, entry in frames.cost["runs"].items()]
-    for name, entry in [*named, *((f"preset {name}", entry) for name, entry in frames.cost["presets"].items())]:
+    presets = sorted(frames.cost["presets"].items(), key=lambda preset: preset[1]["parameters"])
+    for name, entry in [*named, *((f"preset {name}", entry) for name, entry in presets)]:
         flops, state, side = entry["flops"], entry["state_bytes"], entry["config"]["image_size"]
         total = sum(flops.values())
         attention = flops["projection"] + flops["attention"]

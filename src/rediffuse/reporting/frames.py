@@ -317,6 +317,24 @@ def classifier_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict
     return None if record is None else (record, str(path))
 
 
+def examination_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
+    """What examination/examination.json of a run says and its path; None when there is none."""
+    path = run.folder(seed) / "examination" / "examination.json"
+    record = read_json(frames.root / path)
+    if record is not None and not {"memorisation", "duplicates", "neighbours", "by_count"} <= set(record):
+        raise UserError(f"{path}: is not an examination; remove it and run `dvc repro`")
+    return None if record is None else (record, str(path))
+
+
+def images_at(frames: Frames, positions: list[int]) -> np.ndarray | None:
+    """Real images by their positions in images.npy, uint8 [N, C, H, W]; None when the data are not there."""
+    try:
+        images = np.load(frames.root / data_folder(frames.loaded) / "images.npy", mmap_mode="r", allow_pickle=False)
+        return np.ascontiguousarray(images[positions])
+    except (FileNotFoundError, ValueError, IndexError):
+        return None
+
+
 def restoration_images(frames: Frames, run: ResolvedRun) -> dict[str, np.ndarray] | None:
     """The pictures of restoration/images.npz of a run's first seed; None when there are none."""
     path = frames.root / run.folder(run.seeds[0]) / "restoration" / "images.npz"

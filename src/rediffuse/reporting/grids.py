@@ -136,13 +136,6 @@ def _samples_by_guidance(frames: Frames, cells: Cells, run: ResolvedRun) -> Pict
     )  # fmt: skip
 
 
-def shown_setting(run: ResolvedRun) -> str:
-    """The setting that stands for a run: its first sampler's largest number of steps, unguided where it could be."""
-    samplers = run.sampling.samplers
-    key = next((key for key, sampler in samplers.items() if sampler.guidance == 1), next(iter(samplers)))
-    return f"{key}-{max(samplers[key].steps)}"
-
-
 def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     """Held-out real images beside the first samples of each run at its first sampler's largest number of steps."""
     sheets: list[tuple[str, np.ndarray | None, str]] = []
@@ -151,7 +144,7 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     short = metric_short("frechet_distance", frames.features)
     sheets.append(("held-out real images", real, f"{short} {number(line.value)}" if line else ""))
     for run in frames.loaded.runs.values():
-        setting = shown_setting(run)
+        setting, _, _ = run.shown_setting()
         cell = cells.get((run.name, setting, "frechet_distance"))
         images = sample_images(frames, run.name, run.seeds[0], setting, 64)
         sheets.append((f"{run.label}\n{setting}", images, f"{short} {number(cell.value)}" if cell else ""))

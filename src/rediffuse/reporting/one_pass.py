@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from rediffuse.config import ResolvedGenerator, ResolvedRun
-from rediffuse.config.facts import METRICS
+from rediffuse.config.facts import HEADLINE_METRICS
 from rediffuse.reporting.cells import Cell, Cells, optional
 from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.table import Column, Estimate, Links, Table, Value
@@ -86,7 +86,7 @@ def table(frames: Frames, cells: Cells) -> Table:
     for model, seed, setting, steps in _places(frames):
         if isinstance(model, ResolvedGenerator):
             marked.append(len(rows))
-        found = [cells.get((model.name, setting, metric)) for metric in METRICS]
+        found = [cells.get((model.name, setting, metric)) for metric in HEADLINE_METRICS]
         bound = cells.get((model.name, "likelihood", "bits_per_dim"))
         trained, drawn = _of(frames.training, model.name, seed), _of(frames.sampling, model.name, seed, setting)
         per_image = _first(drawn, "ms_per_image")
@@ -105,7 +105,7 @@ def table(frames: Frames, cells: Cells) -> Table:
     columns = (
         Column("Model"), Column("Sampler"), Column("Steps"), Column("Network evaluations"), Column("Parameters"),
         Column("Training", "s"), Column("Images per second"),
-        *(Column(metric_short(m, frames.features), f"{direction(m)} is better", estimate=True) for m in METRICS),
+        *(Column(metric_short(m, frames.features), f"{direction(m)} is better", estimate=True) for m in HEADLINE_METRICS),
         Column("Bound", "bits/dim", estimate=True), Column("n"), Column("From"),
     )  # fmt: skip
     return Table(

@@ -106,6 +106,7 @@ def _files(loaded: LoadedStudy, root: Path) -> list[tuple[Path | None, list[Path
                 "train": trained + previews,
                 "sample": [*(f"samples/{setting}.npz" for setting in settings), "timing/sample.json"],
                 "evaluate": [f"metrics/{setting}.json" for setting in settings],
+                "examine": ["examination/examination.json"],
                 "restore": ["restoration/psnr.json", "restoration/images.npz"],
                 "nll": ["likelihood/nll.json", "likelihood/terms.csv"],
             }

@@ -1,0 +1,168 @@
+"""Which classes and colours samples show, and how far those of one class are from real ones."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.memorisation import REAL_LABEL, examined
+from rediffuse.reporting.style import WIDTH, Picture, finish, outside_legend
+from rediffuse.reporting.table import Column, Links, Table, Value
+from rediffuse.reporting.tables import FROM
+from rediffuse.reporting.terms import NOT_ASKED, REAL, metric_title, run_colours
+
+#: Most classes that have columns and bars of their own.
+MOST = 20
+
+
+def table(frames: Frames) -> Table | None:
+    """Classes that a classifier of features sees in samples; None when nothing was examined or images have none."""
+    rows: list[tuple[Value, ...]] = []
+    last: tuple[dict[str, Any], str] | None = None
+    for run, seed, record, file in examined(frames):
+        if record["classes"] is None:
+            continue
+        last = last or (record["classes"], file)
+        shares = record["classes"]["samples"]
+        rows.append(
+            (run.label, record["setting"], seed, *_coverage(shares), *_shown(shares["counts"]), _links(frames, file))
+        )
+    if last is None:
+        return None
+    classes, file = last
+    held_out = classes["held_out"]
+    rows.append(
+        (REAL_LABEL, NOT_ASKED, NOT_ASKED, *_coverage(held_out), *_shown(held_out["counts"]), _links(frames, file))
+    )
+    names = [Column(f"“{name}”") for name in _shown(classes["names"])]
+    columns = (
+        Column("Images"), Column("Setting"), Column("Seed"), Column("n"), Column("Classes covered", "%"),
+        Column("Effective number of classes"), Column("Divergence from training shares", "nats"), *names, FROM,
+    )  # fmt: skip
+    return Table(
+        "classes",
+        "Classes that samples show, as a logistic regression on the features of the training images sees them.",
+        columns,
+        tuple(rows),
+        notes=(
+            f"The classifier is right on {100 * classes['accuracy']:.1f} % of held-out images. Effective number: exp of "
+            "the entropy of the shares. Divergence: the sum of p ln(p / q), from the shares q of the training images; that of "
+            "held-out images is what chance alone gives at their number. Under a class's name: how many images show it.",
+        ),
+        marked=frozenset([len(rows) - 1]),
+    )
+
+
+def _coverage(shares: dict[str, Any]) -> tuple[Value, Value, Value, Value]:
+    divergence: Value = NOT_ASKED if shares["divergence"] is None else shares["divergence"]
+    return sum(shares["counts"]), 100 * shares["covered"], shares["effective"], divergence
+
+
+def _shown(values: list[Any]) -> list[Any]:
+    return list(values) if len(values) <= MOST else []
+
+
+def _links(frames: Frames, file: str) -> Links:
+    return Links(frames.pedigree.ids([file]))
+
+
+def figure(frames: Frames) -> Picture | None:
+    """Share of each class in the samples of each run, beside training and held-out images."""
+    found = [e for e in examined(frames) if e[2]["classes"] is not None and e[1] == e[0].seeds[0]]
+    if not found or len(found[0][2]["classes"]["names"]) > MOST:
+        return None
+    classes = found[0][2]["classes"]
+    colours = run_colours(frames.loaded)
+    bars = [(run.label, colours[run.name], record["classes"]["samples"]["counts"]) for run, _, record, _ in found]
+    bars.append((REAL_LABEL, "#AAAAAA", classes["held_out"]["counts"]))
+    place, width = np.arange(len(classes["names"])), 0.8 / len(bars)
+    drawing, axes = plt.subplots(figsize=(WIDTH, 3.6))
+    handles: list[Any] = []
+    for i, (label, colour, counts) in enumerate(bars):
+        where = place + width * (i - (len(bars) - 1) / 2)
+        handles.append(axes.bar(where, 100 * np.array(counts) / sum(counts), width, color=colour, label=label))
+    training = 100 * np.array(classes["training"]) / sum(classes["training"])
+    handles.append(
+        axes.hlines(training, place - 0.45, place + 0.45, color=REAL, linewidth=1.4, label="training images")
+    )
+    axes.set_xticks(place, classes["names"])
+    axes.grid(False, axis="x")
+    axes.set(xlabel="class that the classifier sees", ylabel="share of images (%)")
+    outside_legend(drawing, handles, columns=5)
+    return finish(
+        drawing, "classes",
+        "Mode coverage: the share of each class in the samples of each run and in held-out images, by the same "
+        "classifier. The line across is the class's share of the training images.",
+        "Bars of the share of each class for each run and for real images.",
+    )  # fmt: skip
+
+
+def by_class(frames: Frames) -> Table | None:
+    """Fréchet distance within each class, of samples asked for by class; None when no run has them."""
+    rows: list[tuple[Value, ...]] = []
+    last: tuple[dict[str, Any], list[str], str] | None = None
+    for run, seed, record, file in examined(frames):
+        scores = record["by_class"]
+        if scores is not None:
+            last = last or (scores, record["classes"]["names"], file)
+            rows.append((run.label, record["setting"], seed, *_distances(scores["samples"]), _links(frames, file)))
+    if last is None:
+        return None
+    scores, names, file = last
+    rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_distances(scores["held_out"]), _links(frames, file)))
+    own = [Column(f"“{name}”") for name in _shown(names)]
+    title = metric_title("frechet_distance", frames.features)
+    return Table(
+        "by-class",
+        f"{title[:1].upper()}{title[1:]} within each class, of samples that were asked for by class (lower is better).",
+        (Column("Images"), Column("Setting"), Column("Seed"), Column("Mean over classes"), *own, FROM),
+        tuple(rows),
+        notes=(
+            f"From {scores['count']} images of each class against its training images: so few lie far above the "
+            "distance of all classes together, real ones too. Compare within the table only.",
+        ),
+        marked=frozenset([len(rows) - 1]),
+    )
+
+
+def _distances(scores: dict[str, Any]) -> list[Value]:
+    return [scores["mean"], *_shown(scores["distances"])]
+
+
+def colours(frames: Frames) -> Table | str | None:
+    """Colour statistics of samples and held-out images; a sentence where images are grey; None without any."""
+    rows: list[tuple[Value, ...]] = []
+    last: tuple[dict[str, Any] | None, str] | None = None
+    for run, seed, record, file in examined(frames):
+        last = last or (record["colours"] and record["colours"]["held_out"], file)
+        if record["colours"] is not None:
+            row = _colours(record["colours"]["samples"])
+            rows.append((run.label, record["setting"], seed, *row, _links(frames, file)))
+    if last is None:
+        return None
+    if last[0] is None:
+        return "The images are grey: there are no colours to compare."
+    rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_colours(last[0]), _links(frames, last[1])))
+    columns = (
+        Column("Images"), Column("Setting"), Column("Seed"), Column("Mean red"), Column("Mean green"),
+        Column("Mean blue"), Column("Variance between images", "%"), Column("Saturation"), Column("Mean hue", "°"),
+        Column("Hues of one image agree"), Column("Hues of all images agree"), Column("Spread of hues", "°"), FROM,
+    )  # fmt: skip
+    return Table(
+        "colours",
+        "Colours of samples and of held-out images, channels in [0, 1].",
+        columns,
+        tuple(rows),
+        notes=(
+            "Hues agree: length of their mean direction, each pixel or image weighted by its colour; 1 when all are of "
+            "one hue. A batch in which every image has the same hue has 1 in the second where real images have less.",
+        ),
+        marked=frozenset([len(rows) - 1]),
+    )
+
+
+def _colours(c: dict[str, Any]) -> list[Value]:
+    between = None if c["between"] is None else 100 * c["between"]
+    found = (*c["mean"], between, c["saturation"], c["hue"], c["hue_within"], c["hue_across"], c["hue_spread"])
+    return [NOT_ASKED if value is None else value for value in found]

@@ -1,0 +1,84 @@
+"""Stage `examine`: are a run's samples copies, which classes and colours do they show, and what does n do to their
+distance. Of one setting, the one that stands for the run, and of as many of its images as are scored.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from rediffuse.config import ResolvedRun
+from rediffuse.evaluation.examination import ImageGroup, by_class, class_shares, colours, copies, distance_by_count
+from rediffuse.evaluation.frechet import FrechetReference
+from rediffuse.files import write_json
+from rediffuse.progress import Progress
+from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
+from rediffuse.stages.samples import read_samples
+from rediffuse.stages.scoring import Judge, metrics_record
+
+
+def examine(context: Context, run: ResolvedRun, seed: int) -> None:
+    """Write examination/examination.json; positions of real images in it count through images.npy."""
+    set_threads(run)
+    job = context.plan.find("examine", run.name, seed)
+    folder = context.folder(run, seed)
+    watch = Stopwatch()
+    with working(context, job):
+        judge = Judge(context)
+        setting, key, steps = run.shown_setting()
+        made = read_samples(folder / "samples" / f"{setting}.npz")
+        images = made.images[: run.evaluation.group_size * run.evaluation.groups]
+        classes = len(judge.images.class_names)
+        asked = np.arange(len(images)) % classes if run.asks_classes(key) else None
+        samples = ImageGroup(images, _features(judge, images, f"examine {run.name} {setting}"), asked)
+        positions = {
+            "training": judge.images.indices("train"),
+            # Held-out images may lie sorted by class; a fixed shuffle makes the first of them a sample of all.
+            "held_out": np.random.Generator(np.random.PCG64(0)).permutation(judge.images.indices("held-out")),
+        }
+        training, held_out = (_real(judge, where, name) for name, where in positions.items())
+        reference = FrechetReference(judge.reference.mu, judge.reference.sigma)
+        record: dict[str, Any] = {
+            **metrics_record(run, seed, setting, key, steps, made.nfe),
+            "images": len(samples),
+            "features": judge.network.name,
+            "reference": judge.reference.to_dict(),
+            **copies(samples, training, held_out),
+            "colours": colours(samples, held_out),
+            "classes": None,
+            "by_class": by_class(samples, training, held_out),
+            "by_count": {
+                "samples": distance_by_count(samples.features, reference),
+                "held_out": distance_by_count(held_out.features, reference),
+            },
+        }
+        if classes:
+            record["classes"] = class_shares(samples, training, held_out, list(judge.images.class_names))
+        _name_positions(record["neighbours"], positions)
+        write_json(folder / "examination" / "examination.json", record)
+        keep_only(folder / "examination", {path.name for path in job.outputs})
+    write_timing(folder / "timing" / "examine.json", job, run, seconds=watch.seconds)
+
+
+def _real(judge: Judge, positions: np.ndarray, name: str) -> ImageGroup:
+    """Real images by their positions in images.npy."""
+    images, labels = judge.images.images[positions], judge.images.labels
+    kept = judge.reference.features
+    # The reference keeps the features of the training images, in their order, unless they are very many.
+    whole = name == "training" and kept is not None and len(kept) == len(positions)
+    features = kept if kept is not None and whole else _features(judge, images, name)
+    return ImageGroup(images, features, None if labels is None else labels[positions])
+
+
+def _features(judge: Judge, images: np.ndarray, label: str) -> np.ndarray:
+    with Progress(label, "image") as progress:
+        return judge.network.extract(images, judge.evaluation.batch_size, progress).features
+
+
+def _name_positions(neighbours: dict[str, list[dict[str, Any]]], positions: dict[str, np.ndarray]) -> None:
+    """Turn places within a group of real images into positions in images.npy; samples keep theirs in their own file."""
+    for name, rows in neighbours.items():
+        for row in rows:
+            for space in ("pixels", "features"):
+                row[space]["training"] = int(positions["training"][row[space]["training"]])
+            if name in positions:
+                row["position"] = int(positions[name][row["position"]])

@@ -1,0 +1,152 @@
+"""The section on fidelity, variety and memorisation, of files with made-up images and what really follows from them."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from rediffuse.errors import UserError
+from rediffuse.files import write_json
+from rediffuse.reporting import fidelity, memorisation, mode_coverage, sample_count
+from rediffuse.reporting.cells import make_cells
+from rediffuse.reporting.frames import Frames, read_frames
+from rediffuse.reporting.style import styled
+from rediffuse.reporting.table import Table
+from tests.reporting.conftest import PROJECT, StudyTree
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
+    return StudyTree(tmp_path_factory.mktemp("examined"), PROJECT / "studies" / "smoke.yaml").everything()
+
+
+@pytest.fixture(scope="module")
+def frames(tree: StudyTree) -> Frames:
+    return read_frames(tree.loaded, tree.root)
+
+
+def rows(table: Table | str | None) -> list[dict[str, str]]:
+    assert isinstance(table, Table)
+    return list(csv.DictReader(io.StringIO(table.csv())))
+
+
+def record(tree: StudyTree, run: str = "improved") -> dict:
+    return json.loads((tree.folder(run) / "examination" / "examination.json").read_text())
+
+
+def test_every_model_stands_beside_real_images_in_fidelity_and_variety(frames: Frames):
+    found = rows(fidelity.table(frames, make_cells(frames.measured())))
+    assert [(row["Model"], row["Steps"]) for row in found] == [
+        ("DDPM", "50"), ("DDPM", "5"), ("Improved DDPM", "50"), ("Improved DDPM", "5"), ("DCGAN", "1"),
+        ("WGAN-GP", "1"), ("VAE", "1"), ("held-out real images", "—"), ("uniform noise", "—"),
+    ]  # fmt: skip
+    # The tree gives 40 / (40 + distance), and held-out images a distance of 90.
+    assert float(found[-2]["Precision (higher is better)"]) == pytest.approx(40 / 130, rel=1e-3)
+
+
+def test_the_share_of_bias_is_what_the_distance_exceeds_the_extrapolated_one_by(tree: StudyTree, frames: Frames):
+    row = next(row for row in rows(sample_count.table(frames)) if row["Images"] == "Improved DDPM")
+    counts = record(tree)["by_count"]["samples"]
+    value, total, at_ten = counts["extrapolation"]["value"], counts["counts"][-1], counts["counts"][0]
+    assert float(row["Extrapolated to n = ∞"]) == pytest.approx(value, rel=1e-3)
+    assert float(row["Bias of that (%)"]) == pytest.approx(100 * (1 - value / total["value"]), rel=1e-3)
+    assert float(row["At 10 images"]) == pytest.approx(at_ten["value"], rel=1e-3)
+    assert float(row["Bias of it (%)"]) == pytest.approx(100 * (1 - value / at_ten["value"]), rel=1e-3)
+
+
+def test_fewer_images_than_dimensions_are_said_to_spoil_the_line(tree: StudyTree, frames: Frames):
+    curve = sample_count.curves(frames)[0]
+    assert curve.record["images"] > curve.record["dimension"]
+    few = curve._replace(record={**curve.record, "dimension": 1280})
+    assert "dimensions" not in sample_count.doubt(curve)
+    assert "n ≤ 1280 dimensions" in sample_count.doubt(few)
+
+
+def test_a_bend_beyond_a_few_hundredths_is_said_to_spoil_the_line(frames: Frames):
+    curve = sample_count.curves(frames)[0]
+    for curvature, spoilt in ((0.02, False), (0.2, True)):
+        line = {**curve.record["extrapolation"], "curvature": curvature}
+        bent = curve._replace(record={**curve.record, "extrapolation": line})
+        assert ("curve away" in sample_count.doubt(bent)) == spoilt
+
+
+def test_memorisation_shows_both_spaces_of_every_run(tree: StudyTree, frames: Frames):
+    found = rows(memorisation.table(frames))
+    assert [(row["Run"], row["Space"]) for row in found] == [
+        (run, space) for run in ("DDPM", "Improved DDPM") for space in ("pixels", "features")
+    ]
+    scores = record(tree)["memorisation"]["pixels"]
+    assert float(found[2]["Ratio"]) == pytest.approx(scores["ratio"], rel=1e-3)
+    assert found[2]["Samples"] == "40"
+    assert found[2]["Held-out images"] == "24"
+
+
+def test_a_run_that_copies_is_named(tree: StudyTree, frames: Frames):
+    assert "No run's samples lie clearly nearer" in memorisation.words(frames)
+    path = tree.folder("baseline") / "examination" / "examination.json"
+    kept = path.read_text()
+    changed = json.loads(kept)
+    changed["memorisation"]["features"]["z"] = -9.5
+    write_json(path, changed)
+    try:
+        text = memorisation.words(read_frames(tree.loaded, tree.root))
+    finally:
+        path.write_text(kept)
+    assert text.startswith(
+        "Clearly nearer to the training images than held-out images are: DDPM in features (z = -9.50)"
+    )
+
+
+def test_duplicates_end_with_the_line_of_real_images(frames: Frames):
+    found = rows(memorisation.duplicates(frames))
+    assert [row["Images"] for row in found] == ["DDPM", "Improved DDPM", "held-out real images"]
+    # Images of noise have no duplicates.
+    assert {row["Equal to a training image"] for row in found} == {"0"}
+
+
+def test_the_classes_of_each_run_add_up_to_its_images(frames: Frames):
+    found = rows(mode_coverage.table(frames))
+    assert [row["n"] for row in found] == ["40", "40", "24"]
+    assert all(sum(int(row[f"“{name}”"]) for name in range(10)) == int(row["n"]) for row in found)
+
+
+def test_grey_images_are_said_to_have_no_colours(frames: Frames):
+    assert mode_coverage.colours(frames) == "The images are grey: there are no colours to compare."
+
+
+def test_every_row_leads_to_its_file(frames: Frames):
+    paths = {source.id: path for path, source in frames.pedigree.sources.items()}
+    for table in (
+        sample_count.table(frames), memorisation.table(frames), memorisation.duplicates(frames),
+        mode_coverage.table(frames),
+    ):  # fmt: skip
+        assert all(paths[row["From"]].endswith("examination/examination.json") for row in rows(table))
+
+
+def test_images_without_the_files_they_show_have_no_figure(tree: StudyTree, frames: Frames):
+    with styled():
+        assert memorisation.figure(frames) is not None
+        path = tree.root / "data" / "smoke" / "images.npy"
+        path.rename(path.with_suffix(".kept"))
+        try:
+            assert memorisation.figure(frames) is None
+        finally:
+            path.with_suffix(".kept").rename(path)
+
+
+def test_nothing_examined_gives_no_section(empty_tree: StudyTree):
+    frames = read_frames(empty_tree.loaded, empty_tree.root)
+    assert sample_count.words(frames) == memorisation.words(frames) == ""
+    assert sample_count.table(frames) is memorisation.table(frames) is mode_coverage.colours(frames) is None
+
+
+def test_a_damaged_examination_is_named(tree: StudyTree, frames: Frames):
+    path = tree.folder("baseline") / "examination" / "examination.json"
+    kept = path.read_text()
+    path.write_text("{}")
+    try:
+        with pytest.raises(UserError, match=r"examination\.json: is not an examination"):
+            memorisation.table(frames)
+    finally:
+        path.write_text(kept)
