@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -161,3 +162,26 @@ def ablated(repeated: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone.run("snakemake --cores 8 --quiet all -- ablations")
     clone.run("dvc repro")
     return clone
+
+
+def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    """Receipts that were written between two looks."""
+    return {name for name in after if before.get(name) != after[name]}
+
+
+def receipts(run: str, *stages: str) -> set[str]:
+    return {f"runs/smoke/{run}/seed0/receipts/{stage}.json" for stage in stages}
+
+
+def logged(clone: Clone) -> list[dict[str, Any]]:
+    """Every run of the clone's MLflow store: name, id, tags, last metrics and number of points."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{clone.folder / 'mlflow.db'}")
+    [experiment] = [e for e in client.search_experiments() if e.name == "smoke"]
+    runs = []
+    for run in client.search_runs([experiment.experiment_id]):
+        points = {name: len(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics}
+        content = {"metrics": run.data.metrics, "params": run.data.params, "points": points, "status": run.info.status}
+        runs.append({"name": run.info.run_name, "id": run.info.run_id, **run.data.tags, **content})
+    return sorted(runs, key=lambda run: run["name"])
