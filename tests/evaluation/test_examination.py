@@ -103,12 +103,17 @@ def test_too_few_images_say_why_they_are_not_extrapolated():
 def test_classes_are_those_of_the_brightness(training, held_out):
     samples = take(group(60, 5), np.arange(60)[np.arange(60) % CLASSES != 2])  # the brightest are missing
     found = class_shares(samples, training, held_out, ["a", "b", "c"])
+    assert found is not None
     assert found["accuracy"] == 1
     assert found["samples"]["counts"] == (20, 20, 0)
     assert found["samples"]["covered"] == pytest.approx(2 / 3, rel=1e-15)
     assert found["samples"]["divergence"] == pytest.approx(np.log(1.5), rel=1e-12)
     assert found["held_out"]["counts"] == (30, 30, 30)
     assert found["held_out"]["divergence"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_class_without_training_images_leaves_no_shares(training, held_out):
+    assert class_shares(held_out, training, held_out, ["a", "b", "c", "d"]) is None
 
 
 def test_distances_by_class_are_those_of_as_many_images_of_the_class_alone(training, held_out):

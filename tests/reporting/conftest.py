@@ -335,7 +335,8 @@ class StudyTree:
             metrics,
         )
 
-        self.examination(run, seed)
+        if run.role != "ablation" and (self.root / "data").exists():
+            self.examination(run, seed)
 
     def examination(self, run: ResolvedRun, seed: int) -> None:
         """What the stage finds of the run's samples, with brightness of rows and columns as features."""

@@ -49,9 +49,9 @@ def test_the_share_of_bias_is_what_the_distance_exceeds_the_extrapolated_one_by(
     row = next(row for row in rows(sample_count.table(frames)) if row["Images"] == "Improved DDPM")
     counts = record(tree)["by_count"]["samples"]
     value, total, at_ten = counts["extrapolation"]["value"], counts["counts"][-1], counts["counts"][0]
-    assert float(row["Extrapolated to n = ∞"]) == pytest.approx(value, rel=1e-3)
+    assert float(row["Extrapolated to n = ∞"]) == pytest.approx(value, rel=1e-3, abs=0.5)  # decimals of its interval
     assert float(row["Bias of that (%)"]) == pytest.approx(100 * (1 - value / total["value"]), rel=1e-3)
-    assert float(row["At 10 images"]) == pytest.approx(at_ten["value"], rel=1e-3)
+    assert float(row["At 10 images"]) == pytest.approx(at_ten["value"], rel=1e-3, abs=0.5)
     assert float(row["Bias of it (%)"]) == pytest.approx(100 * (1 - value / at_ten["value"]), rel=1e-3)
 
 

@@ -113,13 +113,17 @@ def distance_by_count(features: np.ndarray, reference: FrechetReference) -> dict
     }
 
 
-def class_shares(samples: ImageGroup, training: ImageGroup, held_out: ImageGroup, names: list[str]) -> dict[str, Any]:
+def class_shares(
+    samples: ImageGroup, training: ImageGroup, held_out: ImageGroup, names: list[str]
+) -> dict[str, Any] | None:
     """Which classes samples show to a classifier of the training images' features, and held-out images likewise.
 
-    `divergence` is from the training images' classes; `accuracy` is the classifier's on held-out images.
+    None where images have no classes, or a class has no training image. `divergence` is from the training images' classes; `accuracy` is the classifier's on held-out images.
     """
-    assert training.labels is not None
-    assert held_out.labels is not None
+    if training.labels is None or held_out.labels is None or len(names) < 2:
+        return None
+    if len(np.unique(training.labels)) < len(names):
+        return None
     judge = FeatureClassifier.fit(training.features, training.labels)
     return {
         "names": names,

@@ -105,7 +105,10 @@ def by_class(frames: Frames) -> Table | None:
     for run, seed, record, file in examined(frames):
         scores = record["by_class"]
         if scores is not None:
-            last = last or (scores, record["classes"]["names"], file)
+            names = [str(label) for label in scores["classes"]]
+            if record["classes"] is not None:
+                names = [record["classes"]["names"][label] for label in scores["classes"]]
+            last = last or (scores, names, file)
             rows.append((run.label, record["setting"], seed, *_distances(scores["samples"]), _links(frames, file)))
     if last is None:
         return None

@@ -194,7 +194,8 @@ def figure(frames: Frames) -> Picture | None:
     left.tick_params(axis="x", labelrotation=45)
     short = metric_short("frechet_distance", frames.features)
     left.set(title="By number of images", xlabel="n, images", ylabel=f"{short} (lower is better)")
-    right.set(title="Extrapolated to infinitely many", xlabel="1 / n", ylabel=short, ylim=(0, None))
+    right.set(title="Extrapolated to infinitely many", xlabel="1 / n", ylabel=short)
+    right.set_ylim(bottom=min(0.0, right.get_ylim()[0]))
     right.set_xlim(left=-0.03 * right.get_xlim()[1])
     handles = [
         Line2D([], [], color=c.colour, marker="o", linestyle=_dash(c), label=c.label + _seed(c, found)) for c in found

@@ -44,15 +44,13 @@ def examine(context: Context, run: ResolvedRun, seed: int) -> None:
             "reference": judge.reference.to_dict(),
             **copies(samples, training, held_out),
             "colours": colours(samples, held_out),
-            "classes": None,
+            "classes": class_shares(samples, training, held_out, list(judge.images.class_names)),
             "by_class": by_class(samples, training, held_out),
             "by_count": {
                 "samples": distance_by_count(samples.features, reference),
                 "held_out": distance_by_count(held_out.features, reference),
             },
         }
-        if classes:
-            record["classes"] = class_shares(samples, training, held_out, list(judge.images.class_names))
         _name_positions(record["neighbours"], positions)
         write_json(folder / "examination" / "examination.json", record)
         keep_only(folder / "examination", {path.name for path in job.outputs})
