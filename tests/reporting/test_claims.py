@@ -6,7 +6,7 @@ import scipy.stats
 
 from rediffuse.reporting.cells import Cell, compare
 from rediffuse.reporting.claims import judge, tally
-from tests.reporting.conftest import StudyTree
+from tests.reporting.study_tree import StudyTree
 
 
 def cell(value: float, half: float | None = 1.0, *, n: int = 8, metric: str = "frechet_distance") -> Cell:

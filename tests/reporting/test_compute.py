@@ -9,7 +9,7 @@ from rediffuse.reporting import compute, compute_resolution
 from rediffuse.reporting.frames import Frames, read_frames
 from rediffuse.reporting.table import Estimate, Table
 from rediffuse.reporting.terms import NOT_RECORDED
-from tests.reporting.conftest import StudyTree
+from tests.reporting.study_tree import StudyTree
 
 
 def frames_of(tree: StudyTree) -> Frames:

@@ -1,6 +1,6 @@
 from rediffuse.files import read_json, write_json
 from rediffuse.reporting import collect_ablations, collect_timings, write_ablations, write_evidence
-from tests.reporting.conftest import StudyTree
+from tests.reporting.study_tree import StudyTree
 
 
 def run_ablation(tree: StudyTree, name: str, seed: int = 0) -> None:

@@ -13,7 +13,7 @@ from rediffuse.reporting.cells import make_cells
 from rediffuse.reporting.frames import Frames, read_frames
 from rediffuse.reporting.style import styled
 from rediffuse.reporting.table import Table
-from tests.reporting.conftest import PROJECT, StudyTree
+from tests.reporting.study_tree import PROJECT, StudyTree
 
 
 @pytest.fixture(scope="module")

@@ -3,19 +3,20 @@ import json
 import numpy as np
 import pytest
 
+from rediffuse.config.facts import METRICS
 from rediffuse.errors import UserError
 from rediffuse.files import read_json, write_json
 from rediffuse.reporting.cells import make_cells
 from rediffuse.reporting.evidence import write_timings
 from rediffuse.reporting.frames import read_frames
-from tests.reporting.conftest import StudyTree
+from tests.reporting.study_tree import StudyTree
 
 
 def test_every_metric_of_every_setting_has_a_row(tree: StudyTree) -> None:
     quality = read_frames(tree.loaded, tree.root).quality
     models = [*tree.loaded.runs.values(), *tree.loaded.generators.values()]
     settings = sum(len(run.settings()) for run in models)
-    assert len(quality) == 3 * (settings + 2)
+    assert len(quality) == len(METRICS) * (settings + 2)
 
 
 def test_nothing_on_disk_gives_empty_frames(empty_tree: StudyTree) -> None:

@@ -10,7 +10,7 @@ from rediffuse.reporting import one_pass, one_pass_figures
 from rediffuse.reporting.cells import make_cells
 from rediffuse.reporting.frames import Frames, read_frames
 from rediffuse.reporting.table import Table
-from tests.reporting.conftest import StudyTree
+from tests.reporting.study_tree import StudyTree
 
 
 def frames_of(tree: StudyTree) -> Frames:

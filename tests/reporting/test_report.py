@@ -15,7 +15,7 @@ import pytest
 from rediffuse.config.facts import METRICS
 from rediffuse.files import read_json, write_atomically, write_json
 from rediffuse.reporting import build_report, write_evidence
-from tests.reporting.conftest import PROJECT, StudyTree
+from tests.reporting.study_tree import PROJECT, StudyTree
 
 SMOKE = PROJECT / "studies" / "smoke.yaml"
 

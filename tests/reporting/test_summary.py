@@ -4,7 +4,7 @@ import sys
 from rich.console import Console
 
 from rediffuse.reporting import terminal_summary
-from tests.reporting.conftest import StudyTree
+from tests.reporting.study_tree import StudyTree
 
 
 def shown(tree: StudyTree) -> str:

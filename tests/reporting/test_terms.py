@@ -4,7 +4,7 @@ from rediffuse.reporting.cells import Cell
 from rediffuse.reporting.frames import read_frames
 from rediffuse.reporting.sentences import headline
 from rediffuse.reporting.terms import BASELINE, IMPROVED, metric_title, number, run_colours
-from tests.reporting.conftest import StudyTree
+from tests.reporting.study_tree import StudyTree
 
 
 def test_only_inception_v3_gives_a_fid_and_an_inception_score() -> None:

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 
 from rediffuse.config import ResolvedRun
 from rediffuse.reporting.cells import Cells
-from rediffuse.reporting.frames import Frames, held_out_images, preview_image, sample_images
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.pictures import held_out_images, preview_image, sample_images
 from rediffuse.reporting.style import WIDTH, Picture, finish
 from rediffuse.reporting.terms import NOT_RUN, metric_short, number, run_colours, whole
 

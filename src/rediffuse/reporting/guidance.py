@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 from rediffuse.config import ResolvedRun
 from rediffuse.config.facts import CLASS_METRICS
 from rediffuse.reporting.cells import Cell, Cells, bounds
-from rediffuse.reporting.frames import Frames, classifier_record
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.pictures import classifier_record
 from rediffuse.reporting.style import WIDTH, Picture, finish, outside_legend
 from rediffuse.reporting.table import Column, Estimate, Links, Table, Value
 from rediffuse.reporting.terms import NOT_ASKED, NOT_RUN, REAL, metric_short, run_colours

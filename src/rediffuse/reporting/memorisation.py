@@ -7,8 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from rediffuse.config import ResolvedRun
-from rediffuse.reporting.frames import Frames, examination_record, images_at, sample_images
+from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.grids import mosaic, show
+from rediffuse.reporting.pictures import examination_record, images_at, sample_images
 from rediffuse.reporting.style import WIDTH, Picture, finish
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM

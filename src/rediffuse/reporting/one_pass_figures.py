@@ -9,8 +9,9 @@ from matplotlib.lines import Line2D
 
 from rediffuse.config import LoadedStudy, ResolvedGenerator
 from rediffuse.reporting.cells import Cells, bounds
-from rediffuse.reporting.frames import Frames, held_out_images, sample_images
+from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.grids import mosaic, show
+from rediffuse.reporting.pictures import held_out_images, sample_images
 from rediffuse.reporting.style import WIDTH, Picture, finish
 from rediffuse.reporting.terms import VARIANTS, metric_short, number
 

@@ -3,8 +3,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from rediffuse.reporting.frames import Frames, restoration_images, restoration_record
+from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.grids import mosaic, row_label, show
+from rediffuse.reporting.pictures import restoration_images, restoration_record
 from rediffuse.reporting.style import WIDTH, Picture, finish
 from rediffuse.reporting.table import Column, Estimate, Links, Table, Value
 from rediffuse.reporting.terms import compared_runs, run_colours

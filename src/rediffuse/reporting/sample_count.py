@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rediffuse.reporting.frames import Frames, examination_record
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.pictures import examination_record
 from rediffuse.reporting.style import WIDTH, Picture, finish, log_steps, outside_legend, plain_log
 from rediffuse.reporting.table import Column, Estimate, Links, Table, Value
 from rediffuse.reporting.tables import FROM

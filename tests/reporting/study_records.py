@@ -1,0 +1,115 @@
+"""The content of single files of a made-up study."""
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rediffuse.config import ResolvedRun
+from rediffuse.evaluation.examination import ImageGroup, class_shares, colours, copies, distance_by_count
+from rediffuse.evaluation.frechet import FrechetReference, moments
+from rediffuse.files import write_json
+
+if TYPE_CHECKING:
+    from tests.reporting.study_tree import StudyTree
+
+
+def metrics_record(
+    run: str,
+    seed: int | None,
+    setting: str,
+    distance: float,
+    *,
+    n: int = 8,
+    groups: int = 2,
+    spread: float = 0.02,
+    **facts: Any,
+) -> dict[str, Any]:
+    """Content of a metrics file whose Fréchet distance is `distance`, with intervals of ± `spread` of each value."""
+    values = {"frechet_distance": distance, "kid": distance / 1000 - 0.05, "inception_score": 3 - distance / 4000}
+    values |= dict.fromkeys(("precision", "recall", "density", "coverage"), 40 / (40 + distance))
+    values["diversity"] = 20 + distance / 1000
+    metrics = {}
+    for name, value in values.items():
+        half = spread * abs(value) if groups > 1 else None
+        metrics[name] = {
+            "value": value,
+            "low": None if half is None else value - half,
+            "high": None if half is None else value + half,
+            "std": None if half is None else half / 2,
+            "groups": [value] * groups,
+            "n": n,
+            "interval": f"95 % t-interval over {groups} independent groups" if groups > 1 else "none: a single group",
+        }
+    return {
+        "study": "smoke",
+        "run": run,
+        "role": "real",
+        "seed": seed,
+        "setting": setting,
+        "sampler": setting,
+        "kind": setting,
+        "steps": None,
+        "eta": None,
+        "variance": None,
+        "nfe": None,
+        "images": n * groups,
+        "features": "efficientnet-lite0",
+        "resize": "bicubic",
+        "reference": {"dataset": "smoke", "split": "train", "count": 40, "sha256": "ab" * 32},
+        "metrics": metrics,
+        **facts,
+    }
+
+
+def _group(images: np.ndarray, positions: np.ndarray | None) -> ImageGroup:
+    """Images with 16 features that are means of rows and columns; real ones are of class position mod 10."""
+    features = np.concatenate([images.mean((1, 2)), images.mean((1, 3))], axis=1)
+    return ImageGroup(images, features, None if positions is None else positions % 10)
+
+
+@functools.cache
+def exact_costs(names: tuple[str, ...]) -> dict[str, Any]:
+    """What the stage writes of one small network under all these names, and of one in place of the presets."""
+    from rediffuse.models.presets import PRESETS
+    from rediffuse.stages.cost import exact_record
+
+    return exact_record(dict.fromkeys(names, PRESETS["micro-digits"]), {"tiny": {"image_size": 16, "channels": 8}})
+
+
+def write_examination(tree: "StudyTree", run: ResolvedRun, seed: int) -> None:
+    """What the stage finds of the run's samples, with brightness of rows and columns as features."""
+    folder = tree.folder(run.name, seed)
+    setting, _, steps = run.shown_setting()
+    images = np.load(tree.root / "data" / tree.loaded.study.data.name / "images.npy")
+    held_out = np.load(tree.root / "data" / tree.loaded.study.data.name / "held_out.npy")
+    samples = np.load(folder / "samples" / f"{setting}.npz")["images"]
+    training, unseen = (
+        _group(images[chosen], chosen) for chosen in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
+    )
+    group = _group(samples, None)
+    reference = FrechetReference(*moments(training.features))
+    found = copies(group, training, unseen)
+    for name, rows in found["neighbours"].items():
+        for row in rows:
+            for space in ("pixels", "features"):
+                row[space]["training"] += int(held_out.sum())
+            assert name == "samples" or held_out[row["position"]]
+    write_json(
+        folder / "examination" / "examination.json",
+        {
+            "study": tree.name,
+            "run": run.name,
+            "seed": seed,
+            "setting": setting,
+            "steps": steps,
+            **found,
+            "colours": colours(group, unseen),
+            "classes": class_shares(group, training, unseen, list("0123456789")),
+            "by_class": None,
+            "by_count": {
+                "samples": distance_by_count(group.features, reference),
+                "held_out": distance_by_count(unseen.features, reference),
+            },
+        },
+    )
