@@ -46,7 +46,6 @@ class Variant:
     seeds: tuple[int, ...]
     parameters: Value
     loss: Value
-    seconds: Value
     step_ms: Value
     sample_ms: Value
     values: dict[str, Value]
@@ -78,8 +77,8 @@ def _base(frames: Frames, cells: Cells, run: ResolvedRun) -> Variant:
     history = [of_run(frames.history, run, seed) for seed in run.seeds]
     losses = [final_loss(part) for part in history if len(part)]
     timed = frames.training[frames.training["run"] == run.name]
-    parameters, seconds, steps = (
-        [v for v in map(optional, timed[name]) if v is not None] for name in ("parameters", "seconds", "ms_per_step")
+    parameters, steps = (
+        [v for v in map(optional, timed[name]) if v is not None] for name in ("parameters", "ms_per_step")
     )
     sampled = frames.sampling[(frames.sampling["run"] == run.name) & frames.sampling["setting"].isin(list(found))]
     drawn = [v for v in map(optional, sampled["ms_per_step"]) if v is not None]
@@ -92,7 +91,6 @@ def _base(frames: Frames, cells: Cells, run: ResolvedRun) -> Variant:
         seeds=run.seeds,
         parameters=int(parameters[0]) if parameters else NOT_RECORDED,
         loss=_spread(losses, NOT_RUN),
-        seconds=_spread(seconds, NOT_RECORDED),
         step_ms=_spread(steps, NOT_RECORDED),
         sample_ms=Estimate(float(np.median(drawn))) if drawn else NOT_RECORDED,
         values=values,
@@ -116,7 +114,6 @@ def _variant(frames: Frames, base: ResolvedRun, run: ResolvedRun, current_keys: 
         seeds=run.seeds,
         parameters=next((e["parameters"] for e in done if e.get("parameters")), absent),
         loss=_spread([e["final_loss"] for e in done if e.get("final_loss") is not None], absent),
-        seconds=_spread([e["train_seconds"] for e in done if e.get("train_seconds") is not None], absent),
         step_ms=_spread([e["train_ms_per_step"] for e in done if e.get("train_ms_per_step") is not None], absent),
         sample_ms=_spread([e["sample_ms_per_step"] for e in done if e.get("sample_ms_per_step") is not None], absent),
         values=values,
@@ -184,7 +181,13 @@ def answers(frames: Frames, rows: list[Variant]) -> list[str]:
             for setting, value in row.values.items()
             if isinstance(value, Estimate) and isinstance(base.values[setting], Estimate)
         ]
-        answer = f"{short}, {base.name} → {row.name}: {'; '.join(parts)}." if parts else NOT_RUN.capitalize() + "."
+        alone = [f"{setting} {_brief(value)}" for setting, value in row.values.items() if isinstance(value, Estimate)]
+        if parts:
+            answer = f"{short}, {base.name} → {row.name}: {'; '.join(parts)}."
+        elif alone:  # it is sampled in ways of its own, such as a flow's
+            answer = f"{short}: {'; '.join(alone)}."
+        else:
+            answer = NOT_RUN.capitalize() + "."
         found.append(f"{row.name}: {row.question} {answer}")
     return found
 
@@ -206,15 +209,19 @@ def _train_key(entry: dict[str, Any]) -> str | None:
 
 def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     """Each run and its ablations in the main metric."""
-    short, settings = metric_short(METRIC, frames.features), ablation_settings(frames.loaded)
+    short, sampled = metric_short(METRIC, frames.features), ablation_settings(frames.loaded)
+    # A setting that no main run has cannot be read against one: its values stand in the text and among the details.
+    settings = [
+        s for s in sampled if any(s in (n for n, _, _ in run.settings()) for run in frames.loaded.runs.values())
+    ]
+    settings = settings or sampled
     columns = (
         Column("Run or ablation"), Column("Change"), Column("Seeds"), Column("Parameters"),
-        Column("Loss at the end", estimate=True), Column("Training time", "s", estimate=True),
-        Column("Training step", "ms", estimate=True), Column("Sampling step of a batch", "ms", estimate=True),
+        Column("Loss at the end", estimate=True), Column("Training step", "ms", estimate=True), Column("Sampling step of a batch", "ms", estimate=True),
         *(Column(f"{short}, {setting}", estimate=True) for setting in settings), Column("State"), FROM,
     )  # fmt: skip
     cells: list[tuple[Value, ...]] = [
-        (row.name, row.change, setting_text(row.seeds), row.parameters, row.loss, row.seconds, row.step_ms, row.sample_ms,
+        (row.name, row.change, setting_text(row.seeds), row.parameters, row.loss, row.step_ms, row.sample_ms,
          *(row.values[setting] for setting in settings), row.state, Links(frames.pedigree.ids(row.places)))
         for row in rows
     ]  # fmt: skip
@@ -226,7 +233,7 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
         "seeds."
         if title != "FID"
         else "With one seed the brackets hold the interval over groups of samples; with several, ± is the standard deviation.",
-        f"Ablations are run by `{COMMAND}`; what was not run says so. Training times are of the machines they ran on.",
+        f"Ablations are run by `{COMMAND}`; what was not run says so. Times are of the machines they ran on; a row of dashes was sampled in other ways, see the list above.",
     ]
     gone = sorted({e["ablation"] for e in frames.ablations} - set(frames.loaded.ablations))
     if gone:

@@ -80,10 +80,11 @@ def previews(frames: Frames) -> Picture | None:
 def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
     """The first samples of every sampler and number of steps of a run."""
     if run.network.class_conditional:
-        return _samples_by_guidance(frames, cells, run)
-    keys = list(run.sampling.samplers)
-    steps = sorted({count for _, _, count in run.settings()})
-    settings = {(key, count): setting for setting, key, count in run.settings()}
+        return _samples_by_class(frames, cells, run, run.settings(), f"samples-{run.name}")
+    comparable = run.comparable_settings()
+    keys = list(dict.fromkeys(key for _, key, _ in comparable))
+    steps = sorted({count for _, _, count in comparable})
+    settings = {(key, count): setting for setting, key, count in comparable}
     images = {place: sample_images(frames, run.name, run.seeds[0], setting, 16) for place, setting in settings.items()}
     if not any(image is not None for image in images.values()):
         return None
@@ -112,9 +113,16 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
     )  # fmt: skip
 
 
-def _samples_by_guidance(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
-    """The first samples of every setting of a class-conditional run, a column a class."""
-    settings = run.settings()
+def guided_samples(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
+    """The first samples that a classifier guided; None when it guides none of the run."""
+    guided = [s for s in run.settings() if run.sampling.samplers[s[1]].classifier_scale is not None]
+    return _samples_by_class(frames, cells, run, guided, f"samples-{run.name}-guided") if guided else None
+
+
+def _samples_by_class(
+    frames: Frames, cells: Cells, run: ResolvedRun, settings: list[tuple[str, str, int]], name: str
+) -> Picture | None:
+    """The first samples of settings that are asked for by class, a column a class."""
     images = [sample_images(frames, run.name, run.seeds[0], setting, 50) for setting, _, _ in settings]
     if all(image is None for image in images):
         return None
@@ -126,11 +134,13 @@ def _samples_by_guidance(frames: Frames, cells: Cells, run: ResolvedRun) -> Pict
     for axes in grid.flat[len(settings) :]:
         axes.set_axis_off()
     for axes, (setting, key, steps), found in zip(grid.flat, settings, images, strict=False):
-        scale, cell = run.sampling.samplers[key].guidance, cells.get((run.name, setting, "frechet_distance"))
-        title = f"{key}, {steps} steps" if scale is None else f"guidance {scale:g}, {steps} steps"
+        sampler, cell = run.sampling.samplers[key], cells.get((run.name, setting, "frechet_distance"))
+        title = f"{key}, {steps} steps" if sampler.guidance is None else f"guidance {sampler.guidance:g}, {steps} steps"
+        if sampler.classifier_scale is not None:
+            title = f"classifier's scale {sampler.classifier_scale:g}, {steps} steps"
         show(axes, None if found is None else mosaic(found, 10), title, f"{short} {number(cell.value)}" if cell else "")
     return finish(
-        figure, f"samples-{run.name}",
+        figure, name,
         f"{run.label}: the first 50 samples of each setting, sample i asked for class i mod K: with ten classes a "
         "column is a class. Sample i starts from the same noise everywhere.",
         f"Grids of samples of {run.label}, one for each guidance scale.", raster=True,

@@ -14,7 +14,9 @@ from rediffuse.reporting.terms import (
     NOT_RECORDED,
     NOT_RUN,
     compared_runs,
+    counted,
     direction,
+    listed,
     metric_short,
     number,
     setting_text,
@@ -56,27 +58,35 @@ def models(frames: Frames) -> Table:
         sizes = [_first(timed, name) for name in ("parameters", "parameters_trained")]
         files = [str(model.folder(seed) / "run.yaml") for seed in model.seeds]
         rows.append((
-            model.label, KIND_TITLES[model.kind], model.latent, model.channels,
+            model.label, model.latent, model.channels,
             *(NOT_RECORDED if size is None else int(size) for size in sizes), training.steps, training.batch_size,
             setting_text(training.learning_rate), setting_text((training.beta1, training.beta2)),
-            model.critic_norm or NOT_ASKED, NOT_ASKED if training.critic_steps is None else training.critic_steps,
-            NOT_ASKED if training.gradient_penalty is None else setting_text(training.gradient_penalty),
+            _critic(model),
             setting_text(training.ema_decay) if training.ema_decay else "off",
             Links(frames.pedigree.ids(files)),
         ))  # fmt: skip
-    names = ("Model", "Kind", "Latent", "Channels", "Parameters that make images", "Parameters trained",
-             "Training steps", "Batch", "Learning rate", "Adam's β", "Critic's norm", "Critic steps", "Penalty λ", "EMA decay", "From")  # fmt: skip
+    names = ("Model", "Latent", "Channels", "Parameters that make images", "Parameters trained",
+             "Training steps", "Batch", "Learning rate", "Adam's β", "Critic", "EMA decay", "From")  # fmt: skip
     return Table(
         "one-pass-models",
         "The one-pass models.",
         tuple(map(Column, names)),
         tuple(rows),
         notes=(
+            f"{listed([KIND_TITLES[model.kind] for model in frames.loaded.generators.values()])}.",
             "A GAN trains a discriminator and a VAE an encoder that sampling does not use: both numbers of parameters "
             "are given. They train in float32 whatever the runs do.",
         ),
         narrow=True,
     )
+
+
+def _critic(model: ResolvedGenerator) -> str:
+    """How often a critic steps, what holds it smooth and how it is normalised."""
+    if model.critic_norm is None:
+        return NOT_ASKED
+    norm = "no norm" if model.critic_norm == "none" else f"{model.critic_norm} norm"
+    return f"{counted(int(model.training.critic_steps or 0), 'step')}, λ = {setting_text(model.training.gradient_penalty)}, {norm}"
 
 
 def table(frames: Frames, cells: Cells) -> Table:
@@ -90,20 +100,20 @@ def table(frames: Frames, cells: Cells) -> Table:
         bound = cells.get((model.name, "likelihood", "bits_per_dim"))
         trained, drawn = _of(frames.training, model.name, seed), _of(frames.sampling, model.name, seed, setting)
         per_image = _first(drawn, "ms_per_image")
-        parameters, nfe, seconds = _first(trained, "parameters"), _first(drawn, "nfe"), _first(trained, "seconds")
+        parameters, seconds = _first(trained, "parameters"), _first(trained, "seconds")
         files = [file for cell in [*found[:1], bound] if cell is not None for file in cell.files]
         files += [str(path) for part in (trained, drawn) for path in part["file"].iloc[:1]]
         there = next((cell for cell in found if cell is not None), None)
         has_bound = not isinstance(model, ResolvedGenerator) or model.kind == "vae"
         rows.append((
-            model.label, setting.rpartition("-")[0], steps, NOT_RECORDED if nfe is None else int(nfe),
+            model.label, setting.rpartition("-")[0], steps,
             NOT_RECORDED if parameters is None else int(parameters), NOT_RECORDED if seconds is None else seconds,
             NOT_RECORDED if per_image is None else 1000 / per_image, *map(_estimate, found),
             _estimate(bound) if has_bound else NOT_ASKED, NOT_RUN if there is None else there.n,
             Links(frames.pedigree.ids(files)),
         ))  # fmt: skip
     columns = (
-        Column("Model"), Column("Sampler"), Column("Steps"), Column("Network evaluations"), Column("Parameters"),
+        Column("Model"), Column("Sampler"), Column("Steps"), Column("Parameters"),
         Column("Training", "s"), Column("Images per second"),
         *(Column(metric_short(m, frames.features), f"{direction(m)} is better", estimate=True) for m in HEADLINE_METRICS),
         Column("Bound", "bits/dim", estimate=True), Column("n"), Column("From"),

@@ -248,6 +248,8 @@ def _images(frames: Frames, cells: Cells) -> list[Item]:
     found: list[Item] = [grids.previews(frames) or f"Samples by training step: {NOT_RUN}."]
     for run in frames.loaded.runs.values():
         found.append(grids.samples_by_steps(frames, cells, run) or f"Samples of {run.label}: {NOT_RUN}.")
+        guided = grids.guided_samples(frames, cells, run)
+        found += [] if guided is None else [guided]
     found.append(grids.real_beside_generated(frames, cells) or f"Real images beside generated ones: {NOT_RUN}.")
     return found
 

@@ -17,6 +17,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from PIL import Image
 
 from rediffuse.files import write_atomically
 
@@ -28,7 +29,7 @@ DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1
 
 @dataclass(frozen=True)
 class Picture:
-    """A finished figure. `raster` says whether the page shows its PNG (photographs) or its SVG (lines)."""
+    """A finished figure. `raster`: it shows photographs, so that Markdown links its PNG, not its SVG."""
 
     name: str
     caption: str
@@ -39,7 +40,8 @@ class Picture:
 
     def data_uri(self) -> str:
         """The figure as a URI that needs no file."""
-        kind, content = ("png", self.png) if self.raster else ("svg+xml", self.svg)
+        # Lines with thousands of points are smaller as pixels, and the page holds all of its figures.
+        kind, content = min(("svg+xml", self.svg), ("png", self.png), key=lambda pair: len(pair[1]))
         return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
     def write(self, folder: Path) -> None:
@@ -82,7 +84,16 @@ def finish(figure: Figure, name: str, caption: str, alt: str, raster: bool = Fal
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
-    return Picture(name, caption, alt, png.getvalue(), svg.getvalue(), raster)
+    return Picture(name, caption, alt, _indexed(png), svg.getvalue(), raster)
+
+
+def _indexed(png: io.BytesIO) -> bytes:
+    """The same picture in 256 colours, enough for lines on white and grey digits, and a third of the size."""
+    indexed = io.BytesIO()
+    with Image.open(png) as image:
+        colours = image.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        colours.save(indexed, "PNG", optimize=True)
+    return indexed.getvalue()
 
 
 def log_steps(axes: Axes, steps: Sequence[int]) -> None:
