@@ -171,6 +171,11 @@ def words(frames: Frames) -> str:
             "drawn below the range for which it was made, and the extrapolated values say how much of a distance "
             "is bias only roughly."
         )
+        if (line := found[-1].record["extrapolation"]) is not None:
+            texts.append(
+                f"Real images extrapolate to {number(line['value'])}, where 0 is expected but for the reference's own "
+                "bias and what sets held-out images apart."
+            )
     return " ".join(texts)
 
 
