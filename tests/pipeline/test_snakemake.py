@@ -96,7 +96,7 @@ def test_a_study_without_one_pass_models_has_no_stages_for_them(built: Clone, tm
 def test_a_stage_of_a_run_is_refused_for_a_one_pass_model_with_one_clear_line(built: Clone):
     output = built.run("rediffuse sample dcgan", code=2)
     assert output.splitlines() == ["rediffuse: sample: dcgan is a one-pass model, and only baseline, improved, "
-                                   "width-halved, schedule-linear, improved-seeds have it"]  # fmt: skip
+                                   "width-halved, schedule-linear, light, improved-seeds have it"]  # fmt: skip
 
 
 def test_track_replays_what_lies_on_disk_into_an_empty_store(built: Clone, tmp_path: Path):
