@@ -103,20 +103,18 @@ def table(frames: Frames, cells: Cells) -> Table:
         parameters, seconds = _first(trained, "parameters"), _first(trained, "seconds")
         files = [file for cell in [*found[:1], bound] if cell is not None for file in cell.files]
         files += [str(path) for part in (trained, drawn) for path in part["file"].iloc[:1]]
-        there = next((cell for cell in found if cell is not None), None)
         has_bound = not isinstance(model, ResolvedGenerator) or model.kind == "vae"
         rows.append((
             model.label, setting.rpartition("-")[0], steps,
             NOT_RECORDED if parameters is None else int(parameters), NOT_RECORDED if seconds is None else seconds,
             NOT_RECORDED if per_image is None else 1000 / per_image, *map(_estimate, found),
-            _estimate(bound) if has_bound else NOT_ASKED, NOT_RUN if there is None else there.n,
-            Links(frames.pedigree.ids(files)),
+            _estimate(bound) if has_bound else NOT_ASKED, Links(frames.pedigree.ids(files)),
         ))  # fmt: skip
     columns = (
         Column("Model"), Column("Sampler"), Column("Steps"), Column("Parameters"),
         Column("Training", "s"), Column("Images per second"),
         *(Column(metric_short(m, frames.features), f"{direction(m)} is better", estimate=True) for m in HEADLINE_METRICS),
-        Column("Bound", "bits/dim", estimate=True), Column("n"), Column("From"),
+        Column("Bound", "bits/dim", estimate=True), Column("From"),
     )  # fmt: skip
     return Table(
         "one-pass",
@@ -124,6 +122,7 @@ def table(frames: Frames, cells: Cells) -> Table:
         columns,
         tuple(rows),
         notes=(
+            f"Quality is from {frames.loaded.study.evaluation.group_size} images. "
             "Parameters are those that make an image. Times were measured once on the machine of the table of "
             "hardware and software and differ from machine to machine; that of a one-pass model is the median of "
             "repeated batches. Quality is over all training seeds, times are of the first.",
