@@ -156,7 +156,7 @@ def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
     assert {path.name for path in (built.out / "figures").iterdir()} == {
         f"{name}.{suffix}"
         for name in ("ablations", "classes", "loss-curves", "loss-quartiles", "neighbours", "one-pass-losses", "one-pass-samples", "previews", "quality-seconds", "quality-steps",
-                     "quality-steps-more", "real-generated", "resolution", "sample-count", "samples-baseline", "samples-improved", "schedules")
+                     "quality-steps-more", "real-generated", "resolution", "sample-count", "samples-baseline", "samples-improved", "samples-improved-guided", "schedules")
         for suffix in ("png", "svg")
     }  # fmt: skip
 
