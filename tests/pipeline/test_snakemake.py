@@ -136,9 +136,10 @@ def test_an_edited_sampler_resamples_only_what_it_changes_and_never_retrains(bui
 
     clone.run("snakemake --cores 2 --quiet all -- sampled")
 
-    assert changed(before, clone.made()) == receipts("improved", "sample") | receipts("baseline", "sample")
+    # The other run lists samplers of its own.
+    assert changed(before, clone.made()) == receipts("baseline", "sample")
     assert {name: (clone.folder / name).stat().st_ino for name in kept} == kept
-    assert (clone.folder / "runs/smoke/improved/seed0/samples/ddim-10.npz").exists()
+    assert (clone.folder / "runs/smoke/baseline/seed0/samples/ddim-10.npz").exists()
 
 
 def test_a_comment_in_the_source_reruns_nothing(built: Clone, tmp_path: Path):
@@ -181,9 +182,9 @@ def test_two_snakemakes_at_once_are_refused_with_one_clear_line(built: Clone, tm
     clone = built.copy(tmp_path / "project")
     clone.edit("params.yaml", *ONE_RUN)
     log = clone.folder / "state/smoke/logs/train/improved-seed0.log"
-    before = log.stat().st_mtime_ns
+    log.unlink()
     first = clone.start("snakemake --cores 1 --quiet all -- trained")
-    while log.stat().st_mtime_ns == before:
+    while not log.exists():
         assert first.poll() is None
         time.sleep(0.05)
     output = clone.run("snakemake --cores 1 trained", code=1)
