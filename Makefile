@@ -6,6 +6,8 @@ BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export PATH := $(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+# A study is dozens of processes: without Python's compiled files each would compile torch and MLflow anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: repro test lint ablations ui clean install lock help
 

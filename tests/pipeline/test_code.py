@@ -64,7 +64,7 @@ def forget():
 
 
 def clear_caches() -> None:
-    for function in (code_digest, code._tree, code._imports, code._statements):
+    for function in (code_digest, code._parsed):
         function.cache_clear()
 
 
@@ -98,3 +98,16 @@ def test_an_import_inside_a_function_counts(package: Path):
     before = digest()
     (package / "b.py").write_text("number = 2\n")
     assert digest() != before
+
+
+def test_what_was_read_is_read_from_its_file_the_next_time(package: Path, monkeypatch: pytest.MonkeyPatch):
+    before = digest()
+    monkeypatch.setattr(code, "_parse", lambda content: pytest.fail("a module was parsed again"))
+    assert digest() == before
+
+
+def test_a_damaged_file_of_what_was_read_changes_nothing(package: Path):
+    before = digest()
+    for file in package.glob("__pycache__/statements.*.json"):
+        file.write_text("{")
+    assert digest() == before

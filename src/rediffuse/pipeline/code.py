@@ -1,9 +1,14 @@
 """The digest of the code a stage runs: every module it can import, without comments, docstrings or layout."""
 
 import ast
+import contextlib
 import functools
 import hashlib
+import json
+import sys
 from pathlib import Path
+
+from rediffuse.files import read_json, write_json
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -20,7 +25,8 @@ def code_digest(entry: str) -> str:
     """
     hasher = hashlib.sha256()
     for name in sorted(modules(entry)):
-        hasher.update(f"{name}\n{_statements(name)}\n".encode())
+        statements, _ = _parsed()[name]
+        hasher.update(f"{name} {statements}\n".encode())
         path = _path(name)
         if path.name == "__init__.py":
             for data in sorted(p for p in path.parent.rglob("*") if p.suffix in {".j2", ".css"}):
@@ -41,7 +47,10 @@ def modules(entry: str) -> frozenset[str]:
         if name in found or name.startswith(EXCLUDED):
             continue
         found.add(name)
-        queue.extend(_imports(name))
+        _, imports = _parsed()[name]
+        for module, imported in imports:
+            # `from package import name` imports the module package.name if there is one, else what __init__ holds.
+            queue += [n for n in (f"{module}.{imported}", module) if n in _parsed()][:1]
     return frozenset(found)
 
 
@@ -50,33 +59,51 @@ def _path(name: str) -> Path:
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
 
 
-def _exists(name: str) -> bool:
-    return _path(name).is_file()
+# What is known of a module: the digest of its statements, and (module, name) for each import from this package.
+Parsed = tuple[str, list[tuple[str, str]]]
 
 
 @functools.cache
-def _tree(name: str) -> ast.Module:
-    return ast.parse(_path(name).read_text(encoding="utf-8"))
+def _parsed() -> dict[str, Parsed]:
+    """Every module of the package by its name.
+
+    Reading all of them takes a second or more, which each of a study's processes would pay: what was read is kept
+    beside Python's own compiled files, by the digest of the source and of this file, which reads it.
+    """
+    kept = PACKAGE / "__pycache__" / f"statements.{sys.implementation.cache_tag}.json"
+    try:
+        known = read_json(kept)
+    except (OSError, json.JSONDecodeError):
+        known = {}
+    found: dict[str, Parsed] = {}
+    current = {}
+    reader = Path(__file__).read_bytes()
+    for path in PACKAGE.rglob("*.py"):
+        content = path.read_bytes()
+        digest = hashlib.sha256(reader + content).hexdigest()
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(("rediffuse", *(part for part in parts if part != "__init__")))
+        found[name] = current[digest] = known.get(digest) or _parse(content)
+    if current.keys() != known.keys():
+        with contextlib.suppress(OSError):  # a package that cannot be written to is read anew
+            write_json(kept, current)
+    return found
 
 
-@functools.cache
-def _imports(name: str) -> tuple[str, ...]:
-    """The rediffuse modules that module `name` imports, wherever the import statement stands."""
-    targets: list[str] = []
-    for node in ast.walk(_tree(name)):
+def _parse(content: bytes) -> Parsed:
+    tree = ast.parse(content)
+    imports: list[tuple[str, str]] = []
+    for node in ast.walk(tree):  # wherever the statement stands
         if isinstance(node, ast.Import):
-            targets += [alias.name for alias in node.names]
+            imports += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            # `from package import name` imports the module package.name if there is one, else what __init__ holds.
-            for alias in node.names:
-                submodule = f"{node.module}.{alias.name}"
-                targets.append(submodule if _exists(submodule) else node.module)
-    return tuple(t for t in targets if t.startswith("rediffuse.") and _exists(t))
+            imports += [(node.module, alias.name) for alias in node.names]
+    own = [(module, name) for module, name in imports if module.split(".")[0] == "rediffuse"]
+    return hashlib.sha256(_statements(tree).encode()).hexdigest(), own
 
 
-@functools.cache
-def _statements(name: str) -> str:
-    tree = ast.parse(ast.unparse(_tree(name)))
+def _statements(tree: ast.Module) -> str:
+    tree = ast.parse(ast.unparse(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
