@@ -1,5 +1,6 @@
 """Real clones of the project in temporary folders, with the smoke study active, driven by the real tools."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -119,11 +120,20 @@ def new_clone(folder: Path) -> Clone:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone whose smoke study was built by Snakemake alone. Tests that change anything take a copy."""
-    clone = new_clone(tmp_path_factory.mktemp("built") / "project")
-    clone.run("snakemake --cores 2 --quiet rules")
-    return clone
+def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Clone:
+    """A clone whose smoke study was built by Snakemake alone. Tests that change anything take a copy.
+
+    Of several test processes the first builds; each takes a copy of its own.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "built"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not (shared / "done").exists():
+            new_clone(shared / "project").run("snakemake --cores 2 --quiet rules")
+            (shared / "done").touch()
+    return Clone(shared / "project").copy(tmp_path_factory.mktemp("copied") / "project")
 
 
 @pytest.fixture(scope="session")
