@@ -62,6 +62,12 @@ def classifier_of(wildcards):
     return str(PLAN.find(stage, run, seed).receipt) if PLAN.has(stage, run, seed) else []
 
 
+def reference_of_training(wildcards):
+    """The receipt of the reference, for runs whose samples are scored while they train."""
+    run = MODELS.model(run_of(wildcards))
+    return str(PLAN.find("reference").receipt) if run.during_training else []
+
+
 def samples_of(wildcards):
     """The receipt of the job that sampled what an evaluation scores: `sample`, or `draw` of a one-pass model."""
     return str(job_of("evaluate", wildcards).needs[0].receipt)

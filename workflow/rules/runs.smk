@@ -5,6 +5,8 @@ rule train:
     input:
         key=key_of("train"),
         data=rules.prepare.output.receipt,
+        # Samples are scored while a run trains, for the eye: that wants the reference there, not of any date.
+        reference=ancient(reference_of_training),
     output:
         receipt=update(f"{RUN}/receipts/train.json"),
         weights=update(f"{RUN}/weights.safetensors"),

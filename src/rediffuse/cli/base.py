@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,7 +46,7 @@ def run_stage(study: Path, job_name: str, stage: Callable[["Context"], None]) ->
         stage(context)
 
 
-def run_stage_of(study: Path, kind: str, run: str, seed: int) -> None:
+def run_stage_of(study: Path, kind: str, run: str, seed: int, **options: Any) -> None:
     """Run stages/<kind>.py for one run and seed unless its files are up to date."""
     context = open_study(study)
     resolved = context.loaded.model(run)
@@ -60,7 +60,7 @@ def run_stage_of(study: Path, kind: str, run: str, seed: int) -> None:
     check_seed(resolved, seed)
     if is_stale(context, f"{kind}/{run}/seed{seed}"):
         stage = importlib.import_module(f"rediffuse.stages.{kind}")
-        getattr(stage, kind)(context, resolved, seed)
+        getattr(stage, kind)(context, resolved, seed, **options)
 
 
 def check_seed(run: "ResolvedRun | ResolvedGenerator", seed: int) -> None:

@@ -68,7 +68,6 @@ def cost(
 
 
 STAGES_OF_A_RUN = {
-    "train": "Train one run; a killed training goes on where it was.",
     "classifier": "Train the noise-conditional classifier that guides one run's samples.",
     "sample": "Sample one trained run with every sampler and step count of the study.",
     "nll": "Compute the bound on the likelihood of held-out images under one trained run.",
@@ -77,6 +76,14 @@ STAGES_OF_A_RUN = {
     "fit": "Train one one-pass model (DCGAN, WGAN-GP, VAE); a killed training goes on where it was.",
     "draw": "Draw the images of one trained one-pass model.",
 }
+
+
+@app.command()
+def train(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
+    """Train one run; a killed training goes on where it was."""
+    from rediffuse.stages.live_scores import live_scores
+
+    run_stage_of(study, "train", run, seed, watch=live_scores)
 
 
 def _add_stage_of_a_run(kind: str, summary: str) -> None:

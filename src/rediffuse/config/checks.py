@@ -151,6 +151,19 @@ def _check_counts(run: ResolvedRun, held_out: int | None, images: int | None) ->
             f"restoration.images: {run.restoration.images} exceeds the {held_out} held-out images "
             f"of {run.data.source_name}; use at most {held_out}"
         )
+    during = run.during_training
+    if during is not None:
+        where = "evaluation.during_training"
+        if held_out is not None and during.images > held_out:
+            raise ValueError(
+                f"{where}.images: {during.images} exceeds the {held_out} held-out images of {run.data.source_name}, "
+                f"so no real-vs-real line at the same number exists; use at most {held_out}"
+            )
+        if during.steps > run.diffusion.timesteps:
+            raise ValueError(
+                f"{where}.steps: {during.steps} exceeds the {run.diffusion.timesteps} diffusion time steps; "
+                f"use at most {run.diffusion.timesteps}"
+            )
     for name in ("steps", "frames"):
         count, limit = (
             getattr(run.restoration, name),

@@ -283,6 +283,14 @@ class Sampling(Section):
     )
 
 
+class DuringTraining(Section):
+    """Samples drawn while a run trains, of its averaged and of its raw weights, and scored: how quality grows."""
+
+    every: PositiveInt = Field(..., description="training steps from one scoring to the next; one comes at the end")
+    images: Annotated[int, Field(ge=2)] = Field(120, description="images of each, always from the same noise")
+    steps: PositiveInt = Field(10, description="sampling steps: of DDIM, or of Euler's method for a velocity")
+
+
 class Evaluation(Section):
     """What the samples are scored with."""
 
@@ -293,6 +301,9 @@ class Evaluation(Section):
     batch_size: PositiveInt = Field(360, description="images the feature network sees at once")
     likelihood_images: Annotated[int, Field(ge=2)] = Field(
         120, description="held-out images whose bound on the likelihood is computed, one evaluation of the network a t"
+    )
+    during_training: DuringTraining | None = Field(
+        None, description="scoring while the main runs train; ablations are judged by what they sample in the end"
     )
 
 

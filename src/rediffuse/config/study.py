@@ -11,6 +11,7 @@ from rediffuse.config.sections import (
     Classifier,
     Data,
     Diffusion,
+    DuringTraining,
     Evaluation,
     Hardware,
     Name,
@@ -132,6 +133,19 @@ class ResolvedRun(Section):
     def preview_steps(self) -> tuple[int, ...]:
         """Steps after which a preview is drawn; none where nothing is trained."""
         return () if self.weights is not None else self.training.preview_steps
+
+    @property
+    def during_training(self) -> DuringTraining | None:
+        """How samples are drawn while this run trains; None where they are not."""
+        return None if self.weights is not None or self.role == "ablation" else self.evaluation.during_training
+
+    @property
+    def scored_steps(self) -> tuple[int, ...]:
+        """Training steps after which samples are drawn."""
+        if self.during_training is None:
+            return ()
+        last = self.training.steps
+        return tuple(sorted({*range(self.during_training.every, last, self.during_training.every), last}))
 
     #: The stages that train it and sample it.
     train_stage: ClassVar[str] = "train"

@@ -111,7 +111,7 @@ def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
         Job(
             stage="real",
             name="real",
-            settings={"evaluation": evaluation},
+            settings={"evaluation": _scoring(evaluation)},
             needs=(prepare, reference),
             receipt=real_folder / "receipts" / "real.json",
             outputs=(real_folder / "held-out.json", real_folder / "noise.json"),
@@ -180,8 +180,12 @@ def _job_of(
 
 def _judged(run: ResolvedRun | ResolvedGenerator, evaluation: dict[str, Any]) -> dict[str, Any]:
     """What an evaluation depends on besides the samples."""
-    kept = {k: v for k, v in evaluation.items() if k != "likelihood_images"}
-    return {"evaluation": kept, "role": run.role, "study": run.study}
+    return {"evaluation": _scoring(evaluation), "role": run.role, "study": run.study}
+
+
+def _scoring(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What the scoring of samples depends on: other stages take the rest."""
+    return {key: value for key, value in evaluation.items() if key not in ("likelihood_images", "during_training")}
 
 
 def _add_generator(
@@ -235,11 +239,14 @@ def _add_run(
     learned = {name: values[name] for name in (IMPORT_SETTINGS if run.weights else TRAIN_SETTINGS)}
     if run.weights is not None:
         learned["weights"] = {"sha256": run.weights.sha256}
+    scored = [folder / "during-training" / f"step-{step:06d}.npz" for step in run.scored_steps]
+    if run.during_training is not None:
+        learned["during_training"] = run.during_training.model_dump(mode="json")
     train = job(
         "train",
         {"seed": seed, **learned},
         (prepare,),
-        [folder / "run.yaml", folder / "weights.safetensors", folder / "history.csv", *previews],
+        [folder / "run.yaml", folder / "weights.safetensors", folder / "history.csv", *previews, *scored],
     )
     guides: list[Job] = []
     if run.classifier is not None:
@@ -281,7 +288,7 @@ def _add_run(
     examine = job(
         "examine",
         {**_judged(run, evaluation), "setting": run.shown_setting()[0]},
-        (sample, reference),
-        [folder / "examination" / "examination.json"],
+        (sample, reference, *((train,) if scored else ())),
+        [folder / "examination" / "examination.json", *([folder / "examination" / "training.json"] if scored else [])],
     )
     return [evaluate, nll, restore, examine, *guides]

@@ -103,10 +103,10 @@ def _files(loaded: LoadedStudy, root: Path) -> list[tuple[Path | None, list[Path
             trained = ["run.yaml", "history.csv", "weights.safetensors", "timing/train.json"]
             previews = [f"previews/step-{step:06d}.png" for step in run.preview_steps]
             made = {
-                "train": trained + previews,
+                "train": trained + previews + [f"during-training/step-{step:06d}.npz" for step in run.scored_steps],
                 "sample": [*(f"samples/{setting}.npz" for setting in settings), "timing/sample.json"],
                 "evaluate": [f"metrics/{setting}.json" for setting in settings],
-                "examine": ["examination/examination.json"],
+                "examine": ["examination/examination.json", "examination/training.json"],
                 "restore": ["restoration/psnr.json", "restoration/images.npz"],
                 "nll": ["likelihood/nll.json", "likelihood/terms.csv"],
             }

@@ -16,6 +16,7 @@ from rediffuse.files import csv_text, digest, write_atomically, write_json
 from rediffuse.stages.context import Context, set_threads, working, write_timing
 from rediffuse.stages.guides import build_classifier
 from rediffuse.stages.weights import write_weights
+from rediffuse.tracking import log_classifier, log_now
 from rediffuse.training import TrainingConfig
 from rediffuse.training import train as train_network
 from rediffuse.training.classification import ClassificationObjective
@@ -77,6 +78,7 @@ def classifier(context: Context, run: ResolvedRun, seed: int) -> None:
         ms_per_step=1000 * result.seconds / settings.steps,
         parameters=record["parameters"],
     )
+    log_now(log_classifier, context, run, seed)
 
 
 def training_config(run: ResolvedRun) -> TrainingConfig:

@@ -7,7 +7,7 @@ from rediffuse.files import write_json
 from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
 from rediffuse.stages.samples import read_samples
 from rediffuse.stages.scoring import Judge, metrics_record
-from rediffuse.tracking import track_evaluation
+from rediffuse.tracking import log_evaluation, log_now
 
 
 def evaluate(context: Context, run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
@@ -30,4 +30,4 @@ def evaluate(context: Context, run: ResolvedRun | ResolvedGenerator, seed: int) 
             write_json(folder / "metrics" / f"{setting}.json", {**record, **scores})
         keep_only(folder / "metrics", {path.name for path in job.outputs})
     write_timing(folder / "timing" / "evaluate.json", job, run, seconds=watch.seconds)
-    track_evaluation(context, run, seed)
+    log_now(log_evaluation, context, run, seed)

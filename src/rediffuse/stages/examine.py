@@ -2,6 +2,7 @@
 distance. Of one setting, the one that stands for the run, and of as many of its images as are scored.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.files import write_json
 from rediffuse.progress import Progress
 from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
-from rediffuse.stages.samples import read_samples
+from rediffuse.stages.samples import read_of_training, read_samples
 from rediffuse.stages.scoring import Judge, metrics_record
+from rediffuse.tracking import log_examination, log_now
 
 
 def examine(context: Context, run: ResolvedRun, seed: int) -> None:
-    """Write examination/examination.json; positions of real images in it count through images.npy."""
+    """Write examination/examination.json, and training.json where samples were drawn during training; positions of real
+    images count through images.npy.
+    """
     set_threads(run)
     job = context.plan.find("examine", run.name, seed)
     folder = context.folder(run, seed)
@@ -53,8 +57,34 @@ def examine(context: Context, run: ResolvedRun, seed: int) -> None:
         }
         _name_positions(record["neighbours"], positions)
         write_json(folder / "examination" / "examination.json", record)
+        if run.during_training is not None:
+            write_json(folder / "examination" / "training.json", _during_training(judge, run, seed, folder))
         keep_only(folder / "examination", {path.name for path in job.outputs})
     write_timing(folder / "timing" / "examine.json", job, run, seconds=watch.seconds)
+    log_now(log_examination, context, run, seed)
+
+
+def _during_training(judge: Judge, run: ResolvedRun, seed: int, folder: Path) -> dict[str, Any]:
+    """Metrics of the samples that training left, and of as many held-out images: each of one group."""
+    during = run.during_training
+    assert during is not None
+    images, _ = judge.images.pick("held-out", during.images)
+    rows = []
+    for step in run.scored_steps:
+        samples = read_of_training(folder / "during-training" / f"step-{step:06d}.npz")
+        rows.append({"step": step, **{weights: judge.values(drawn) for weights, drawn in samples.items()}})
+    return {
+        "study": run.study,
+        "run": run.name,
+        "seed": seed,
+        "features": judge.network.name,
+        "reference": judge.reference.to_dict(),
+        "n": during.images,
+        "sampler": "flow-euler" if run.diffusion.prediction == "velocity" else "ddim",
+        "steps": during.steps,
+        "held_out": judge.values(images),
+        "rows": rows,
+    }
 
 
 def _real(judge: Judge, positions: np.ndarray, name: str) -> ImageGroup:

@@ -24,8 +24,7 @@ from rediffuse.models.vae import VAE
 from rediffuse.stages.context import Context, keep_only, set_threads, working, write_timing
 from rediffuse.stages.one_pass import build, draw_images, generator_of
 from rediffuse.stages.weights import write_weights
-from rediffuse.tracking import LiveTraining, open_tracker, track_training
-from rediffuse.tracking.jobs import track_likelihood
+from rediffuse.tracking import LiveTraining, log_likelihood, log_now, open_tracker, track_training
 from rediffuse.training.adversarial import Adversaries
 from rediffuse.training.batches import Batches
 from rediffuse.training.one_pass import Players, train_one_pass
@@ -103,7 +102,7 @@ def fit(context: Context, model: ResolvedGenerator, seed: int) -> None:
         if tracker is not None:
             track_training(tracker, context, model, seed)
     if model.kind == "vae":
-        track_likelihood(context, model, seed)
+        log_now(log_likelihood, context, model, seed)
 
 
 def training_config(model: ResolvedGenerator) -> OnePassConfig:

@@ -36,7 +36,8 @@ def take_weights(context: Context, run: ResolvedRun, seed: int) -> None:
             _compare(package, network.config, run, source)
             write_weights(folder / "weights.safetensors", package.state, {"job": job.name, "key": job.key})
             write_atomically(folder / "history.csv", HISTORY)
-            keep_only(folder / "previews", set())
+            for kept in ("previews", "during-training"):
+                keep_only(folder / kept, set())
             settings = {"run": run.name, "study": run.study, **job.settings}
             write_atomically(folder / "run.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         if tracker is not None:

@@ -16,7 +16,7 @@ from rediffuse.files import atomic_path, write_atomically, write_json
 from rediffuse.progress import Progress
 from rediffuse.stages.context import Context, Stopwatch, set_threads, working, write_timing
 from rediffuse.stages.networks import denoiser, trained_network
-from rediffuse.tracking import track_likelihood
+from rediffuse.tracking import log_likelihood, log_now
 
 
 @torch.inference_mode()
@@ -62,7 +62,7 @@ def nll(context: Context, run: ResolvedRun, seed: int) -> None:
     for part in work.glob("*.npz"):
         part.unlink()
     write_timing(folder / "timing" / "nll.json", job, run, seconds=watch.seconds)
-    track_likelihood(context, run, seed)
+    log_now(log_likelihood, context, run, seed)
 
 
 def _record(run: ResolvedRun, seed: int, bound: BitsPerDim) -> dict[str, object]:

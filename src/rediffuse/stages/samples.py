@@ -1,4 +1,4 @@
-"""Files of samples: what stage `sample` writes and stage `evaluate` reads."""
+"""Files of samples: what stages `sample` and `train` write, and stages `evaluate` and `examine` read."""
 
 import zipfile
 from dataclasses import dataclass
@@ -40,3 +40,18 @@ def has_stamp(path: Path, stamp: str) -> bool:
             return str(content["stamp"]) == stamp and "nfe" in content
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         return False
+
+
+def write_of_training(path: Path, samples: dict[str, np.ndarray]) -> None:
+    """Write what was drawn at one step of training, by weights ("averaged", "raw"): uint8 [N, C, H, W] each."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **samples)  # type: ignore[arg-type]
+
+
+def read_of_training(path: Path) -> dict[str, np.ndarray]:
+    """Read what `write_of_training` wrote. Raises UserError when there is none."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: no samples ({error.__class__.__name__}); run `rediffuse train`") from None

@@ -59,6 +59,11 @@ class Judge:
             groups=groups,
         )
 
+    def values(self, images: np.ndarray, label: str | None = None) -> dict[str, float]:
+        """Each metric of all `images` as one group; those that cannot be computed are left out."""
+        record = self.scorer.score(self._features(images, label), group_size=len(images), groups=1)
+        return {name: metric["value"] for name, metric in record["metrics"].items() if metric["value"] is not None}
+
     def score_classes(self, images: np.ndarray, labels: np.ndarray, groups: int, label: str) -> dict[str, Any]:
         """`score`, with the class metrics of images that were asked for by label, and what real images score there."""
         n = self.evaluation.group_size
@@ -88,8 +93,8 @@ class Judge:
             "n": len(images),
         }
 
-    def _features(self, images: np.ndarray, label: str) -> Features:
-        with Progress(label, "image") as progress:
+    def _features(self, images: np.ndarray, label: str | None) -> Features:
+        with Progress(label or "", "image", enabled=label is not None) as progress:
             return self.network.extract(images, self.evaluation.batch_size, progress)
 
 

@@ -5,7 +5,16 @@ import sys
 from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.errors import UserError
 from rediffuse.stages.context import Context
-from rediffuse.tracking import log_evaluation, log_likelihood, log_report, open_tracker, track_training, tracking_uri
+from rediffuse.tracking import (
+    log_classifier,
+    log_evaluation,
+    log_examination,
+    log_likelihood,
+    log_report,
+    open_tracker,
+    track_training,
+    tracking_uri,
+)
 
 
 def track(context: Context) -> None:
@@ -32,6 +41,9 @@ def track(context: Context) -> None:
                     continue
                 if has_likelihood(context, run, seed):
                     log_likelihood(tracker, context, run, seed)
+                for stage, log in (("examine", log_examination), ("classifier", log_classifier)):
+                    if context.plan.has(stage, run.name, seed) and is_made(context, stage, run, seed):
+                        log(tracker, context, run, seed)
                 logged += 1
         if (context.root / context.plan.find("report").receipt).exists():
             log_report(tracker, context)

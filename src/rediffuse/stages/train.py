@@ -1,35 +1,42 @@
 """Stage `train`: a run's network is trained, or goes on training where it was stopped."""
 
+from collections.abc import Callable
+
 import torch
 import yaml
 from torch import Tensor, nn
 
 from rediffuse.config import ResolvedRun
-from rediffuse.data.image_set import ImageSet, open_image_set
-from rediffuse.diffusion.interpolant import InterpolantObjective, VelocityField
+from rediffuse.data.image_set import open_image_set
+from rediffuse.diffusion.interpolant import InterpolantObjective
 from rediffuse.diffusion.objectives import Objective
-from rediffuse.diffusion.pixels import to_uint8
 from rediffuse.diffusion.process import DiffusionProcess
-from rediffuse.diffusion.randomness import SampleNoise, derive_seed
+from rediffuse.diffusion.randomness import derive_seed
 from rediffuse.errors import UserError
 from rediffuse.files import csv_text, digest, write_atomically
 from rediffuse.grids import save_grid
-from rediffuse.samplers.ddim import ddim
-from rediffuse.samplers.flow import flow_euler
 from rediffuse.stages.context import Context, keep_only, set_threads, working, write_timing
+from rediffuse.stages.during_training import draw, draw_both
 from rediffuse.stages.imported import take_weights
-from rediffuse.stages.networks import build_network, class_labels, denoiser, write_weights
-from rediffuse.tracking import LiveTraining, open_tracker, track_training
+from rediffuse.stages.networks import build_network
+from rediffuse.stages.samples import write_of_training
+from rediffuse.stages.weights import write_weights
+from rediffuse.tracking import LiveTraining, open_tracker, track_training, training_scores
 from rediffuse.training import TrainingConfig
 from rediffuse.training import train as train_network
 
 PREVIEW_IMAGES, PREVIEW_STEPS = 16, 25
 
 
-def train(context: Context, run: ResolvedRun, seed: int) -> None:
-    """Write run.yaml, weights.safetensors, history.csv and previews/ of a run.
+# Makes what scores samples drawn while a run trains: metrics by name, each by weights ("averaged", "raw").
+Watch = Callable[[Context], Callable[[dict[str, Tensor]], dict[str, dict[str, float]]]]
 
-    A run with weights of its own is not trained: see `rediffuse.stages.imported`.
+
+def train(context: Context, run: ResolvedRun, seed: int, watch: Watch | None = None) -> None:
+    """Write run.yaml, weights.safetensors, history.csv, previews/ and during-training/ of a run.
+
+    A run with weights of its own is not trained: see `rediffuse.stages.imported`. What `watch` says reaches the screen
+    and MLflow, never a result: stage `examine` scores the same samples again for the report.
 
     Raises:
         UserError: the hardware cannot do what the run asks for, or the loss is no longer finite.
@@ -55,8 +62,17 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
                 save_grid(drawn.numpy(), folder / "previews" / f"step-{step:06d}.png", pixels=40)
 
             def preview(step: int, model: nn.Module) -> Tensor:
-                drawn = preview_images(run, model, image_set, seed)
+                noise = derive_seed(seed, "preview")
+                drawn = draw(run, model, image_set, noise, PREVIEW_IMAGES, PREVIEW_STEPS)
                 show(step, drawn)
+                return drawn
+
+            scores = watch(context) if watch is not None and run.during_training is not None else None
+
+            def sample(step: int, averaged: nn.Module, raw: nn.Module) -> dict[str, Tensor]:
+                drawn = draw_both(run, averaged, raw, image_set, seed)
+                if scores is not None:
+                    live.log(training_scores({"step": step, **scores(drawn)}))
                 return drawn
 
             with LiveTraining(tracker, context, run, seed) as live:
@@ -74,12 +90,17 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
                     device=run.hardware.device,
                     on_log=live.log,
                     on_preview=preview,
+                    on_sample=sample,
                     held_out=held_out,
                     held_out_labels=held_out_labels,
                 )
             for step, drawn in result.previews.items():
                 show(step, drawn)
-            keep_only(folder / "previews", {path.name for path in job.outputs})
+            for step, both in result.samples.items():
+                images_of = {weights: sampled.numpy() for weights, sampled in both.items()}
+                write_of_training(folder / "during-training" / f"step-{step:06d}.npz", images_of)
+            for kept in ("previews", "during-training"):
+                keep_only(folder / kept, {path.name for path in job.outputs})
             write_weights(folder / "weights.safetensors", result.ema_state, {"job": job.name, "key": job.key})
             write_atomically(folder / "history.csv", csv_text(result.history))
             write_atomically(folder / "timing" / "throughput.csv", csv_text(result.throughput))
@@ -96,6 +117,7 @@ def train(context: Context, run: ResolvedRun, seed: int) -> None:
                 images_per_second=run.training.steps * run.training.batch_size / result.seconds,
                 parameters=sum(p.numel() for p in network.parameters()),
                 resumed_from=result.resumed_from,
+                sampling_seconds=result.sampling_seconds,
             )
         if tracker is not None:
             track_training(tracker, context, run, seed)
@@ -116,21 +138,11 @@ def training_config(run: ResolvedRun) -> TrainingConfig:
     hardware = run.hardware
     return TrainingConfig(
         **run.training.model_dump(),
+        sample_every=None if run.during_training is None else run.during_training.every,
         precision=hardware.precision,
         compile=hardware.compile,
         channels_last=hardware.channels_last,
     )
-
-
-def preview_images(run: ResolvedRun, model: nn.Module, image_set: ImageSet, seed: int) -> Tensor:
-    """A few images by DDIM (by Euler's method where the velocity is predicted), always from the same noise."""
-    indices = torch.arange(PREVIEW_IMAGES)
-    noise = SampleNoise(derive_seed(seed, "preview"), indices, image_set.shape, device=run.hardware.device)
-    labels = class_labels(run, image_set, indices)
-    if run.diffusion.prediction == "velocity":
-        return to_uint8(flow_euler(VelocityField(model, labels), noise, steps=PREVIEW_STEPS)).cpu()
-    steps = min(PREVIEW_STEPS, run.diffusion.timesteps)
-    return to_uint8(ddim(denoiser(run, model, steps, labels=labels), noise)).cpu()
 
 
 def _check_hardware(run: ResolvedRun) -> None:

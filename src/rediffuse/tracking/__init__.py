@@ -6,24 +6,28 @@ works, `rediffuse track` fills in whatever is missing, and neither ever logs the
 
 from rediffuse.tracking.jobs import (
     LiveTraining,
+    log_classifier,
     log_evaluation,
+    log_examination,
     log_likelihood,
+    log_now,
     log_report,
-    track_evaluation,
-    track_likelihood,
     track_training,
+    training_scores,
 )
 from rediffuse.tracking.tracker import Tracker, open_tracker, tracking_uri
 
 __all__ = [
     "LiveTraining",
     "Tracker",
+    "log_classifier",
     "log_evaluation",
+    "log_examination",
     "log_likelihood",
+    "log_now",
     "log_report",
     "open_tracker",
-    "track_evaluation",
-    "track_likelihood",
     "track_training",
     "tracking_uri",
+    "training_scores",
 ]

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,17 @@ class LiveTraining:
             self.tracker = None
 
 
+# What a stage logs of a run once its files are written.
+Log = Callable[[Tracker, "Context", ResolvedRun | ResolvedGenerator, int], None]
+
+
+def log_now(log: Log, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
+    """Log what a stage has just written, where tracking is on."""
+    with open_tracker(context) as tracker:
+        if tracker is not None:
+            log(tracker, context, run, seed)
+
+
 def track_training(tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> str:
     """Bring the MLflow run of a finished training up to what lies on disk; returns its id."""
     with store_errors():
@@ -82,15 +93,8 @@ def track_training(tracker: Tracker, context: "Context", run: ResolvedRun | Reso
         return run_id
 
 
-def track_evaluation(context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
-    """Log the metrics of a run: nested under its training, and on it, so that comparing two runs compares them."""
-    with open_tracker(context) as tracker:
-        if tracker is not None:
-            log_evaluation(tracker, context, run, seed)
-
-
 def log_evaluation(tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
-    """As `track_evaluation`, with a tracker at hand."""
+    """Log the metrics of a run: nested under its training, and on it, so that comparing two runs compares them."""
     from rediffuse.grids import save_grid
 
     folder, plan = context.folder(run, seed), context.plan
@@ -119,15 +123,8 @@ def log_evaluation(tracker: Tracker, context: "Context", run: ResolvedRun | Reso
         tracker.finish(run_id)
 
 
-def track_likelihood(context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
-    """Log a run's bound on the likelihood, on its training, so that comparing two runs compares it."""
-    with open_tracker(context) as tracker:
-        if tracker is not None:
-            log_likelihood(tracker, context, run, seed)
-
-
 def log_likelihood(tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
-    """As `track_likelihood`, with a tracker at hand."""
+    """Log a run's bound on the likelihood, on its training, so that comparing two runs compares it."""
     folder = context.folder(run, seed) / "likelihood"
     run_id = track_training(tracker, context, run, seed)
     with store_errors():
@@ -136,15 +133,53 @@ def log_likelihood(tracker: Tracker, context: "Context", run: ResolvedRun | Reso
         tracker.artefacts(run_id, dict.fromkeys(folder.iterdir(), "likelihood"))
 
 
+def log_examination(tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
+    """Log, on its training, how near a run's samples are to training images, and what it scored while it trained."""
+    folder = context.folder(run, seed) / "examination"
+    run_id = track_training(tracker, context, run, seed)
+    with store_errors():
+        record = read_json(folder / "examination.json")
+        final = {
+            f"{name}.{space}": found[name]
+            for space, found in record["memorisation"].items()
+            for name in ("ratio", "closer", "z")
+        }
+        tracker.rows(run_id, [{"step": 0, **final}])
+        if (training := folder / "training.json").exists():
+            tracker.rows(run_id, [training_scores(row) for row in read_json(training)["rows"]])
+        tracker.artefacts(run_id, dict.fromkeys(folder.glob("*.json"), "examination"))
+
+
+def training_scores(row: dict[str, Any]) -> dict[str, Any]:
+    """{"step", "averaged": metrics, "raw": metrics} as the metrics that MLflow draws by step."""
+    weights = [name for name in row if name != "step"]
+    flat = {f"during_training.{metric}.{name}": value for name in weights for metric, value in row[name].items()}
+    return {"step": row["step"], **flat}
+
+
+def log_classifier(tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
+    """Log the training of the classifier that guides a run, and its accuracy by t, on the run's training."""
+    folder = context.folder(run, seed)
+    run_id = track_training(tracker, context, run, seed)
+    with store_errors():
+        rows = [
+            {"step": row["step"], **{f"classifier.{name}": value for name, value in row.items() if name != "step"}}
+            for row in _records(folder / "classifier-history.csv")
+        ]
+        tracker.rows(run_id, rows)
+        tracker.artefacts(run_id, {folder / "classifier.json": "classifier"})
+
+
 def log_report(tracker: Tracker, context: "Context") -> None:
-    """Log the report and its figures as a run of their own."""
+    """Log the report, its figures and what the networks cost as a run of their own."""
     with store_errors():
         job = context.plan.find("report")
         out = context.root / "reports" / context.plan.study
         run_id = tracker.start(job, _receipt(context, job)["key"], "report", {"rediffuse.role": "report"})
         figures = dict.fromkeys((out / "figures").glob("*.png"), "figures")
         tables = dict.fromkeys((out / "tables").glob("*.csv"), "tables")
-        tracker.artefacts(run_id, {out / "report.html": "", out / "report.md": "", **figures, **tables})
+        cost = {context.root / path: "cost" for path in context.plan.find("cost").outputs}
+        tracker.artefacts(run_id, {out / "report.html": "", out / "report.md": "", **figures, **tables, **cost})
         tracker.finish(run_id)
 
 

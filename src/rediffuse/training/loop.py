@@ -36,6 +36,8 @@ class TrainingResult:
     seconds: of training, over all processes; work lost to a kill is not counted.
     resumed_from: the step this call went on from; None if it began at the first.
     previews: what `on_preview` returned at each preview step, unless None.
+    samples: what `on_sample` returned, by step.
+    sampling_seconds: what `on_sample` took, over all processes; not part of `seconds`.
     """
 
     ema_state: State
@@ -45,6 +47,17 @@ class TrainingResult:
     seconds: float
     resumed_from: int | None
     previews: dict[int, Tensor] = field(default_factory=dict)
+    samples: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    sampling_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Watchers:
+    """What `train` calls between steps."""
+
+    on_log: Callable[[Row], object] | None
+    on_preview: Callable[[int, nn.Module], Tensor | None] | None
+    on_sample: Callable[[int, nn.Module, nn.Module], dict[str, Tensor]] | None
 
 
 def train(
@@ -61,6 +74,7 @@ def train(
     device: str | torch.device = "cpu",
     on_log: Callable[[Row], object] | None = None,
     on_preview: Callable[[int, nn.Module], Tensor | None] | None = None,
+    on_sample: Callable[[int, nn.Module, nn.Module], dict[str, Tensor]] | None = None,
     progress: bool = True,
     held_out: Images | None = None,
     held_out_labels: Images | None = None,
@@ -81,6 +95,8 @@ def train(
         on_log: called with each new row of the history; those before `resumed_from` are only in the result.
         on_preview: called with the step and the averaged network, in evaluation mode, after each preview step. A
             tensor it returns is kept in the checkpoint, so that a preview of before a kill is not lost.
+        on_sample: called with the step, the averaged and the raw network, both in evaluation mode, every
+            `sample_every` steps and at the end. The tensors it returns are kept in the checkpoint likewise.
         held_out, held_out_labels: images for `held_out_loss`, which is then a column of the history.
 
     Raises:
@@ -114,7 +130,8 @@ def train(
             trainer.load_state_dict(saved)
         resumed_from = None if saved is None else trainer.step
         if trainer.step < config.steps:
-            run = _Run(trainer, state_dir, identity, resumed_from, on_log, on_preview, held_out_loss)
+            watchers = _Watchers(on_log, on_preview, on_sample)
+            run = _Run(trainer, state_dir, identity, resumed_from, watchers, held_out_loss)
             run.to_the_end(progress)
         return TrainingResult(
             ema_state=_portable(trainer.ema.model),
@@ -124,6 +141,8 @@ def train(
             seconds=trainer.seconds,
             resumed_from=resumed_from,
             previews=trainer.previews,
+            samples=trainer.samples,
+            sampling_seconds=trainer.sampling_seconds,
         )
 
 
@@ -140,12 +159,11 @@ class _Run:
         state_dir: Path,
         identity: str,
         resumed_from: int | None,
-        on_log: Callable[[Row], object] | None,
-        on_preview: Callable[[int, nn.Module], Tensor | None] | None,
+        watchers: _Watchers,
         held_out_loss: HeldOutLoss | None,
     ) -> None:
         self.trainer, self.config, self.state_dir, self.identity = trainer, trainer.config, state_dir, identity
-        self.on_log, self.on_preview, self.held_out_loss = on_log, on_preview, held_out_loss
+        self.watchers, self.held_out_loss = watchers, held_out_loss
         self.last_good = resumed_from
         self.saved_at = self.mark = time.monotonic()
         self.timed_from = trainer.step  # the step at which the throughput row being timed began
@@ -162,20 +180,23 @@ class _Run:
                 step = trainer.step
                 last = step == config.steps
                 logs = last or step % config.log_every == 0
-                previews = self.on_preview is not None and step in config.preview_steps
+                previews = self.watchers.on_preview is not None and step in config.preview_steps
+                samples = self.samples(step, last)
                 saves = (
                     last
                     or (config.checkpoint_every is not None and step % config.checkpoint_every == 0)
                     or time.monotonic() - self.saved_at >= config.checkpoint_every_s
                 )
                 # Looking at the losses waits for an accelerator; on a CPU it is free, and stops at the bad step itself.
-                if on_cpu or logs or previews or saves:
+                if on_cpu or logs or previews or samples or saves:
                     self.refuse_divergence()
                 if logs:
                     note = self.log(last)
                 self.stop_clock()
                 if previews:
                     self.preview()
+                if samples:
+                    self.sample()
                 if saves:
                     self.save()
                 self.mark = time.monotonic()
@@ -222,15 +243,27 @@ class _Run:
             row["held_out_loss"] = self.held_out_loss(trainer.ema.model) if due else None
             self.mark = time.monotonic()
         trainer.history.append(row)
-        if self.on_log is not None:
-            self.on_log(row)
+        if self.watchers.on_log is not None:
+            self.watchers.on_log(row)
         return f"loss {row['loss']:.4f}"
 
     def preview(self) -> None:
-        assert self.on_preview is not None
-        shown = self.on_preview(self.trainer.step, self.trainer.ema.model)
+        assert self.watchers.on_preview is not None
+        shown = self.watchers.on_preview(self.trainer.step, self.trainer.ema.model)
         if shown is not None:
             self.trainer.previews[self.trainer.step] = shown.detach().cpu()
+
+    def samples(self, step: int, last: bool) -> bool:
+        every = self.config.sample_every
+        return self.watchers.on_sample is not None and every is not None and (last or step % every == 0)
+
+    def sample(self) -> None:
+        assert self.watchers.on_sample is not None
+        trainer, start = self.trainer, time.monotonic()
+        drawn = self.watchers.on_sample(trainer.step, trainer.ema.model, trainer.model.eval())
+        trainer.model.train()
+        trainer.samples[trainer.step] = {name: images.detach().cpu() for name, images in drawn.items()}
+        trainer.sampling_seconds += time.monotonic() - start
 
     def save(self) -> None:
         checkpoint.save(self.state_dir, self.identity, self.trainer.state_dict())

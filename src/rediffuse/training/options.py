@@ -27,6 +27,7 @@ class TrainingConfig:
     log_every: steps in a row of the history.
     held_out_every: rows of the history from one held-out loss to the next (one is always taken at the end).
     preview_steps: steps after which `on_preview` is called.
+    sample_every: steps between calls of `on_sample` (one always comes at the end); None for none.
     checkpoint_every_s, checkpoint_every: seconds, and optionally steps, between checkpoints.
     timestep_sampling: "uniform", or "loss-second-moment" (Nichol & Dhariwal 2021; it waits for the device each step).
     """
@@ -50,6 +51,7 @@ class TrainingConfig:
     log_every: int = 100
     held_out_every: int = 10
     preview_steps: tuple[int, ...] = ()
+    sample_every: int | None = None
     checkpoint_every_s: float = 60.0
     checkpoint_every: int | None = None
     timestep_sampling: Literal["uniform", "loss-second-moment"] = "uniform"
@@ -66,8 +68,9 @@ class TrainingConfig:
         for name in ("warmup", "clip_norm", "min_learning_rate", "checkpoint_every_s"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 0")
-        if self.checkpoint_every is not None and self.checkpoint_every < 1:
-            raise UserError(f"checkpoint_every is {self.checkpoint_every}; it must be at least 1, or None")
+        for name in ("checkpoint_every", "sample_every"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1, or None")
         if self.accumulate > self.batch_size:
             raise UserError(f"accumulate is {self.accumulate}; it cannot exceed batch_size, which is {self.batch_size}")
         if not self.learning_rate > 0:

@@ -59,6 +59,8 @@ class Trainer:
         self.history: list[Row] = []
         self.throughput: list[Row] = []
         self.previews: dict[int, Tensor] = {}
+        self.samples: dict[int, dict[str, Tensor]] = {}
+        self.sampling_seconds = 0.0
 
     def advance(self) -> None:
         """One optimiser step; its randomness is a function of (seed, step)."""
@@ -134,6 +136,8 @@ class Trainer:
             "history": self.history,
             "throughput": self.throughput,
             "previews": self.previews,
+            "samples": self.samples,
+            "sampling_seconds": self.sampling_seconds,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -145,4 +149,5 @@ class Trainer:
         self.timesteps.load_state_dict(state["timesteps"])
         self.interval.load_state_dict(state["interval"])
         self.step, self.seconds = state["step"], state["seconds"]
-        self.history, self.throughput, self.previews = state["history"], state["throughput"], state["previews"]
+        for name in ("history", "throughput", "previews", "samples", "sampling_seconds"):
+            setattr(self, name, state[name])
