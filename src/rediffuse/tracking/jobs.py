@@ -158,16 +158,16 @@ def training_scores(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def log_classifier(tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
-    """Log the training of the classifier that guides a run, and its accuracy by t, on the run's training."""
+    """Log the classifier that guides a run, as a run of its own: it may be trained before the run is."""
     folder = context.folder(run, seed)
-    run_id = track_training(tracker, context, run, seed)
     with store_errors():
-        rows = [
-            {"step": row["step"], **{f"classifier.{name}": value for name, value in row.items() if name != "step"}}
-            for row in _records(folder / "classifier-history.csv")
-        ]
-        tracker.rows(run_id, rows)
-        tracker.artefacts(run_id, {folder / "classifier.json": "classifier"})
+        job = context.plan.find("classifier", run.name, seed)
+        receipt = _receipt(context, job)
+        name = f"{run.name}-seed{seed} classifier"
+        run_id = tracker.start(job, receipt["key"], name, _tags(run, seed, job, receipt))
+        tracker.rows(run_id, _records(folder / "classifier-history.csv"))
+        tracker.artefacts(run_id, {folder / "classifier.json": "", folder / "classifier-history.csv": ""})
+        tracker.finish(run_id)
 
 
 def log_report(tracker: Tracker, context: "Context") -> None:
