@@ -20,7 +20,7 @@ QUALITY = (
 )  # fmt: skip
 TRAINING = (
     "run", "seed", "seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "parameters", "parameters_trained",
-    "resumed_from", "machine", "file",
+    "resumed_from", "sampling_seconds", "machine", "file",
 )  # fmt: skip
 SAMPLING = (
     "run", "seed", "setting", "seconds", "ms_per_step", "ms_per_image", "images", "batch_size", "nfe", "machine",

@@ -56,6 +56,15 @@ def examination_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dic
     return None if record is None else (record, str(path))
 
 
+def training_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
+    """What examination/training.json says of samples drawn during training, and its path; None when there is none."""
+    path = run.folder(seed) / "examination" / "training.json"
+    record = read_json(frames.root / path)
+    if record is not None and not {"n", "steps", "held_out", "rows"} <= set(record):
+        raise UserError(f"{path}: holds no scores of a training; remove it and run `dvc repro`")
+    return None if record is None else (record, str(path))
+
+
 def images_at(frames: Frames, positions: list[int]) -> np.ndarray | None:
     """Real images by their positions in images.npy, uint8 [N, C, H, W]; None when the data are not there."""
     try:

@@ -9,6 +9,7 @@ from rediffuse.reporting import (
     ablation,
     compute,
     compute_resolution,
+    during_training,
     fidelity,
     figures,
     figures_more,
@@ -139,8 +140,9 @@ def make_sections(
             ("one-pass", "One-pass models", _one_pass(frames, cells)),
             ("claims", "Claims", [tally(verdicts), tables.claims(frames, verdicts)] if verdicts else []),
             ("ablations", "Ablations", _ablations(frames, cells, metrics, current_keys)),
-            ("curves", "Loss curves", [
-                figures.loss_curves(frames) or f"History of training: {NOT_RUN}.", figures.loss_by_quartile(frames)]),
+            ("curves", "Loss and quality during training", [
+                figures.loss_curves(frames) or f"History of training: {NOT_RUN}.", figures.loss_by_quartile(frames),
+                during_training.words(frames), during_training.figure(frames), during_training.table(frames)]),
             ("images", "Samples", _images(frames, cells)),
             ("quality", "Quality against steps and seconds", [
                 figures.quality_against_steps(frames, cells, metrics[1:], "quality-steps-more"),

@@ -1,0 +1,154 @@
+"""Quality while a run trains: of samples from its averaged and from its raw weights, and what looking costs."""
+
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from rediffuse.config import ResolvedRun
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.pictures import training_record
+from rediffuse.reporting.style import WIDTH, Picture, finish, outside_legend, plain_log, reference_line
+from rediffuse.reporting.table import Column, Links, Table, Value
+from rediffuse.reporting.tables import FROM
+from rediffuse.reporting.terms import (
+    NOT_RECORDED,
+    REAL,
+    direction,
+    listed,
+    metric_short,
+    metric_title,
+    number,
+    run_colours,
+)
+
+METRICS = ("frechet_distance", "inception_score")
+WEIGHTS = {"averaged": "solid", "raw": (0, (1.5, 1.5))}
+
+
+class Watched(NamedTuple):
+    """What one training scored on its way; `share`: of its time that went into drawing and scoring, None if unknown."""
+
+    run: ResolvedRun
+    seed: int
+    record: dict[str, Any]
+    file: str
+    share: float | None
+
+    def values(self, metric: str, weights: str) -> list[tuple[int, float]]:
+        """(step, value) of a metric, where it could be computed."""
+        return [(row["step"], row[weights][metric]) for row in self.record["rows"] if metric in row[weights]]
+
+
+def watched(frames: Frames) -> list[Watched]:
+    """Every run and seed whose samples were scored during training."""
+    found = []
+    for run in frames.loaded.runs.values():
+        for seed in run.seeds:
+            read = training_record(frames, run, seed)
+            if read is not None and read[0]["rows"]:
+                found.append(Watched(run, seed, *read, _share(frames, run.name, seed)))
+    return found
+
+
+def _share(frames: Frames, run: str, seed: int) -> float | None:
+    timing = frames.training
+    rows = timing[(timing["run"] == run) & (timing["seed"] == seed)].dropna(subset=["sampling_seconds"])
+    if rows.empty:
+        return None
+    looking, training = float(rows.iloc[0]["sampling_seconds"]), float(rows.iloc[0]["seconds"])
+    return looking / (looking + training)
+
+
+def words(frames: Frames) -> str:
+    """How the two kinds of weights compare in the end, and what watching cost."""
+    found = watched(frames)
+    if not found:
+        return ""
+    metric, record = METRICS[0], found[0].record
+    short, parts = metric_short(metric, frames.features), []
+    for one in found:
+        (_, averaged), (_, raw) = (one.values(metric, weights)[-1] for weights in WEIGHTS)
+        seed = f", seed {one.seed}" if sum(other.run is one.run for other in found) > 1 else ""
+        parts.append(f"{number(averaged)} from averaged and {number(raw)} from raw weights ({one.run.label}{seed})")
+    steps = len(record["rows"])
+    texts = [
+        f"While each run trained, {record['n']} images were drawn {steps} times from its averaged and from its raw "
+        f"weights, with {record['steps']} steps and always from the same noise, and scored as one group: a value has no "
+        "interval, and few steps score worse than the many of the other tables.",
+        f"At the last step the {short} is {listed(parts)}; {record['n']} held-out real images score "
+        f"{number(record['held_out'][metric])}.",
+    ]
+    shares = [f"{100 * one.share:.1f} % ({one.run.label})" for one in found if one.share is not None]
+    if shares:
+        texts.append(f"Drawing and scoring took {listed(shares)} of the time of training.")
+    return " ".join(texts)
+
+
+def figure(frames: Frames) -> Picture | None:
+    """Each metric against the training step, a line for each run and kind of weights."""
+    found = watched(frames)
+    metrics = [m for m in METRICS if any(one.values(m, weights) for one in found for weights in WEIGHTS)]
+    if not metrics:
+        return None
+    colours = run_colours(frames.loaded)
+    drawing, grid = plt.subplots(1, len(metrics), figsize=(WIDTH, 4.6), squeeze=False)
+    for axes, metric in zip(grid[0], metrics, strict=True):
+        for one in found:
+            for weights, dash in WEIGHTS.items():
+                points = one.values(metric, weights)
+                axes.plot(*zip(*points, strict=True), color=colours[one.run.name], linestyle=dash, marker="o",
+                          markersize=4)  # fmt: skip
+        _finish_axes(frames, axes, metric, found[0].record["held_out"].get(metric))
+    handles = [
+        Line2D([], [], color=colours[run.name], label=run.label) for run in {o.run.name: o.run for o in found}.values()
+    ]
+    handles += [
+        Line2D([], [], color="#444444", linestyle=dash, label=f"{weights} weights") for weights, dash in WEIGHTS.items()
+    ]  # fmt: skip
+    outside_legend(drawing, handles, columns=5)
+    record = found[0].record
+    return finish(
+        drawing, "during-training",
+        f"Samples scored while the runs trained: {record['n']} images by {record['steps']} sampling steps, from the same "
+        "noise each time. Solid: averaged weights, which all other results use; dotted: raw weights.",
+        "Panels of sample quality against training step, for averaged and raw weights of each run.",
+    )  # fmt: skip
+
+
+def _finish_axes(frames: Frames, axes: Axes, metric: str, held_out: float | None) -> None:
+    short = metric_short(metric, frames.features)
+    if metric == "frechet_distance":
+        axes.set_yscale("log")
+    axes.set(title=short, xlabel="training step", ylabel=f"{short} ({direction(metric)} is better)")
+    if held_out is not None:
+        reference_line(axes, held_out, "real", REAL)
+    if metric == "frechet_distance":
+        plain_log(axes)
+
+
+def table(frames: Frames) -> Table | None:
+    """Every value of the figure, and the share of the time."""
+    found = watched(frames)
+    if not found:
+        return None
+    rows: list[tuple[Value, ...]] = []
+    for one in found:
+        for row in one.record["rows"]:
+            values = [row[weights].get(metric, NOT_RECORDED) for metric in METRICS for weights in WEIGHTS]
+            share = NOT_RECORDED if one.share is None else 100 * one.share
+            rows.append((one.run.label, one.seed, row["step"], *values, share, Links(frames.pedigree.ids([one.file]))))
+    of_weights = [
+        Column(f"{metric_short(metric, frames.features)}, {weights}") for metric in METRICS for weights in WEIGHTS
+    ]
+    columns = (Column("Run"), Column("Seed"), Column("Training step"), *of_weights, Column("Share of time", "%"), FROM)
+    title = listed([metric_title(metric, frames.features) for metric in METRICS])
+    return Table(
+        "during-training",
+        f"{title[:1].upper()}{title[1:]} of {found[0].record['n']} samples while the runs trained.",
+        columns,
+        tuple(rows),
+        notes=("Share of time: what drawing and scoring took of a training's whole time.",),
+        folded=True,
+    )
