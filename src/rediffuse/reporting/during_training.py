@@ -24,7 +24,7 @@ from rediffuse.reporting.terms import (
 )
 
 METRICS = ("frechet_distance", "inception_score")
-WEIGHTS = {"averaged": "solid", "raw": (0, (1.5, 1.5))}
+WEIGHTS: dict[str, Any] = {"averaged": "solid", "raw": (0, (1.5, 1.5))}
 
 
 class Watched(NamedTuple):
