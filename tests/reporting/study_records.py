@@ -77,6 +77,29 @@ def exact_costs(names: tuple[str, ...]) -> dict[str, Any]:
     return exact_record(dict.fromkeys(names, PRESETS["micro-digits"]), {"tiny": {"image_size": 16, "channels": 8}})
 
 
+def write_training_scores(tree: "StudyTree", run: ResolvedRun, seed: int) -> None:
+    """Scores by training step: of raw weights above those of averaged ones, both falling."""
+    during, steps = run.during_training, run.scored_steps
+    assert during is not None
+    rows = [
+        {
+            "step": step,
+            "averaged": {"frechet_distance": 900.0 - 300 * k / len(steps), "inception_score": 2.0 + k / len(steps)},
+            "raw": {"frechet_distance": 950.0 - 300 * k / len(steps), "inception_score": 1.9 + k / len(steps)},
+        }
+        for k, step in enumerate(steps, 1)
+    ]
+    write_json(
+        tree.folder(run.name, seed) / "examination" / "training.json",
+        {
+            "n": during.images,
+            "steps": during.steps,
+            "held_out": {"frechet_distance": 90.0, "inception_score": 3.2},
+            "rows": rows,
+        },
+    )
+
+
 def write_examination(tree: "StudyTree", run: ResolvedRun, seed: int) -> None:
     """What the stage finds of the run's samples, with brightness of rows and columns as features."""
     folder = tree.folder(run.name, seed)

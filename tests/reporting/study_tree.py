@@ -12,7 +12,7 @@ from PIL import Image
 
 from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun, load_study
 from rediffuse.files import digest, sha256, write_json
-from tests.reporting.study_records import exact_costs, metrics_record, write_examination
+from tests.reporting.study_records import exact_costs, metrics_record, write_examination, write_training_scores
 
 PROJECT = Path(__file__).resolve().parents[2]
 MACHINE = {
@@ -217,6 +217,7 @@ class StudyTree:
                 "images_per_second": 2554.9,
                 "parameters": 181_649 + 16 * (run.role == "improved"),
                 "resumed_from": None,
+                "sampling_seconds": 4.0 if run.during_training is not None else 0.0,
                 "machine": MACHINE,
             },
         )
@@ -275,11 +276,15 @@ class StudyTree:
     def examination(self, run: ResolvedRun, seed: int) -> None:
         folder = self.folder(run.name, seed)
         write_examination(self, run, seed)
+        made = [folder / "examination" / "examination.json"]
+        if run.during_training is not None:
+            write_training_scores(self, run, seed)
+            made.append(folder / "examination" / "training.json")
         self.receipt(
             folder / "receipts" / "examine.json",
             f"examine/{run.name}/seed{seed}",
             f"rediffuse examine {run.name} --seed {seed}",
-            [folder / "examination" / "examination.json"],
+            made,
         )
 
     def history(self, run: ResolvedRun, seed: int, random: np.random.Generator) -> None:

@@ -129,7 +129,7 @@ def test_the_sections_come_in_order(built: StudyTree) -> None:
     assert page(built).headings == [
         "Summary", "What was run and on what", "Baseline against improved", "Class conditioning and guidance",
         "Training stability and cost", "Cost of the networks", "One-pass models", "Claims",
-        "Ablations", "Loss curves", "Samples", "Quality against steps and seconds", "Fidelity, variety and memorisation", "Noise schedules", "Settings",
+        "Ablations", "Loss and quality during training", "Samples", "Quality against steps and seconds", "Fidelity, variety and memorisation", "Noise schedules", "Settings",
         "How to repeat", "Pedigree",
     ]  # fmt: skip
 
@@ -155,7 +155,7 @@ def test_each_table_is_there_in_three_formats(built: StudyTree) -> None:
 def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
     assert {path.name for path in (built.out / "figures").iterdir()} == {
         f"{name}.{suffix}"
-        for name in ("ablations", "classes", "loss-curves", "loss-quartiles", "neighbours", "one-pass-losses", "one-pass-samples", "previews", "quality-seconds", "quality-steps",
+        for name in ("ablations", "classes", "during-training", "loss-curves", "loss-quartiles", "neighbours", "one-pass-losses", "one-pass-samples", "previews", "quality-seconds", "quality-steps",
                      "quality-steps-more", "real-generated", "resolution", "sample-count", "samples-baseline", "samples-improved", "samples-improved-guided", "schedules")
         for suffix in ("png", "svg")
     }  # fmt: skip

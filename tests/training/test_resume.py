@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from rediffuse.diffusion.objectives import Objective
 from rediffuse.diffusion.process import DiffusionProcess
@@ -45,6 +46,7 @@ def run(state_dir: Path, on_log=None, stamp: str = "stamp", device: str = "cpu",
         "log_every": LOG_EVERY,
         "checkpoint_every": CHECKPOINT_EVERY,
         "preview_steps": (2, 12),
+        "sample_every": 5,
     }
     return train(
         build_unet(preset("micro-digits", out_channels=2, num_classes=3, dropout=0.2), seed=5),
@@ -59,6 +61,7 @@ def run(state_dir: Path, on_log=None, stamp: str = "stamp", device: str = "cpu",
         device=device,
         on_log=on_log,
         on_preview=lambda step, model: next(model.parameters())[:1] * step,
+        on_sample=lambda step, averaged, raw: {"averaged": averaged.output.weight * 1, "raw": raw.output.weight * 1},
         progress=False,
         held_out=random.integers(0, 256, (4, 1, 8, 8), dtype=np.uint8),
         held_out_labels=np.zeros(4, dtype=np.int64),
@@ -134,6 +137,11 @@ def assert_same(result: TrainingResult, expected: TrainingResult) -> None:
     assert result.history == expected.history
     assert result.previews.keys() == expected.previews.keys() == {2, 12}
     assert all(torch.equal(result.previews[step], expected.previews[step]) for step in expected.previews)
+    assert save(flat(result.samples)) == save(flat(expected.samples))
+
+
+def flat(samples: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{step} {name}": value.contiguous() for step, both in samples.items() for name, value in both.items()}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`train`: it learns, reports, stops when it diverges, and its options mean what they say."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def run(folder: Path, model: nn.Module | None = None, **options) -> TrainingResu
     settings = {"steps": 6, "batch_size": 8, "learning_rate": 2e-3, "warmup": 0, "log_every": 3, "ema_decay": 0.9}
     arguments = {
         name: options.pop(name)
-        for name in ("labels", "objective", "on_log", "on_preview", "held_out", "progress")
+        for name in ("labels", "objective", "on_log", "on_preview", "on_sample", "held_out", "progress")
         if name in options
     }
     return train(
@@ -147,6 +148,33 @@ def test_previews_do_not_disturb_the_training(tmp_path: Path) -> None:
         preview_steps=(1, 2, 3),
     )
     assert distance(plain.raw_state, previewed.raw_state) == 0.0
+
+
+def test_samples_are_asked_of_both_networks_every_so_many_steps_and_at_the_end(tmp_path: Path) -> None:
+    seen = []
+
+    def draw(step: int, averaged: nn.Module, raw: nn.Module) -> dict[str, Tensor]:
+        seen.append((averaged.training, raw.training))
+        return {"averaged": averaged.output.weight.clone(), "raw": raw.output.weight.clone()}
+
+    result = run(tmp_path, steps=5, on_sample=draw, sample_every=2)
+    assert list(result.samples) == [2, 4, 5]
+    assert set(seen) == {(False, False)}
+    assert torch.equal(result.samples[5]["averaged"], result.ema_state["output.weight"])
+    assert torch.equal(result.samples[5]["raw"], result.raw_state["output.weight"])
+    assert not torch.equal(result.samples[5]["raw"], result.samples[5]["averaged"])
+
+
+def test_drawing_samples_does_not_disturb_the_training_nor_count_as_its_time(tmp_path: Path) -> None:
+    def draw(step: int, averaged: nn.Module, raw: nn.Module) -> dict[str, Tensor]:
+        time.sleep(0.5)
+        return {"raw": torch.rand(step)}
+
+    plain = run(tmp_path / "plain", build_unet(preset("micro-digits", dropout=0.3), seed=0), steps=3)
+    network = build_unet(preset("micro-digits", dropout=0.3), seed=0)
+    watched = run(tmp_path / "watched", network, steps=3, on_sample=draw, sample_every=1)
+    assert distance(plain.raw_state, watched.raw_state) == 0.0
+    assert watched.sampling_seconds >= 1.5 > watched.seconds
 
 
 def test_the_held_out_loss_is_taken_every_so_many_rows_and_at_the_end(tmp_path: Path) -> None:

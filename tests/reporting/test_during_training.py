@@ -1,0 +1,74 @@
+"""Quality during training in the report: what it shows is what the files say."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from rediffuse.errors import UserError
+from rediffuse.reporting import during_training
+from rediffuse.reporting.frames import Frames, read_frames
+from rediffuse.reporting.style import styled
+from tests.reporting.study_tree import PROJECT, StudyTree
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
+    return StudyTree(tmp_path_factory.mktemp("watched"), PROJECT / "studies" / "smoke.yaml").everything()
+
+
+@pytest.fixture(scope="module")
+def frames(tree: StudyTree) -> Frames:
+    return read_frames(tree.loaded, tree.root)
+
+
+def test_the_table_has_a_row_for_each_run_and_step_with_both_kinds_of_weights(tree: StudyTree, frames: Frames):
+    table = during_training.table(frames)
+    assert table is not None
+    rows = list(csv.DictReader(io.StringIO(table.csv())))
+    assert [(row["Run"], row["Training step"]) for row in rows] == [
+        ("DDPM", "30"), ("DDPM", "60"), ("Improved DDPM", "30"), ("Improved DDPM", "60")
+    ]  # fmt: skip
+    record = json.loads((tree.folder("improved") / "examination" / "training.json").read_text())
+    for row, written in zip(rows[2:], record["rows"], strict=True):
+        for weights in ("averaged", "raw"):
+            shown = float(row[f"Fréchet distance, {weights}"])
+            assert shown == pytest.approx(written[weights]["frechet_distance"], rel=1e-3)
+
+
+def test_the_share_of_time_is_of_training_and_watching_together(tree: StudyTree, frames: Frames):
+    timing = json.loads((tree.folder("improved") / "timing" / "train.json").read_text())
+    share = 100 * timing["sampling_seconds"] / (timing["sampling_seconds"] + timing["seconds"])
+    assert f"{share:.1f} % (Improved DDPM)" in during_training.words(frames)
+
+
+def test_the_words_compare_the_weights_at_the_last_step_and_name_the_real_line(frames: Frames):
+    words = during_training.words(frames)
+    assert "600.0 from averaged and 650.0 from raw weights (DDPM)" in words
+    assert "20 held-out real images score 90.0" in words
+
+
+def test_the_figure_has_a_line_for_each_run_and_kind_of_weights(frames: Frames):
+    with styled():
+        picture = during_training.figure(frames)
+    assert picture is not None
+    assert picture.png.startswith(b"\x89PNG")
+
+
+def test_a_study_that_does_not_look_has_none_of_it(empty_tree: StudyTree):
+    frames = read_frames(empty_tree.loaded, empty_tree.root)
+    assert during_training.words(frames) == ""
+    assert during_training.figure(frames) is None
+    assert during_training.table(frames) is None
+
+
+def test_a_damaged_file_is_named(tree: StudyTree, frames: Frames):
+    path = tree.folder("baseline") / "examination" / "training.json"
+    content = path.read_text()
+    path.write_text("{}")
+    try:
+        with pytest.raises(UserError, match=r"training\.json: holds no scores"):
+            during_training.words(frames)
+    finally:
+        path.write_text(content)
