@@ -72,3 +72,22 @@ def test_a_damaged_file_is_named(tree: StudyTree, frames: Frames):
             during_training.words(frames)
     finally:
         path.write_text(content)
+
+
+def test_coloured_images_have_two_more_panels_and_columns(tree: StudyTree, frames: Frames):
+    path = tree.folder("baseline") / "examination" / "training.json"
+    content = path.read_text()
+    record = json.loads(content)
+    for scored in (record["held_out"], *(row[weights] for row in record["rows"] for weights in ("averaged", "raw"))):
+        scored |= {"colour_cast": 0.125, "hue_agreement": 0.75}
+    path.write_text(json.dumps(record))
+    try:
+        with styled():
+            picture, table = during_training.figure(frames), during_training.table(frames)
+    finally:
+        path.write_text(content)
+    assert picture is not None
+    assert "Colour cast: distance" in picture.caption
+    assert table is not None
+    rows = list(csv.DictReader(io.StringIO(table.csv())))
+    assert [row["Colour cast, averaged"] for row in rows] == ["0.1250", "0.1250", "not recorded", "not recorded"]

@@ -24,6 +24,8 @@ from rediffuse.reporting.terms import (
 )
 
 METRICS = ("frechet_distance", "inception_score")
+# Of coloured images: what they show is a departure from real ones, not better or worse by itself.
+COLOURS = {"colour_cast": "Colour cast", "hue_agreement": "Agreement of hues"}
 WEIGHTS: dict[str, Any] = {"averaged": "solid", "raw": (0, (1.5, 1.5))}
 
 
@@ -89,12 +91,12 @@ def words(frames: Frames) -> str:
 def figure(frames: Frames) -> Picture | None:
     """Each metric against the training step, a line for each run and kind of weights."""
     found = watched(frames)
-    metrics = [m for m in METRICS if any(one.values(m, weights) for one in found for weights in WEIGHTS)]
+    metrics = _shown(found)
     if not metrics:
         return None
-    colours = run_colours(frames.loaded)
-    drawing, grid = plt.subplots(1, len(metrics), figsize=(WIDTH, 4.6), squeeze=False)
-    for axes, metric in zip(grid[0], metrics, strict=True):
+    colours, rows = run_colours(frames.loaded), -(-len(metrics) // 2)
+    drawing, grid = plt.subplots(rows, min(2, len(metrics)), figsize=(WIDTH, 0.8 + 3.8 * rows), squeeze=False)
+    for axes, metric in zip(grid.flat, metrics, strict=True):
         for one in found:
             for weights, dash in WEIGHTS.items():
                 points = one.values(metric, weights)
@@ -109,23 +111,39 @@ def figure(frames: Frames) -> Picture | None:
     ]  # fmt: skip
     outside_legend(drawing, handles, columns=5)
     record = found[0].record
+    colour_words = " ".join(["", *_colour_notes(metrics)])
     return finish(
         drawing, "during-training",
         f"Samples scored while the runs trained: {record['n']} images by {record['steps']} sampling steps, from the same "
-        "noise each time. Solid: averaged weights, which all other results use; dotted: raw weights.",
+        "noise each time. Solid: averaged weights, which all other results use; dotted: raw weights." + colour_words,
         "Panels of sample quality against training step, for averaged and raw weights of each run.",
     )  # fmt: skip
 
 
+def _shown(found: list[Watched]) -> list[str]:
+    """The metrics that were computed: those of colours in a pair, for the sake of the figure."""
+    return [m for m in (*METRICS, *COLOURS) if any(one.values(m, weights) for one in found for weights in WEIGHTS)]
+
+
 def _finish_axes(frames: Frames, axes: Axes, metric: str, held_out: float | None) -> None:
-    short = metric_short(metric, frames.features)
+    short = COLOURS.get(metric) or metric_short(metric, frames.features)
+    which = "" if metric in COLOURS else f" ({direction(metric)} is better)"
     if metric == "frechet_distance":
         axes.set_yscale("log")
-    axes.set(title=short, xlabel="training step", ylabel=f"{short} ({direction(metric)} is better)")
+    axes.set(title=short, xlabel="training step", ylabel=short + which)
     if held_out is not None:
         reference_line(axes, held_out, "real", REAL)
     if metric == "frechet_distance":
         plain_log(axes)
+
+
+def _colour_notes(metrics: list[str]) -> tuple[str, ...]:
+    if "colour_cast" not in metrics:
+        return ()
+    return (
+        "Colour cast: distance of the samples' mean colour from that of all held-out images, channels in [0, 1]. "
+        "Agreement of hues: 1 when all samples are of one hue, 0 when their hues cancel out.",
+    )
 
 
 def table(frames: Frames) -> Table | None:
@@ -134,13 +152,16 @@ def table(frames: Frames) -> Table | None:
     if not found:
         return None
     rows: list[tuple[Value, ...]] = []
+    metrics = _shown(found)
     for one in found:
         for row in one.record["rows"]:
-            values = [row[weights].get(metric, NOT_RECORDED) for metric in METRICS for weights in WEIGHTS]
+            values = [row[weights].get(metric, NOT_RECORDED) for metric in metrics for weights in WEIGHTS]
             share = NOT_RECORDED if one.share is None else 100 * one.share
             rows.append((one.run.label, one.seed, row["step"], *values, share, Links(frames.pedigree.ids([one.file]))))
     of_weights = [
-        Column(f"{metric_short(metric, frames.features)}, {weights}") for metric in METRICS for weights in WEIGHTS
+        Column(f"{COLOURS.get(metric) or metric_short(metric, frames.features)}, {weights}")
+        for metric in metrics
+        for weights in WEIGHTS
     ]
     columns = (Column("Run"), Column("Seed"), Column("Training step"), *of_weights, Column("Share of time", "%"), FROM)
     title = listed([metric_title(metric, frames.features) for metric in METRICS])
@@ -149,6 +170,6 @@ def table(frames: Frames) -> Table | None:
         f"{title[:1].upper()}{title[1:]} of {found[0].record['n']} samples while the runs trained.",
         columns,
         tuple(rows),
-        notes=("Share of time: what drawing and scoring took of a training's whole time.",),
+        notes=("Share of time: what drawing and scoring took of a training's whole time.", *_colour_notes(metrics)),
         folded=True,
     )

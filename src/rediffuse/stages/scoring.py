@@ -1,5 +1,6 @@
 """What the stages that score images share: the study's feature network and its reference."""
 
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.config.sections import Evaluation, Hardware
 from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.evaluation.classes import FeatureClassifier, class_diversity
+from rediffuse.evaluation.colours import ColourStatistics, colour_statistics
 from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, Features, load_feature_network
 from rediffuse.evaluation.intervals import grouped
 from rediffuse.evaluation.reference import Reference, ReferenceIdentity, open_reference, reference_path
@@ -60,9 +62,23 @@ class Judge:
         )
 
     def values(self, images: np.ndarray, label: str | None = None) -> dict[str, float]:
-        """Each metric of all `images` as one group; those that cannot be computed are left out."""
+        """Each metric of all `images` as one group, and of coloured ones two numbers of their colours; those that
+        cannot be computed are left out.
+
+        colour_cast: distance of their mean colour from that of held-out images, channels in [0, 1]. hue_agreement:
+        see `ColourStatistics.hue_across`.
+        """
         record = self.scorer.score(self._features(images, label), group_size=len(images), groups=1)
-        return {name: metric["value"] for name, metric in record["metrics"].items() if metric["value"] is not None}
+        found = {name: metric["value"] for name, metric in record["metrics"].items()}
+        if images.shape[1] == 3:
+            colours = colour_statistics(images)
+            found["colour_cast"] = math.dist(colours.mean, self._real_colours.mean)
+            found["hue_agreement"] = colours.hue_across
+        return {name: value for name, value in found.items() if value is not None}
+
+    @cached_property
+    def _real_colours(self) -> ColourStatistics:
+        return colour_statistics(self.images.split("held-out")[0])
 
     def score_classes(self, images: np.ndarray, labels: np.ndarray, groups: int, label: str) -> dict[str, Any]:
         """`score`, with the class metrics of images that were asked for by label, and what real images score there."""
