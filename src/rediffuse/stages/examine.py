@@ -1,12 +1,12 @@
-"""Stage `examine`: are a run's samples copies, which classes and colours do they show, and what does n do to their
-distance. Of one setting, the one that stands for the run, and of as many of its images as are scored.
+"""Stage `examine`: are a model's samples copies, which classes and colours do they show, and what does n do to their
+distance. Of one setting, the one that stands for a run or one-pass model, and of as many of its images as are scored.
 """
 
 from typing import Any
 
 import numpy as np
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.evaluation.examination import ImageGroup, by_class, class_shares, colours, copies, distance_by_count
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.files import write_json
@@ -16,7 +16,7 @@ from rediffuse.stages.samples import read_samples
 from rediffuse.stages.scoring import Judge, metrics_record
 
 
-def examine(context: Context, run: ResolvedRun, seed: int) -> None:
+def examine(context: Context, run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
     """Write examination/examination.json; positions of real images in it count through images.npy."""
     set_threads(run)
     job = context.plan.find("examine", run.name, seed)
