@@ -1,10 +1,14 @@
 """What `rediffuse evaluate --samples` and `rediffuse statistics` refuse: one line, exit code 2, nothing written."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def bad_folder(work, *images):
@@ -132,3 +136,30 @@ def test_an_unknown_reference_says_what_there_is(work):
 )
 def test_arguments_that_do_not_fit_together_are_refused(work, arguments, reason):
     assert reason in work.run("evaluate", *arguments, code=2)
+
+
+@pytest.mark.parametrize(
+    ("verb", "stage", "said"),
+    [
+        (
+            ("evaluate", "--samples", "fake", "--reference", "real"),
+            "loose_images.evaluate_images",
+            "from the beginning",
+        ),
+        (
+            ("statistics", "--images", "real", "--output", "x.npz"),
+            "loose_images.write_statistics",
+            "from the beginning",
+        ),
+        (("train", "baseline"), "train.train", "goes on where it was"),
+    ],
+)
+def test_ctrl_c_says_whether_the_verb_goes_on_where_it_was(work, verb, stage, said):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    shutil.copy(ROOT / "studies" / "smoke.yaml", "params.yaml")
+    work.monkeypatch.setattr(f"rediffuse.stages.{stage}", interrupted)
+    [line] = work.run(*verb, code=130).splitlines()
+    assert line.startswith("rediffuse: stopped; the same command ")
+    assert line.endswith(said)

@@ -46,7 +46,7 @@ def test_dvc_stages_are_the_jobs_of_the_plan(repeated: Clone):
         if not rest:
             wanted.add(stage)
         elif rest[0] not in study["ablations"]:
-            kind = "-generators" if stage == "evaluate" and rest[0] in study["generators"] else ""
+            kind = "-generators" if stage in ("evaluate", "examine") and rest[0] in study["generators"] else ""
             wanted.add(f"{stage}{kind}@{rest[0]}-{rest[1].removeprefix('seed')}")
     assert listed == wanted
 

@@ -65,7 +65,7 @@ def test_a_changed_one_pass_model_is_made_again_and_nothing_else(built: Clone, t
     before = clone.made()
     clone.edit("params.yaml", "kind: dcgan\n    latent: 8", "kind: dcgan\n    latent: 6")
     clone.run("snakemake --cores 2 --quiet all -- measured")
-    assert changed(before, clone.made()) == receipts("dcgan", "fit", "draw", "evaluate")
+    assert changed(before, clone.made()) == receipts("dcgan", "fit", "draw", "evaluate", "examine")
 
 
 def test_one_pass_models_are_logged_as_generators_and_compare_with_the_runs(built: Clone):
@@ -87,7 +87,9 @@ def test_a_study_without_one_pass_models_has_no_stages_for_them(built: Clone, tm
     (clone.folder / "params.yaml").write_text(head + "\nclaims:" + rest.partition("\nclaims:")[2])
     stages = clone.run("dvc stage list --name-only").splitlines()
     assert "train@baseline-0" in stages
-    assert [name for name in stages if name.startswith(("fit", "draw", "evaluate-generators"))] == []
+    assert [
+        name for name in stages if name.startswith(("fit", "draw", "evaluate-generators", "examine-generators"))
+    ] == []
     before = clone.made()
     clone.run("snakemake --cores 2 --quiet all")
     assert changed(before, clone.made()) == {REPORT}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.evaluation.examination import ImageGroup, class_shares, colours, copies, distance_by_count
 from rediffuse.evaluation.frechet import FrechetReference, moments
 from rediffuse.files import write_json
@@ -100,7 +100,7 @@ def write_training_scores(tree: "StudyTree", run: ResolvedRun, seed: int) -> Non
     )
 
 
-def write_examination(tree: "StudyTree", run: ResolvedRun, seed: int) -> None:
+def write_examination(tree: "StudyTree", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
     """What the stage finds of the run's samples, with brightness of rows and columns as features."""
     folder = tree.folder(run.name, seed)
     setting, _, steps = run.shown_setting()

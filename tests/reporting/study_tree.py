@@ -76,7 +76,7 @@ class StudyTree:
         timing = {"key": key, "machine": MACHINE, "seconds": 20.5, "parameters": 4000, "parameters_trained": 9000}
         write_json(folder / "timing" / "fit.json", timing)
         [(setting, sampler, _)] = model.settings()
-        images = random.integers(0, 256, (16, 1, 8, 8), dtype=np.uint8)
+        images = random.integers(0, 256, (min(64, model.sampling.images), 1, 8, 8), dtype=np.uint8)
         np.savez(folder / "samples" / f"{setting}.npz", images=images, stamp="test")
         drawn = {
             "seconds": 0.108,
@@ -93,6 +93,7 @@ class StudyTree:
         write_json(folder / "metrics" / f"{setting}.json", metrics_record(model.name, seed, setting, 400.0, **facts))
         made = [folder / "metrics" / f"{setting}.json"]
         self.receipt(folder / "receipts" / "evaluate.json", f"evaluate/{who}", f"rediffuse evaluate {model.name}", made)
+        self.examination(model, seed)
 
     def data(self) -> None:
         data = self.loaded.study.data.name
@@ -273,11 +274,11 @@ class StudyTree:
         if run.role != "ablation" and (self.root / "data").exists():
             self.examination(run, seed)
 
-    def examination(self, run: ResolvedRun, seed: int) -> None:
+    def examination(self, run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
         folder = self.folder(run.name, seed)
         write_examination(self, run, seed)
         made = [folder / "examination" / "examination.json"]
-        if run.during_training is not None:
+        if isinstance(run, ResolvedRun) and run.during_training is not None:
             write_training_scores(self, run, seed)
             made.append(folder / "examination" / "training.json")
         self.receipt(

@@ -26,6 +26,9 @@ def frames(tree: StudyTree) -> Frames:
     return read_frames(tree.loaded, tree.root)
 
 
+MODELS = ("DDPM", "Improved DDPM", "DCGAN", "WGAN-GP", "VAE")
+
+
 def rows(table: Table | str | None) -> list[dict[str, str]]:
     assert isinstance(table, Table)
     return list(csv.DictReader(io.StringIO(table.csv())))
@@ -71,10 +74,10 @@ def test_a_bend_beyond_a_few_hundredths_is_said_to_spoil_the_line(frames: Frames
         assert ("curve away" in sample_count.doubt(bent)) == spoilt
 
 
-def test_memorisation_shows_both_spaces_of_every_run(tree: StudyTree, frames: Frames):
+def test_memorisation_shows_both_spaces_of_every_model(tree: StudyTree, frames: Frames):
     found = rows(memorisation.table(frames))
-    assert [(row["Run"], row["Space"]) for row in found] == [
-        (run, space) for run in ("DDPM", "Improved DDPM") for space in ("pixels", "features")
+    assert [(row["Model"], row["Space"]) for row in found] == [
+        (model, space) for model in MODELS for space in ("pixels", "features")
     ]
     scores = record(tree)["memorisation"]["pixels"]
     assert float(found[2]["Ratio"]) == pytest.approx(scores["ratio"], rel=1e-3)
@@ -83,7 +86,7 @@ def test_memorisation_shows_both_spaces_of_every_run(tree: StudyTree, frames: Fr
 
 
 def test_a_run_that_copies_is_named(tree: StudyTree, frames: Frames):
-    assert "No run's samples lie clearly nearer" in memorisation.words(frames)
+    assert "No model's samples lie clearly nearer" in memorisation.words(frames)
     path = tree.folder("baseline") / "examination" / "examination.json"
     kept = path.read_text()
     changed = json.loads(kept)
@@ -100,14 +103,16 @@ def test_a_run_that_copies_is_named(tree: StudyTree, frames: Frames):
 
 def test_duplicates_end_with_the_line_of_real_images(frames: Frames):
     found = rows(memorisation.duplicates(frames))
-    assert [row["Images"] for row in found] == ["DDPM", "Improved DDPM", "held-out real images"]
+    assert [row["Images"] for row in found] == [*MODELS, "held-out real images"]
     # Images of noise have no duplicates.
     assert {row["Equal to a training image"] for row in found} == {"0"}
 
 
 def test_the_classes_of_each_run_add_up_to_its_images(frames: Frames):
     found = rows(mode_coverage.table(frames))
-    assert [row["n"] for row in found] == ["40", "40", "24"]
+    assert [(row["Images"], row["n"]) for row in found] == [
+        *((model, "40") for model in MODELS), ("held-out real images", "24"),
+    ]  # fmt: skip
     assert all(sum(int(row[f"“{name}”"]) for name in range(10)) == int(row["n"]) for row in found)
 
 
@@ -150,3 +155,28 @@ def test_a_damaged_examination_is_named(tree: StudyTree, frames: Frames):
             memorisation.table(frames)
     finally:
         path.write_text(kept)
+
+
+def test_one_pass_models_stand_in_the_figures_beside_the_runs(frames: Frames):
+    names = {curve.label: curve.one_pass for curve in sample_count.curves(frames)}
+    assert names == {label: label in ("DCGAN", "WGAN-GP", "VAE") for label in (*MODELS, "held-out real images")}
+    with styled():
+        pictures = [memorisation.figure(frames), mode_coverage.figure(frames), sample_count.figure(frames)]
+    drawn = {picture.name: picture for picture in pictures if picture is not None}
+    assert list(drawn) == ["neighbours", "classes", "sample-count"]
+    assert "One-pass models stand below the runs" in drawn["classes"].caption
+
+
+def test_classes_that_a_model_never_shows_are_named(tree: StudyTree, frames: Frames):
+    path = tree.folder("dcgan") / "examination" / "examination.json"
+    kept = path.read_text()
+    changed = json.loads(kept)
+    shares = changed["classes"]["samples"]
+    shares["counts"], shares["effective"] = [0, 0, 40, *[0] * 7], 1.0
+    write_json(path, changed)
+    try:
+        text = mode_coverage.words(read_frames(tree.loaded, tree.root))
+    finally:
+        path.write_text(kept)
+    assert "with DCGAN “0”, “1”, “3”, “4”, “5”, “6”, “7”, “8” and “9”" in text
+    assert "The least even are those of DCGAN: 1.00 classes in effect" in text

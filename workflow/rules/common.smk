@@ -69,7 +69,7 @@ def reference_of_training(wildcards):
 
 
 def samples_of(wildcards):
-    """The receipt of the job that sampled what an evaluation scores: `sample`, or `draw` of a one-pass model."""
+    """The receipt of the job that sampled what is scored and examined: `sample`, or `draw` of a one-pass model."""
     return str(job_of("evaluate", wildcards).needs[0].receipt)
 
 

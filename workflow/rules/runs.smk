@@ -159,12 +159,10 @@ rule restore:
 rule examine:
     input:
         key=key_of("examine"),
-        samples=rules.sample.output.receipt,
+        samples=samples_of,
         reference=rules.reference.output.receipt,
     output:
         receipt=update(f"{RUN}/receipts/examine.json"),
-    wildcard_constraints:
-        run=RUNS,
     log:
         f"{LOG}/examine/{{run}}-seed{{seed}}.log",
     benchmark:

@@ -30,6 +30,8 @@ StudyFile = Annotated[Path, typer.Option("--study", help="Study to work on.", sh
 RunName = Annotated[str, typer.Argument(help="Run, ablation or one-pass model of the study.")]
 Seed = Annotated[int, typer.Option("--seed", help="Training seed.", min=0)]
 ACTIVE = Path("params.yaml")
+#: Verbs that keep finished steps, batches or bytes of a download; the others write nothing before they are done.
+GO_ON = ("prepare", "train", "classifier", "fit", "sample", "nll")
 
 
 def open_study(study: Path) -> "Context":
@@ -81,12 +83,17 @@ def is_stale(context: "Context", job_name: str) -> bool:
 
 
 def main() -> None:
-    """Run a verb; a user's mistake is one line on stderr and exit code 2."""
+    """Run a verb; a user's mistake is one line on stderr and exit code 2, Ctrl-C one line and exit code 130."""
     try:
         app()
     except UserError as error:
         print(f"rediffuse: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("rediffuse: stopped; the same command goes on where it was", file=sys.stderr)
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer turns Ctrl-C inside a verb into exit code 130, without a word.
+        if isinstance(end, SystemExit) and end.code != 130:
+            raise
+        goes_on = sys.argv[1:2] and sys.argv[1] in GO_ON
+        then = "goes on where it was" if goes_on else "starts from the beginning"
+        print(f"rediffuse: stopped; the same command {then}", file=sys.stderr)
         raise SystemExit(130) from None

@@ -72,7 +72,7 @@ STAGES_OF_A_RUN = {
     "sample": "Sample one trained run with every sampler and step count of the study.",
     "nll": "Compute the bound on the likelihood of held-out images under one trained run.",
     "restore": "Try one trained run on damaged held-out images: inpainting, denoising, super-resolution.",
-    "examine": "Examine one run's samples: copies, classes, colours, and what their number does to their distance.",
+    "examine": "Examine the samples of one run or one-pass model: copies, classes, colours, and what their number does to their distance.",
     "fit": "Train one one-pass model (DCGAN, WGAN-GP, VAE); a killed training goes on where it was.",
     "draw": "Draw the images of one trained one-pass model.",
 }

@@ -120,6 +120,10 @@ class ResolvedGenerator(Section):
         """(setting name, sampler key, steps): there is one way of sampling it."""
         return [ONE_PASS]
 
+    def shown_setting(self) -> tuple[str, str, int]:
+        """The setting that stands for it: its only one."""
+        return ONE_PASS
+
     def asks_classes(self, key: str) -> bool:
         """No sample is asked for by class."""
         return False

@@ -140,7 +140,7 @@ def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
             evaluated += [job for job in _add_run(add, run, seed, prepare, reference, evaluation) if not job.ablation]
     for model in loaded.generators.values():
         for seed in model.seeds:
-            evaluated.append(_add_generator(add, model, seed, prepare, reference, evaluation))
+            evaluated += _add_generator(add, model, seed, prepare, reference, evaluation)
     evidence = root / evidence_file(name)
     out = Path("reports", name)
     add(
@@ -188,10 +188,15 @@ def _scoring(evaluation: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in evaluation.items() if key not in ("likelihood_images", "during_training")}
 
 
+def _examined(run: ResolvedRun | ResolvedGenerator, evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What an examination depends on besides the samples."""
+    return {**_judged(run, evaluation), "setting": run.shown_setting()[0]}
+
+
 def _add_generator(
     add: Any, model: ResolvedGenerator, seed: int, prepare: Job, reference: Job, evaluation: dict[str, Any]
-) -> Job:
-    """Add the jobs of a one-pass model and seed; its evaluation, which needs the others, is returned."""
+) -> list[Job]:
+    """Add the jobs of a one-pass model and seed; those that judge its images, which need the others, are returned."""
     folder, values = model.folder(seed), model.model_dump(mode="json")
     fit = {"seed": seed, **{name: values[name] for name in ("data", "hardware", "training")}}
     fit["generator"] = {name: values[name] for name in ("kind", "latent", "channels", "critic_norm")}
@@ -209,7 +214,11 @@ def _add_generator(
         )
     )
     metrics = [folder / "metrics" / f"{file}.json" for file in files]
-    return add(_job_of(model, seed, "evaluate", _judged(model, evaluation), (drawn, reference), metrics))
+    examination = [folder / "examination" / "examination.json"]
+    return [
+        add(_job_of(model, seed, "evaluate", _judged(model, evaluation), (drawn, reference), metrics)),
+        add(_job_of(model, seed, "examine", _examined(model, evaluation), (drawn, reference), examination)),
+    ]
 
 
 def _cost_settings(run: ResolvedRun) -> dict[str, Any]:
@@ -287,7 +296,7 @@ def _add_run(
     )
     examine = job(
         "examine",
-        {**_judged(run, evaluation), "setting": run.shown_setting()[0]},
+        _examined(run, evaluation),
         (sample, reference, *((train,) if scored else ())),
         [folder / "examination" / "examination.json", *([folder / "examination" / "training.json"] if scored else [])],
     )

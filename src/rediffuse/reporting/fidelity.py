@@ -5,7 +5,7 @@ from rediffuse.reporting.cells import Cell, Cells
 from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM, estimate
-from rediffuse.reporting.terms import NOT_ASKED, NOT_RUN, counted, direction, listed, metric_short, number
+from rediffuse.reporting.terms import NOT_ASKED, NOT_RUN, cell_label, counted, direction, listed, metric_short, number
 
 METRICS = ("precision", "recall", "density", "coverage", "diversity")
 
@@ -21,8 +21,9 @@ def shown_settings(run: ResolvedRun | ResolvedGenerator) -> list[tuple[str, str,
 def table(frames: Frames, cells: Cells) -> Table | None:
     """The five metrics of every run and one-pass model beside held-out real images and noise; None without any."""
     rows: list[tuple[Value, ...]] = []
-    models: list[ResolvedRun | ResolvedGenerator] = [*frames.loaded.runs.values(), *frames.loaded.generators.values()]
-    places = [(m.label, key, steps, m.name, setting) for m in models for setting, key, steps in shown_settings(m)]
+    places = [
+        (m.label, key, steps, m.name, setting) for m in frames.models() for setting, key, steps in shown_settings(m)
+    ]
     lines: list[tuple[str, str, Value, str, str]] = [
         ("held-out real images", NOT_ASKED, NOT_ASKED, "real", "held-out"),
         ("uniform noise", NOT_ASKED, NOT_ASKED, "real", "noise"),
@@ -43,7 +44,7 @@ def table(frames: Frames, cells: Cells) -> Table | None:
     return Table(
         "fidelity",
         "Fidelity (precision, density) and variety (recall, coverage, diversity) of the sampler that stands for each "
-        "run, at each number of steps.",
+        "model, at each number of steps.",
         columns,
         tuple(rows),
         notes=(
@@ -60,15 +61,15 @@ def table(frames: Frames, cells: Cells) -> Table | None:
 
 
 def words(frames: Frames, cells: Cells) -> str:
-    """Which of precision and recall each run lacks beside real images, at the setting that stands for it."""
+    """Which of precision and recall each model lacks beside real images, at the setting that stands for it."""
     real = {metric: cells.get(("real", "held-out", metric)) for metric in ("precision", "recall")}
     parts = []
-    for run in frames.loaded.runs.values():
+    for run in frames.models():
         setting, _, _ = run.shown_setting()
         found = {metric: cells.get((run.name, setting, metric)) for metric in real}
         shown = [f"{metric} {_against(found[metric], line)}" for metric, line in real.items() if found[metric] and line]
         if shown:
-            parts.append(f"{run.label} with {setting} has {listed(shown)}")
+            parts.append(f"{cell_label(frames.loaded, run.name, setting)} has {listed(shown)}")
     if not parts:
         return ""
     n = next(cell.n for cell in real.values() if cell is not None)

@@ -69,6 +69,10 @@ class Frames:
     cost_timing: dict[str, Any] | None
     pedigree: Pedigree
 
+    def models(self) -> list[ResolvedRun | ResolvedGenerator]:
+        """The runs, then the one-pass models."""
+        return [*self.loaded.runs.values(), *self.loaded.generators.values()]
+
     def measured(self) -> pd.DataFrame:
         """Everything that cells are made of: the metrics of samples, and those of a run itself."""
         return pd.concat([self.quality, *(part for part in (self.likelihood, self.one_pass_likelihood) if len(part))])

@@ -6,14 +6,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.grids import mosaic, show
 from rediffuse.reporting.pictures import examination_record, images_at, sample_images
 from rediffuse.reporting.style import WIDTH, Picture, finish
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import NOT_ASKED, REAL, counted, listed, number, run_colours
+from rediffuse.reporting.terms import NOT_ASKED, REAL, counted, listed, model_colours, number
 
 SPACES = {"pixels": "pixels", "features": "features"}
 REAL_LABEL = "held-out real images"
@@ -23,17 +23,17 @@ SIDE = 0.62  # inches an image
 CLEAR = 3.0
 
 
-def examined(frames: Frames) -> Iterator[tuple[ResolvedRun, int, dict[str, Any], str]]:
-    """(run, seed, record, file) of everything that was examined."""
-    for run in frames.loaded.runs.values():
-        for seed in run.seeds:
-            found = examination_record(frames, run, seed)
+def examined(frames: Frames) -> Iterator[tuple[ResolvedRun | ResolvedGenerator, int, dict[str, Any], str]]:
+    """(run or one-pass model, seed, record, file) of everything that was examined."""
+    for model in frames.models():
+        for seed in model.seeds:
+            found = examination_record(frames, model, seed)
             if found is not None:
-                yield run, seed, *found
+                yield model, seed, *found
 
 
 def words(frames: Frames) -> str:
-    """Which runs' samples lie clearly nearer to training images than held-out images do."""
+    """Which models' samples lie clearly nearer to training images than held-out images do."""
     nearer, farther = [], []
     for run, seed, record, _ in examined(frames):
         who = run.label + (f" (seed {seed})" if len(run.seeds) > 1 else "")
@@ -48,7 +48,7 @@ def words(frames: Frames) -> str:
     texts = [
         f"Clearly nearer to the training images than held-out images are: {listed(nearer)}."
         if nearer
-        else "No run's samples lie clearly nearer to the training images than held-out images do."
+        else "No model's samples lie clearly nearer to the training images than held-out images do."
     ]
     if farther:
         texts.append(
@@ -71,7 +71,7 @@ def table(frames: Frames) -> Table | None:
     if not rows:
         return None
     columns = (
-        Column("Run"), Column("Setting"), Column("Seed"), Column("Space"), Column("Median distance, samples"),
+        Column("Model"), Column("Setting"), Column("Seed"), Column("Space"), Column("Median distance, samples"),
         Column("Median distance, held-out images"), Column("Ratio"),
         Column("Nearer than the nearest 5 % of held-out", "% of samples"), Column("P(sample farther than held-out)"),
         Column("z"), Column("Samples"), Column("Held-out images"), FROM,
@@ -82,9 +82,9 @@ def table(frames: Frames) -> Table | None:
         columns,
         tuple(rows),
         notes=(
-            "A run that generalises has ratio 1, 5 % of samples nearer, probability 0.5 and z = 0; one that copies has "
+            "A model that generalises has ratio 1, 5 % of samples nearer, probability 0.5 and z = 0; one that copies has "
             "less of each but the second. z: Mann and Whitney's statistic (Meehan et al. 2020). Bad samples lie far "
-            "from everything: a z above 0 clears no run.",
+            "from everything: a z above 0 clears no model.",
             "Pixels count as values in [0, 1], features are those of the evaluation; distances are Euclidean.",
         ),
     )
@@ -129,7 +129,7 @@ def _links(frames: Frames, file: str) -> Links:
 
 
 def figure(frames: Frames) -> Picture | None:
-    """The first samples of each run and the first held-out images, each above its nearest training images."""
+    """The first samples of each run and one-pass model and the first held-out images, each above its nearest training images."""
     blocks: list[tuple[str, str, list[np.ndarray]]] = []
     held_out: tuple[str, str, list[np.ndarray]] | None = None
     for run, seed, record, _ in examined(frames):
@@ -139,7 +139,8 @@ def figure(frames: Frames) -> Picture | None:
         images = sample_images(frames, run.name, seed, record["setting"], len(rows))
         strips = _strips(frames, rows, images)
         if strips:
-            blocks.append((f"{run.label}, {record['setting']}", run_colours(frames.loaded)[run.name], strips))
+            how = "one pass" if isinstance(run, ResolvedGenerator) else record["setting"]
+            blocks.append((f"{run.label}, {how}", model_colours(frames.loaded)[run.name], strips))
         if held_out is None:
             real = record["neighbours"]["held_out"]
             strips = _strips(frames, real, images_at(frames, [row["position"] for row in real]))
@@ -172,9 +173,9 @@ def figure(frames: Frames) -> Picture | None:
                 axes.set_title(label, fontsize=10, color=colour, loc="left")
     return finish(
         drawing, "neighbours",
-        f"Copies? The first {counted(count, 'sample')} of each run, and held-out real images, each above its nearest "
+        f"Copies? The first {counted(count, 'sample')} of each model, and held-out real images, each above its nearest "
         "training image in pixels and in features. A column is an image and its neighbours; none was picked.",
-        "Blocks of three rows for each run: samples, nearest training images in pixels, and in features.", raster=True,
+        "Blocks of three rows for each model: samples, nearest training images in pixels, and in features.", raster=True,
     )  # fmt: skip
 
 

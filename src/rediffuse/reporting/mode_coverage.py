@@ -4,16 +4,19 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 
+from rediffuse.config import ResolvedGenerator
 from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.memorisation import REAL_LABEL, examined
 from rediffuse.reporting.style import WIDTH, Picture, finish, outside_legend
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import NOT_ASKED, REAL, metric_title, run_colours
+from rediffuse.reporting.terms import NOT_ASKED, REAL, listed, metric_title, model_colours, number
 
 #: Most classes that have columns and bars of their own.
 MOST = 20
+TRAINING_LABEL = "training images"
 
 
 def table(frames: Frames) -> Table | None:
@@ -67,35 +70,79 @@ def _links(frames: Frames, file: str) -> Links:
     return Links(frames.pedigree.ids([file]))
 
 
+def words(frames: Frames) -> str:
+    """Which classes no sample of a model shows, and how evenly each spreads over them."""
+    found = [e for e in examined(frames) if e[2]["classes"] is not None]
+    if not found:
+        return ""
+    names, missed, whole = found[0][2]["classes"]["names"], [], []
+    for model, seed, record, _ in found:
+        who = model.label + (f" (seed {seed})" if len(model.seeds) > 1 else "")
+        counts = record["classes"]["samples"]["counts"]
+        lacking = [name for name, count in zip(names, counts, strict=True) if count == 0]
+        if lacking:
+            shown = listed([f"“{name}”" for name in lacking]) if len(lacking) <= MOST else f"{len(lacking)} classes"
+            missed.append(f"{who} {shown}")
+        else:
+            whole.append(who)
+    texts = [f"All {len(names)} classes are seen in the samples of {listed(whole)}."] if whole else []
+    if missed:
+        texts.append(f"Never seen: with {'; with '.join(missed)}.")
+    low = min(found, key=lambda e: e[2]["classes"]["samples"]["effective"])
+    effective, real = (low[2]["classes"][name]["effective"] for name in ("samples", "held_out"))
+    texts.append(
+        f"The least even are those of {low[0].label}: {number(effective, 3)} classes in effect, held-out images having "
+        f"{number(real, 3)}."
+    )
+    return " ".join(texts)
+
+
 def figure(frames: Frames) -> Picture | None:
-    """Share of each class in the samples of each run, beside training and held-out images."""
+    """Share of each class in the samples of each run, and below of each one-pass model, beside real images."""
     found = [e for e in examined(frames) if e[2]["classes"] is not None and e[1] == e[0].seeds[0]]
     if not found or len(found[0][2]["classes"]["names"]) > MOST:
         return None
+    kinds = [[e for e in found if isinstance(e[0], ResolvedGenerator) == one_pass] for one_pass in (False, True)]
+    panels = [part for part in kinds if part]
     classes = found[0][2]["classes"]
-    colours = run_colours(frames.loaded)
-    bars = [(run.label, colours[run.name], record["classes"]["samples"]["counts"]) for run, _, record, _ in found]
+    handles: dict[str, Any] = {}
+    drawing, grid = plt.subplots(
+        len(panels), 1, figsize=(WIDTH, 0.9 + 2.7 * len(panels)), squeeze=False, sharex=True, sharey=True
+    )
+    for axes, part in zip(grid[:, 0], panels, strict=True):
+        handles |= _bars(axes, part, classes, model_colours(frames.loaded))
+    for axes in grid[:, 0]:
+        axes.set_ylabel("share of images (%)")
+        axes.tick_params(labelbottom=True)
+    grid[-1, 0].set_xlabel("class that the classifier sees")
+    # Real images, which are in every panel, last.
+    ends = [handles.pop(label) for label in (REAL_LABEL, TRAINING_LABEL)]
+    outside_legend(drawing, [*handles.values(), *ends], columns=4)
+    below = " One-pass models stand below the runs." if len(panels) > 1 else ""
+    return finish(
+        drawing, "classes",
+        "Mode coverage: the share of each class in the samples of each model and in held-out images, by the same "
+        f"classifier. The line across is the class's share of the training images.{below}",
+        "Bars of the share of each class for each model and for real images.",
+    )  # fmt: skip
+
+
+def _bars(axes: Axes, found: list[Any], classes: dict[str, Any], colours: dict[str, str]) -> dict[str, Any]:
+    """Draw the bars of some models and of held-out images; the legend's handles by label."""
+    bars = [(model.label, colours[model.name], record["classes"]["samples"]["counts"]) for model, _, record, _ in found]
     bars.append((REAL_LABEL, "#AAAAAA", classes["held_out"]["counts"]))
     place, width = np.arange(len(classes["names"])), 0.8 / len(bars)
-    drawing, axes = plt.subplots(figsize=(WIDTH, 3.6))
-    handles: list[Any] = []
+    handles: dict[str, Any] = {}
     for i, (label, colour, counts) in enumerate(bars):
         where = place + width * (i - (len(bars) - 1) / 2)
-        handles.append(axes.bar(where, 100 * np.array(counts) / sum(counts), width, color=colour, label=label))
+        handles[label] = axes.bar(where, 100 * np.array(counts) / sum(counts), width, color=colour, label=label)
     training = 100 * np.array(classes["training"]) / sum(classes["training"])
-    handles.append(
-        axes.hlines(training, place - 0.45, place + 0.45, color=REAL, linewidth=1.4, label="training images")
+    handles[TRAINING_LABEL] = axes.hlines(
+        training, place - 0.45, place + 0.45, color=REAL, linewidth=1.4, label=TRAINING_LABEL
     )
     axes.set_xticks(place, classes["names"])
     axes.grid(False, axis="x")
-    axes.set(xlabel="class that the classifier sees", ylabel="share of images (%)")
-    outside_legend(drawing, handles, columns=5)
-    return finish(
-        drawing, "classes",
-        "Mode coverage: the share of each class in the samples of each run and in held-out images, by the same "
-        "classifier. The line across is the class's share of the training images.",
-        "Bars of the share of each class for each run and for real images.",
-    )  # fmt: skip
+    return handles
 
 
 def by_class(frames: Frames) -> Table | None:

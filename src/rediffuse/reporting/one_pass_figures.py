@@ -7,13 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rediffuse.config import LoadedStudy, ResolvedGenerator
+from rediffuse.config import ResolvedGenerator
 from rediffuse.reporting.cells import Cells, bounds
 from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.grids import mosaic, show
 from rediffuse.reporting.pictures import held_out_images, sample_images
 from rediffuse.reporting.style import WIDTH, Picture, finish
-from rediffuse.reporting.terms import VARIANTS, metric_short, number
+from rediffuse.reporting.terms import metric_short, model_colours, number
 
 MARKER = "*"
 DASHED = "dashed"
@@ -28,12 +28,6 @@ CURVES: dict[str, tuple[tuple[str, str, Any], ...]] = {
 }
 
 
-def colours(loaded: LoadedStudy) -> dict[str, str]:
-    """A colour for each one-pass model, taken from the other end of the palette than those of further runs."""
-    palette = VARIANTS[::-1]
-    return {name: palette[place % len(palette)] for place, name in enumerate(loaded.generators)}
-
-
 def one_pass_points(frames: Frames, cells: Cells, axes: Axes, metric: str) -> list[Line2D]:
     """Draw each one-pass model as a star at its seconds per image; the legend's handles."""
     handles = []
@@ -44,7 +38,7 @@ def one_pass_points(frames: Frames, cells: Cells, axes: Axes, metric: str) -> li
         if cell is None or rows.empty:
             continue
         low, high = bounds(cell)
-        look = {"color": colours(frames.loaded)[name], "marker": MARKER, "markersize": 12, "linestyle": "none"}
+        look = {"color": model_colours(frames.loaded)[name], "marker": MARKER, "markersize": 12, "linestyle": "none"}
         axes.errorbar(
             [float(rows["ms_per_image"].mean()) / 1000], [cell.value],
             yerr=[[cell.value - low], [high - cell.value]], capsize=3, elinewidth=1.2, **look,  # type: ignore[arg-type]
@@ -64,7 +58,7 @@ def losses(frames: Frames) -> Picture | None:
         for seed in model.seeds:
             rows = history[(history["run"] == model.name) & (history["seed"] == seed)]
             for column, _, style in CURVES[model.kind]:
-                axes.plot(rows["step"], rows[column], color=colours(frames.loaded)[model.name], linestyle=style)
+                axes.plot(rows["step"], rows[column], color=model_colours(frames.loaded)[model.name], linestyle=style)
         axes.set(title=model.label, xlabel="training step", ylabel="loss" if axes is grid[0, 0] else "")
         handles = [
             Line2D([], [], color="#444444", linestyle=style, label=name) for _, name, style in CURVES[model.kind]

@@ -127,6 +127,7 @@ def _files(loaded: LoadedStudy, root: Path) -> list[tuple[Path | None, list[Path
                 "fit": of_fit,
                 "draw": [*(f"samples/{setting}.npz" for setting in names), "timing/draw.json"],
                 "evaluate": [f"metrics/{setting}.json" for setting in names],
+                "examine": ["examination/examination.json"],
             }
             found += [
                 (folder / "receipts" / f"{stage}.json", [folder / f for f in files]) for stage, files in left.items()

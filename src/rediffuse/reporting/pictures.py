@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.errors import UserError
 from rediffuse.reporting.frames import Frames, read_json
 from rediffuse.reporting.paths import data_folder
@@ -47,9 +47,11 @@ def classifier_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict
     return None if record is None else (record, str(path))
 
 
-def examination_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
-    """What examination/examination.json of a run says and its path; None when there is none."""
-    path = run.folder(seed) / "examination" / "examination.json"
+def examination_record(
+    frames: Frames, model: ResolvedRun | ResolvedGenerator, seed: int
+) -> tuple[dict[str, Any], str] | None:
+    """What examination/examination.json of a run or one-pass model says and its path; None when there is none."""
+    path = model.folder(seed) / "examination" / "examination.json"
     record = read_json(frames.root / path)
     if record is not None and not {"memorisation", "duplicates", "neighbours", "by_count"} <= set(record):
         raise UserError(f"{path}: is not an examination; remove it and run `dvc repro`")

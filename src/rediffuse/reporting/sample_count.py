@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from rediffuse.config import ResolvedGenerator
 from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.pictures import examination_record
+from rediffuse.reporting.memorisation import REAL_LABEL, examined
 from rediffuse.reporting.style import WIDTH, Picture, finish, log_steps, outside_legend, plain_log
 from rediffuse.reporting.table import Column, Estimate, Links, Table, Value
 from rediffuse.reporting.tables import FROM
@@ -20,8 +21,8 @@ from rediffuse.reporting.terms import (
     listed,
     metric_short,
     metric_title,
+    model_colours,
     number,
-    run_colours,
     whole,
 )
 
@@ -29,11 +30,10 @@ from rediffuse.reporting.terms import (
 FEW = 100
 #: Departures from the line, as a share of its drop, beyond which it is not to be trusted.
 CURVED = 0.03
-REAL_LABEL = "held-out real images"
 
 
 class Curve(NamedTuple):
-    """Distances by number of images of a run's samples, or of held-out real images."""
+    """Distances by number of images of a model's samples, or of held-out real images; one_pass: it makes them at once."""
 
     label: str
     setting: str
@@ -41,20 +41,17 @@ class Curve(NamedTuple):
     colour: str
     record: dict[str, Any]
     file: str
+    one_pass: bool = False
 
 
 def curves(frames: Frames) -> list[Curve]:
-    """Those of every run and seed that was examined, and last those of held-out real images."""
+    """Those of every model and seed that was examined, and last those of held-out real images."""
     found, real = [], None
-    for run in frames.loaded.runs.values():
-        for seed in run.seeds:
-            examined = examination_record(frames, run, seed)
-            if examined is None:
-                continue
-            record, file = examined
-            counts, colour = record["by_count"], run_colours(frames.loaded)[run.name]
-            found.append(Curve(run.label, record["setting"], seed, colour, counts["samples"], file))
-            real = real or Curve(REAL_LABEL, NOT_ASKED, None, REAL, counts["held_out"], file)
+    for model, seed, record, file in examined(frames):
+        counts, colour = record["by_count"], model_colours(frames.loaded)[model.name]
+        one_pass = isinstance(model, ResolvedGenerator)
+        found.append(Curve(model.label, record["setting"], seed, colour, counts["samples"], file, one_pass))
+        real = real or Curve(REAL_LABEL, NOT_ASKED, None, REAL, counts["held_out"], file)
     return [*found, real] if real else []
 
 
@@ -144,10 +141,9 @@ def words(frames: Frames) -> str:
         line, reading = curve.record["extrapolation"], at(curve, small)
         if line is not None and reading is not None and reading["value"] > 0:
             excess = reading["value"] - line["value"]
-            parts.append(
-                f"of the {number(reading['value'])} of {curve.label} with {curve.setting}, {number(excess)} "
-                f"({100 * excess / reading['value']:.0f} %)"
-            )
+            who = curve.label if curve.one_pass else f"{curve.label} with {curve.setting}"
+            share = f"{number(excess)} ({100 * excess / reading['value']:.0f} %)"
+            parts.append(f"of the {number(reading['value'])} of {who}, {share}")
     real, texts = at(found[-1], small), []
     if parts:
         texts.append(f"At {small} images part of the {short} is bias by the extrapolation: {listed(parts)}.")
@@ -232,7 +228,7 @@ def _line(axes: Axes, curve: Curve) -> None:
 
 
 def _dash(curve: Curve) -> Any:
-    return (0, (6, 3)) if curve.label == REAL_LABEL else "solid"
+    return (0, (6, 3)) if curve.label == REAL_LABEL else (0, (1.5, 1.5)) if curve.one_pass else "solid"
 
 
 def _seed(curve: Curve, found: list[Curve]) -> str:

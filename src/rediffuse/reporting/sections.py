@@ -152,7 +152,7 @@ def make_sections(
                 fidelity.words(frames, cells), fidelity.table(frames, cells), sample_count.words(frames),
                 sample_count.table(frames), sample_count.figure(frames), memorisation.words(frames),
                 memorisation.table(frames), memorisation.duplicates(frames), memorisation.figure(frames),
-                mode_coverage.table(frames), mode_coverage.figure(frames), mode_coverage.by_class(frames),
+                mode_coverage.words(frames), mode_coverage.table(frames), mode_coverage.figure(frames), mode_coverage.by_class(frames),
                 mode_coverage.colours(frames)]),
             ("restoration", "Restoration", [
                 restoration.table(frames), restoration.figure(frames), restoration.film(frames)]),

@@ -115,6 +115,12 @@ def run_colours(loaded: LoadedStudy) -> dict[str, str]:
     return {name: fixed.get(run.role) or next(variants) for name, run in loaded.runs.items()}
 
 
+def model_colours(loaded: LoadedStudy) -> dict[str, str]:
+    """`run_colours`, and a colour for each one-pass model from the other end of the palette than further runs'."""
+    palette = VARIANTS[::-1]
+    return run_colours(loaded) | {name: palette[i % len(palette)] for i, name in enumerate(loaded.generators)}
+
+
 def run_label(loaded: LoadedStudy, name: str) -> str:
     """How a run is called in the report."""
     if name in loaded.generators:

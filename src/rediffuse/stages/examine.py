@@ -1,5 +1,5 @@
-"""Stage `examine`: are a run's samples copies, which classes and colours do they show, and what does n do to their
-distance. Of one setting, the one that stands for the run, and of as many of its images as are scored.
+"""Stage `examine`: are a model's samples copies, which classes and colours do they show, and what does n do to their
+distance. Of one setting, the one that stands for a run or one-pass model, and of as many of its images as are scored.
 """
 
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.evaluation.examination import ImageGroup, by_class, class_shares, colours, copies, distance_by_count
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.files import write_json
@@ -18,7 +18,7 @@ from rediffuse.stages.scoring import Judge, metrics_record
 from rediffuse.tracking import log_examination, log_now
 
 
-def examine(context: Context, run: ResolvedRun, seed: int) -> None:
+def examine(context: Context, run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
     """Write examination/examination.json, and training.json where samples were drawn during training; positions of real
     images count through images.npy.
     """
@@ -57,7 +57,7 @@ def examine(context: Context, run: ResolvedRun, seed: int) -> None:
         }
         _name_positions(record["neighbours"], positions)
         write_json(folder / "examination" / "examination.json", record)
-        if run.during_training is not None:
+        if isinstance(run, ResolvedRun) and run.during_training is not None:
             write_json(folder / "examination" / "training.json", _during_training(judge, run, seed, folder))
         keep_only(folder / "examination", {path.name for path in job.outputs})
     write_timing(folder / "timing" / "examine.json", job, run, seconds=watch.seconds)
