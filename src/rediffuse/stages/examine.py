@@ -12,6 +12,7 @@ from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.files import write_json
 from rediffuse.progress import Progress
 from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
+from rediffuse.stages.perceptual import lpips_diversity
 from rediffuse.stages.samples import read_samples
 from rediffuse.stages.scoring import Judge, metrics_record
 
@@ -52,6 +53,9 @@ def examine(context: Context, run: ResolvedRun | ResolvedGenerator, seed: int) -
             },
         }
         _name_positions(record["neighbours"], positions)
+        label = f"LPIPS {run.name} {setting}"
+        found = lpips_diversity(run.evaluation, run.hardware, context.root, samples.images, held_out.images, label)
+        record |= {} if found is None else {"lpips": found}
         write_json(folder / "examination" / "examination.json", record)
         keep_only(folder / "examination", {path.name for path in job.outputs})
     write_timing(folder / "timing" / "examine.json", job, run, seconds=watch.seconds)
