@@ -2,12 +2,13 @@
 
 import pytest
 
-from rediffuse.config.facts import DATASETS, FEATURE_NETWORKS, METRICS, SAMPLERS
-from rediffuse.config.sections import Diffusion, Sampler, Training
+from rediffuse.config.facts import DATASETS, FEATURE_NETWORKS, LPIPS_LEAST, METRICS, SAMPLERS
+from rediffuse.config.sections import Diffusion, Lpips, Sampler, Training
 from rediffuse.data import SOURCES, load
 from rediffuse.diffusion.objectives import LOSSES, WEIGHTINGS
 from rediffuse.diffusion.schedules import SCHEDULES
 from rediffuse.evaluation.features import FEATURE_NETWORKS as NETWORKS
+from rediffuse.evaluation.lpips import LEAST
 from rediffuse.evaluation.scoring import METRICS as SCORES
 from rediffuse.samplers.registry import SAMPLERS as REGISTRY
 
@@ -63,3 +64,8 @@ def test_spacings_are_those_that_respacing_knows():
 
     for spacing in choices(Sampler, "spacing"):
         assert len(respaced_timesteps(1000, 10, spacing)) == 10
+
+
+def test_the_least_sides_of_lpips_are_those_of_its_networks():
+    assert LPIPS_LEAST == LEAST
+    assert choices(Lpips, "network") == set(LEAST)

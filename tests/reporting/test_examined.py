@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 from rediffuse.errors import UserError
 from rediffuse.files import write_json
@@ -180,3 +182,42 @@ def test_classes_that_a_model_never_shows_are_named(tree: StudyTree, frames: Fra
         path.write_text(kept)
     assert "with DCGAN “0”, “1”, “3”, “4”, “5”, “6”, “7”, “8” and “9”" in text
     assert "The least even are those of DCGAN: 1.00 classes in effect" in text
+
+
+def with_lpips(tree: StudyTree, folder: Path) -> StudyTree:
+    """The same files in a study that asks for LPIPS."""
+    study = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
+    study["evaluation"]["lpips"] = {"weights": "alex.pth", "heads": "lin.pth", "size": 64}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    other = StudyTree(folder, folder / "study.yaml")
+    other.root = tree.root
+    return other
+
+
+def test_a_study_without_lpips_says_nothing_of_it(frames: Frames):
+    shown = fidelity.table(frames, make_cells(frames.measured()))
+    assert shown is not None
+    assert "LPIPS" not in shown.csv() + " ".join(shown.notes)
+
+
+def test_lpips_stands_beside_the_line_of_held_out_images(tree: StudyTree, tmp_path: Path):
+    asking, kept = with_lpips(tree, tmp_path), {}
+    for place, name in enumerate(("baseline", "improved", "dcgan", "wgan-gp")):
+        path = tree.folder(name) / "examination" / "examination.json"
+        kept[path] = path.read_text()
+        value = {"low": 0.3, "high": 0.5, "std": 0.1, "groups": [0.3, 0.5], "n": 20, "interval": "t"}
+        found = {"samples": {**value, "value": 0.35 + place / 100}, "held_out": {**value, "value": 0.45}}
+        write_json(path, {**json.loads(kept[path]), "lpips": {"network": "alex", "size": 64, **found}})
+    try:
+        frames = read_frames(asking.loaded, asking.root)
+        shown = fidelity.table(frames, make_cells(frames.measured()))
+    finally:
+        for path, text in kept.items():
+            path.write_text(text)
+    assert [(row["Model"], row["Steps"], row["LPIPS diversity"]) for row in rows(shown)] == [
+        ("DDPM", "50", "0.3500"), ("DDPM", "5", "—"), ("Improved DDPM", "50", "0.3600"), ("Improved DDPM", "5", "—"),
+        ("DCGAN", "1", "0.3700"), ("WGAN-GP", "1", "0.3800"), ("VAE", "1", "not run"),
+        ("held-out real images", "—", "0.4500"), ("uniform noise", "—", "—"),
+    ]  # fmt: skip
+    assert isinstance(shown, Table)
+    assert "mean LPIPS (AlexNet, images brought to 64×64) over all pairs of the first 20 images" in shown.notes[-1]

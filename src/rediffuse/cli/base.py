@@ -73,7 +73,8 @@ def check_seed(run: "ResolvedRun | ResolvedGenerator", seed: int) -> None:
 
 def is_stale(context: "Context", job_name: str) -> bool:
     """Whether a job has to run; says so on stderr where it has not."""
-    from rediffuse.pipeline.receipts import Digests, why_stale
+    from rediffuse.pipeline.digests import Digests
+    from rediffuse.pipeline.receipts import why_stale
 
     digests = Digests(context.root)
     reason = why_stale(context.plan.jobs[job_name], digests)

@@ -14,11 +14,14 @@ def check(
     file: Annotated[Path, typer.Argument(help="Study to check.")] = ACTIVE,
     full: Annotated[bool, typer.Option("--full", help="Print every resolved setting.")] = False,
 ) -> None:
-    """Validate a study and print the runs it resolves to."""
+    """Validate a study, look for the weight files it names, and print the runs it resolves to."""
     from rediffuse.config import load_study
     from rediffuse.config.describe import describe_study
+    from rediffuse.pipeline.digests import weights_digests
 
-    print(describe_study(load_study(file), full=full))
+    loaded = load_study(file)
+    weights_digests(loaded.study.evaluation, Path(), there=True)
+    print(describe_study(loaded, full=full))
 
 
 @app.command()
@@ -52,7 +55,8 @@ def status(
     study: StudyFile = ACTIVE,
 ) -> None:
     """Say of every job whether it is up to date and, if not, why. Exit code 1 when a named stage is not."""
-    from rediffuse.pipeline.receipts import Digests, why_stale
+    from rediffuse.pipeline.digests import Digests
+    from rediffuse.pipeline.receipts import why_stale
 
     context = open_study(study)
     known = dict.fromkeys(job.stage for job in context.plan.jobs.values())

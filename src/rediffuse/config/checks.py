@@ -6,13 +6,14 @@ from rediffuse.config.facts import (
     CLASS_METRICS,
     DATASETS,
     FEATURE_NETWORKS,
+    LPIPS_LEAST,
     METRICS,
     RUN_METRICS,
     RUN_SETTINGS,
     SAMPLERS,
 )
 from rediffuse.config.generators import ResolvedGenerator
-from rediffuse.config.sections import Classifier, Network
+from rediffuse.config.sections import Classifier, Lpips, Network
 from rediffuse.config.study import ResolvedRun, Study
 
 
@@ -27,6 +28,8 @@ def check_run(run: ResolvedRun) -> None:
             f"use one of {', '.join(FEATURE_NETWORKS)}"
         )
     _check_sizes(run, run.data.image_size or facts.image_size)
+    if run.evaluation.lpips is not None:
+        _check_lpips(run.evaluation.lpips, run.data.image_size or facts.image_size)
     _check_counts(run, facts.held_out, facts.images)
     steps = run.diffusion.timesteps
     if run.diffusion.schedule == "linear" and steps <= 20:
@@ -127,6 +130,15 @@ def _check_sizes(run: ResolvedRun, size: int | None) -> None:
         for side in network.attention:
             if side not in sides:
                 raise ValueError(f"{where}.attention: no scale has side {side}; use some of {sides}")
+
+
+def _check_lpips(lpips: Lpips, size: int | None) -> None:
+    least, side = LPIPS_LEAST[lpips.network], lpips.size or size
+    if side is not None and side < least:
+        raise ValueError(
+            f"evaluation.lpips.size: {lpips.network} takes images of at least {least} pixels a side, not {side}; "
+            f"use at least {least}"
+        )
 
 
 def _check_counts(run: ResolvedRun, held_out: int | None, images: int | None) -> None:

@@ -51,6 +51,9 @@ SAMPLERS: dict[str, SamplerFacts] = {
 
 FEATURE_NETWORKS: tuple[str, ...] = ("efficientnet-lite0", "inception-v3", "inception-v3-clean", "torchscript")
 
+#: Least side of an image that each network of LPIPS takes.
+LPIPS_LEAST: dict[str, int] = {"alex": 31, "vgg": 16}
+
 # Metrics of samples, and which way each is better.
 METRICS: dict[str, str] = {
     "frechet_distance": "lower",

@@ -291,11 +291,53 @@ class DuringTraining(Section):
     steps: PositiveInt = Field(10, description="sampling steps: of DDIM, or of Euler's method for a velocity")
 
 
+def _check_digests(section: Section, *names: str) -> None:
+    """Refuse a stated digest that is none, or that of no file."""
+    for name in names:
+        digest = getattr(section, f"{name}_sha256")
+        if digest is not None and re.fullmatch("[0-9a-f]{64}", digest) is None:
+            raise ValueError(f"{name}_sha256: {digest!r} is no SHA-256; use its 64 hexadecimal digits")
+        if digest is not None and getattr(section, name) is None:
+            raise ValueError(f"{name}_sha256: is the digest of no file; give `{name}`, or leave it out")
+
+
+class Lpips(Section):
+    """A perceptual distance (Zhang et al. 2018): its mean over pairs says how varied samples are. Weights are not packaged."""
+
+    network: Literal["alex", "vgg"] = Field("alex", description="AlexNet or VGG-16")
+    weights: str = Field(
+        ..., description="file of torchvision's weights of that network, or of network and linear heads in one"
+    )
+    weights_sha256: str | None = Field(
+        None,
+        description="digest that `weights` must have; read from the file when absent, where DVC does not notice another file",
+    )
+    heads: str | None = Field(
+        None, description="file of the authors' linear heads, version 0.1; in `weights` when absent"
+    )
+    heads_sha256: str | None = Field(
+        None,
+        description="digest that `heads` must have; read from the file when absent, where DVC does not notice another file",
+    )
+    size: PositiveInt | None = Field(
+        None, description="side to which images are brought first; as they are when absent: alex needs 31, vgg 16"
+    )
+
+    @model_validator(mode="after")
+    def _digests(self) -> "Lpips":
+        _check_digests(self, "weights", "heads")
+        return self
+
+
 class Evaluation(Section):
     """What the samples are scored with."""
 
     features: Name = Field(..., description="feature network of the registry")
     weights: str | None = Field(None, description="file with the feature network's weights, where it ships none")
+    weights_sha256: str | None = Field(
+        None,
+        description="digest that `weights` must have; read from the file when absent, where DVC does not notice another file",
+    )
     group_size: Annotated[int, Field(ge=2)] = Field(360, description="n: images one value is computed from")
     groups: PositiveInt = Field(3, description="disjoint groups of n images; their spread gives the interval")
     batch_size: PositiveInt = Field(360, description="images the feature network sees at once")
@@ -305,6 +347,15 @@ class Evaluation(Section):
     during_training: DuringTraining | None = Field(
         None, description="scoring while the main runs train; ablations are judged by what they sample in the end"
     )
+    lpips: Lpips | None = Field(
+        None,
+        description="LPIPS diversity of the samples that stand for a model, and of held-out images; none when absent",
+    )
+
+    @model_validator(mode="after")
+    def _digests(self) -> "Evaluation":
+        _check_digests(self, "weights")
+        return self
 
 
 class Restoration(Section):

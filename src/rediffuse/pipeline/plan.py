@@ -1,7 +1,8 @@
 """Every job of a study: what it depends on, what it makes, and the key that says whether that is still true.
 
 A job's key is the digest of its settings, its code and the keys of the jobs it needs. Keys therefore follow from
-`params.yaml` and the source alone: nothing has to be read or run to know what is out of date.
+`params.yaml` and the source alone, and from weight files that it names without their digest: no result has to be read
+and nothing run to know what is out of date.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
 from rediffuse.config.presets import preset_fields
 from rediffuse.files import digest, sha256
 from rediffuse.pipeline.code import code_digest
+from rediffuse.pipeline.digests import weights_digests
 
 # One design in four sizes, whose cost stands beside that of the study's own networks.
 SIZES = ("tiny", "small", "base", "large")
@@ -71,7 +73,11 @@ def evidence_file(study: str) -> Path:
 
 
 def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
-    """The plan of a study, paths relative to `root` (which is only read for the evidence of ablations)."""
+    """The plan of a study, paths relative to `root` (read for the evidence of ablations and for weight files).
+
+    Raises:
+        UserError: a file of weights is absent or not the one that is meant.
+    """
     study = loaded.study
     name = study.study
     jobs: dict[str, Job] = {}
@@ -81,7 +87,7 @@ def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
         return job
 
     data = study.data.model_dump(mode="json")
-    evaluation = study.evaluation.model_dump(mode="json")
+    evaluation = _evaluation(loaded, root)
     folder = Path("data", study.data.name)
     prepare = add(
         Job(
@@ -99,7 +105,7 @@ def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
         Job(
             stage="reference",
             name="reference",
-            settings={"features": study.evaluation.features, "weights": study.evaluation.weights},
+            settings={"features": evaluation["features"], "weights": evaluation["weights"]},
             needs=(prepare,),
             receipt=folder / f"{stem}.receipt.json",
             outputs=(folder / f"{stem}.npz", folder / f"{stem}.json"),
@@ -178,6 +184,18 @@ def _job_of(
     )
 
 
+def _evaluation(loaded: LoadedStudy, root: Path) -> dict[str, Any]:
+    """What a study is scored with. Of weights: which they are, not where they lie."""
+    evaluation = loaded.study.evaluation
+    digests = weights_digests(evaluation, root)
+    values = evaluation.model_dump(mode="json", exclude={"weights_sha256": True, "lpips": True})
+    values["weights"], values["lpips"] = digests.get("weights"), None
+    if (lpips := evaluation.lpips) is not None:
+        files = {name: digests.get(f"lpips.{name}") for name in ("weights", "heads")}
+        values["lpips"] = {"network": lpips.network, "size": lpips.size, **files}
+    return values
+
+
 def _judged(run: ResolvedRun | ResolvedGenerator, evaluation: dict[str, Any]) -> dict[str, Any]:
     """What an evaluation depends on besides the samples."""
     return {"evaluation": _scoring(evaluation), "role": run.role, "study": run.study}
@@ -185,12 +203,15 @@ def _judged(run: ResolvedRun | ResolvedGenerator, evaluation: dict[str, Any]) ->
 
 def _scoring(evaluation: dict[str, Any]) -> dict[str, Any]:
     """What the scoring of samples depends on: other stages take the rest."""
-    return {key: value for key, value in evaluation.items() if key not in ("likelihood_images", "during_training")}
+    return {
+        key: value for key, value in evaluation.items() if key not in ("likelihood_images", "during_training", "lpips")
+    }
 
 
 def _examined(run: ResolvedRun | ResolvedGenerator, evaluation: dict[str, Any]) -> dict[str, Any]:
     """What an examination depends on besides the samples."""
-    return {**_judged(run, evaluation), "setting": run.shown_setting()[0]}
+    perceptual = {} if evaluation["lpips"] is None else {"lpips": evaluation["lpips"]}
+    return {**_judged(run, evaluation), "setting": run.shown_setting()[0], **perceptual}
 
 
 def _add_generator(

@@ -12,40 +12,13 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from rediffuse.errors import UserError
-from rediffuse.files import read_json, sha256, write_json
+from rediffuse.files import read_json, write_json
+from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.plan import Job, Plan, evidence_file
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "rediffuse")
-
-
-class Digests:
-    """SHA-256 of files, remembered by (size, modification time, inode) so that nothing is read twice."""
-
-    def __init__(self, root: Path, cache: Path = Path("state/digests.json")) -> None:
-        self.root, self.cache = root, root / cache
-        try:
-            self.known: dict[str, list[Any]] = read_json(self.cache)
-        except (OSError, json.JSONDecodeError):
-            self.known = {}
-
-    def of(self, path: Path) -> str | None:
-        """The digest of `path` (relative to the root), None when there is no such file."""
-        try:
-            status = (self.root / path).stat()
-        except OSError:
-            return None
-        stamp = [status.st_size, status.st_mtime_ns, status.st_ino]
-        entry = self.known.get(str(path))
-        if entry is None or entry[:3] != stamp:
-            entry = self.known[str(path)] = [*stamp, sha256(self.root / path)]
-        return entry[3]
-
-    def save(self) -> None:
-        """Keep what was learned; losing it only costs time."""
-        write_json(self.cache, self.known)
 
 
 def commit(root: Path) -> str:

@@ -1,8 +1,9 @@
 """Fidelity and variety apart: precision, recall, density, coverage and diversity beside the line of real images."""
 
 from rediffuse.config import ResolvedGenerator, ResolvedRun
+from rediffuse.config.sections import Lpips
 from rediffuse.reporting.cells import Cell, Cells
-from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.frames import LPIPS, Frames
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM, estimate
 from rediffuse.reporting.terms import NOT_ASKED, NOT_RUN, cell_label, counted, direction, listed, metric_short, number
@@ -28,17 +29,20 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         ("held-out real images", NOT_ASKED, NOT_ASKED, "real", "held-out"),
         ("uniform noise", NOT_ASKED, NOT_ASKED, "real", "noise"),
     ]
+    weighed = frames.loaded.study.evaluation.lpips
+    asked = {("real", "held-out")} | {(m.name, m.shown_setting()[0]) for m in frames.models()}
     for label, sampler, steps, name, setting in [*places, *lines]:
         found = [cells.get((name, setting, metric)) for metric in METRICS]
         known = next((cell for cell in found if cell is not None), None)
         links = Links(frames.pedigree.ids(known.files if known else ()))
-        rows.append((label, sampler, steps, *map(estimate, found), known.n if known else NOT_RUN, links))
+        perceptual = [_perceptual(cells, name, setting, asked)] if weighed else []
+        rows.append((label, sampler, steps, *map(estimate, found), *perceptual, known.n if known else NOT_RUN, links))
     if not any(metric in METRICS for _, _, metric in cells):
         return None
     columns = (
         Column("Model"), Column("Sampler"), Column("Steps"),
         *(Column(metric_short(m, frames.features), f"{direction(m)} is better", estimate=True) for m in METRICS),
-        Column("n"), FROM,
+        *([Column("LPIPS diversity", estimate=True)] if weighed else []), Column("n"), FROM,
     )  # fmt: skip
     interval = next((c.interval for c in cells.values() if c.metric in METRICS and c.low is not None), None)
     return Table(
@@ -54,9 +58,26 @@ def table(frames: Frames, cells: Cells) -> Table | None:
             "distance between two samples; that of real images is what samples should have, not exceed.",
             "Recall and coverage grow with n, which is the same in every row."
             + (f" Brackets: {interval}." if interval else ""),
+            *([_lpips_note(cells, weighed)] if weighed else []),
         ),
         marked=frozenset((len(rows) - 2, len(rows) - 1)),
         narrow=True,
+    )
+
+
+def _perceptual(cells: Cells, name: str, setting: str, asked: set[tuple[str, str]]) -> Value:
+    return estimate(cells.get((name, setting, LPIPS)), asked=(name, setting) in asked)
+
+
+def _lpips_note(cells: Cells, lpips: Lpips) -> str:
+    """What the column holds and of how many images."""
+    n = next((cell.n for cell in cells.values() if cell.metric == LPIPS), None)
+    network = {"alex": "AlexNet", "vgg": "VGG-16"}[lpips.network]
+    images = "" if n is None else f" of the first {counted(n, 'image')} of each group"
+    size = "" if lpips.size is None else f", images brought to {lpips.size}×{lpips.size}"
+    return (
+        f"LPIPS diversity: mean LPIPS ({network}{size}) over all pairs{images}, for the setting that stands for each "
+        "model (Zhang et al. 2018); that of real images is what samples should have, not exceed."
     )
 
 

@@ -34,6 +34,8 @@ LIKELIHOOD = (
     "run", "seed", "setting", "metric", "value", "low", "high", "n", "interval", "per_image", "prior", "steps", "decoder",
     "file",
 )  # fmt: skip
+#: A metric that only examinations hold, where the study names weights for it.
+LPIPS = "lpips_diversity"
 BOUND = ("run", "seed", "t", "bits_per_dim", "mse_eps", "mse_x0", "file")
 
 
@@ -114,6 +116,7 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
             folder = run.folder(seed)
             for setting, _, _ in run.settings():
                 quality += _quality(loaded, root, folder / "metrics" / f"{setting}.json", run.name, setting)
+            quality += _perceptual(loaded, root, run, seed, held_out=not any(r["metric"] == LPIPS for r in quality))
             who: dict[str, Any] = {"run": run.name, "seed": seed}
             for timing in _timing(root, folder, run.train_stage, pedigree, known_timings, evidence):
                 resumed = timing.get("resumed_from")
@@ -198,6 +201,28 @@ def _quality(loaded: LoadedStudy, root: Path, path: Path, run: str, setting: str
         return [{**row, **who} for row in metric_rows(record)]
     except (KeyError, AttributeError, TypeError):
         raise UserError(f"{path}: is not a metrics file; remove it and run `dvc repro`") from None
+
+
+def _perceptual(
+    loaded: LoadedStudy, root: Path, run: ResolvedRun | ResolvedGenerator, seed: int, held_out: bool
+) -> list[dict[str, Any]]:
+    """LPIPS diversity of the setting that stands for a model and, where `held_out`, that of held-out images."""
+    path = run.folder(seed) / "examination" / "examination.json"
+    record = read_json(root / path) if loaded.study.evaluation.lpips else None
+    found = (record or {}).get("lpips")
+    if found is None:
+        return []
+    rows = []
+    places: list[tuple[str, int | None, tuple[str, str, int | None], str]] = [
+        (run.name, seed, run.shown_setting(), "samples"),
+        ("real", None, ("held-out", "held-out", None), "held_out"),
+    ]
+    for name, of_seed, (setting, sampler, steps), group in places if held_out else places[:1]:
+        estimate = found[group]
+        numbers = {key: estimate[key] for key in ("value", "low", "high", "std", "n", "interval")}
+        who = {"run": name, "seed": of_seed, "setting": setting, "sampler": sampler, "steps": steps, "file": str(path)}
+        rows.append({**who, "metric": LPIPS, **numbers, "groups": len(estimate["groups"])})
+    return rows
 
 
 def _history(root: Path, path: Path, run: str, seed: int) -> list[pd.DataFrame]:

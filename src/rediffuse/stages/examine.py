@@ -13,6 +13,7 @@ from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.files import write_json
 from rediffuse.progress import Progress
 from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
+from rediffuse.stages.perceptual import lpips_diversity
 from rediffuse.stages.samples import read_of_training, read_samples
 from rediffuse.stages.scoring import Judge, metrics_record
 from rediffuse.tracking import log_examination, log_now
@@ -56,6 +57,9 @@ def examine(context: Context, run: ResolvedRun | ResolvedGenerator, seed: int) -
             },
         }
         _name_positions(record["neighbours"], positions)
+        label = f"LPIPS {run.name} {setting}"
+        found = lpips_diversity(run.evaluation, run.hardware, context.root, samples.images, held_out.images, label)
+        record |= {} if found is None else {"lpips": found}
         write_json(folder / "examination" / "examination.json", record)
         if isinstance(run, ResolvedRun) and run.during_training is not None:
             write_json(folder / "examination" / "training.json", _during_training(judge, run, seed, folder))

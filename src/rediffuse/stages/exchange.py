@@ -20,7 +20,8 @@ from rediffuse.interop.layout import refuse_others
 from rediffuse.interop.model_card import model_card, parameter_count
 from rediffuse.interop.own_format import FORMAT, WEIGHTS, Package, check_state, read_tensors, write_package
 from rediffuse.interop.sources import IddpmFacts, read_any, write_diffusers
-from rediffuse.pipeline.receipts import Digests, why_stale
+from rediffuse.pipeline.digests import Digests
+from rediffuse.pipeline.receipts import why_stale
 from rediffuse.stages.context import Context
 from rediffuse.stages.networks import build_network
 

@@ -6,8 +6,9 @@ from rich.console import Console
 
 from rediffuse.errors import UserError
 from rediffuse.files import write_json
+from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.plan import evidence_file
-from rediffuse.pipeline.receipts import Digests, why_stale
+from rediffuse.pipeline.receipts import why_stale
 from rediffuse.reporting import build_report, collect_ablations, terminal_summary, write_timings
 from rediffuse.stages.context import Context, working
 from rediffuse.tracking import log_report, open_tracker

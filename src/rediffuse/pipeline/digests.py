@@ -1,0 +1,65 @@
+"""Digests of files, computed once as long as a file stays as it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rediffuse.config.sections import Evaluation
+from rediffuse.errors import UserError
+from rediffuse.files import read_json, sha256, write_json
+
+
+class Digests:
+    """SHA-256 of files, remembered by (size, modification time, inode) so that nothing is read twice."""
+
+    def __init__(self, root: Path, cache: Path = Path("state/digests.json")) -> None:
+        self.root, self.cache = root, root / cache
+        try:
+            self.known: dict[str, list[Any]] = read_json(self.cache)
+        except (OSError, json.JSONDecodeError):
+            self.known = {}
+
+    def of(self, path: Path) -> str | None:
+        """The digest of `path` (relative to the root), None when there is no such file."""
+        try:
+            status = (self.root / path).stat()
+        except OSError:
+            return None
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ino]
+        entry = self.known.get(str(path))
+        if entry is None or entry[:3] != stamp:
+            entry = self.known[str(path)] = [*stamp, sha256(self.root / path)]
+        return entry[3]
+
+    def save(self) -> None:
+        """Keep what was learned; losing it only costs time."""
+        write_json(self.cache, self.known)
+
+
+def weights_digests(evaluation: Evaluation, root: Path, *, there: bool = False) -> dict[str, str]:
+    """SHA-256 by key of every weight file that a study names: the stated one, or else that of the file.
+
+    Keys: "weights", "lpips.weights", "lpips.heads", those that are named.
+
+    Raises:
+        UserError: a file is not what the study states, or absent and not stated; with `there` also if only absent.
+    """
+    named = [("weights", evaluation.weights, evaluation.weights_sha256)]
+    if (lpips := evaluation.lpips) is not None:
+        named.append(("lpips.weights", lpips.weights, lpips.weights_sha256))
+        named.append(("lpips.heads", lpips.heads, lpips.heads_sha256))
+    digests, found = Digests(root), {}
+    for key, path, stated in named:
+        if path is None:
+            continue
+        actual = digests.of(Path(path))
+        if actual is None and (there or stated is None):
+            raise UserError(f"evaluation.{key}: {path} does not exist; give the file")
+        if None not in (actual, stated) and actual != stated:
+            raise UserError(
+                f"evaluation.{key}_sha256: {path} has {actual}, not {stated}; give the file that is meant, or its digest"
+            )
+        found[key] = stated or str(actual)
+    if found:
+        digests.save()
+    return found
