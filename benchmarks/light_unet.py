@@ -1,9 +1,9 @@
 """Light U-Nets beside Ho et al.'s at 32×32: parameters, memory of a training step and its time.
 
 Document D0 hopes that depthwise-separable blocks save 80 % of the parameters and 60 % of the memory. Each row is a
-design; the columns say which of the two it reaches, and the last line says what is true. On a CPU the peak is an
-estimate (`rediffuse.models.memory`), measured at batches of 1 and 2 and continued as the straight line it is; on a GPU
-it is what the allocator handed out.
+design; the columns say which of the two it reaches, and the last line says what is true. Bytes are counted on fake
+tensors (`rediffuse.cost.memory`), so that a table of memory alone takes none; where steps are timed on a GPU, the peak
+is what the allocator handed out. A design whose step would need more than --memory-limit is skipped.
 
 What it finds: at Ho et al.'s width no light design saves 80 % of the parameters, and without checkpointing expanded
 blocks hold more activations, not fewer (expansion 2: +57 %, 6: +263 %). At 96 channels and expansion 2, the preset
@@ -11,7 +11,8 @@ light-cifar10, -82 % of the parameters cost +18 % of the activations; checkpoint
 32. Checkpointing alone gives the Ho network -47 % there, and -61 % at batch 128.
 
     python benchmarks/light_unet.py
-    python benchmarks/light_unet.py --device cuda --batch 32 128 --steps 20
+    python benchmarks/light_unet.py --batch 8 --steps 3
+    python benchmarks/light_unet.py --device cuda --batch 32 128 --steps 20 --memory-limit 70
 """
 
 import argparse
@@ -22,13 +23,16 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from rediffuse.models import PRESETS, UNet, UNetConfig, build_unet
-from rediffuse.models.memory import peak_training_bytes, saved_activation_bytes
+from rediffuse.cost.memory import peak_training_bytes, saved_for_backward
+from rediffuse.models import PRESETS, UNet, UNetConfig
 from rediffuse.training.adam import Adam
 from rediffuse.training.ema import ExponentialMovingAverage
 
 HO = PRESETS["ho-cifar10"]
+# Field of `Measured`, unit, decimals and width of the columns.
+COLUMNS = (("parameters", 1, 0, 22), ("saved", 2**20, 1, 18), ("peak", 2**20, 1, 18), ("step_ms", 1, 1, 17))
 
 
 def designs() -> dict[str, UNetConfig]:
@@ -50,35 +54,37 @@ class Measured:
     parameters: int
     saved: int
     peak: int
-    step_ms: float
+    step_ms: float = float("nan")
 
 
-def measure(config: UNetConfig, batch: int, device: str, steps: int) -> Measured:
-    """Train a few steps of a fresh network on noise."""
-    model = build_unet(config, 0).to(device).train()
-    side, cuda = config.image_size, torch.device(device).type == "cuda"
+def training_pass(config: UNetConfig, batch: int, device: str = "cpu") -> tuple[UNet, Callable[[], Tensor]]:
+    """A fresh network and its loss on noise."""
+    with torch.device(device):
+        model = UNet(replace(config, initialisation="torch")).train()  # no weight is looked at
+        x = torch.randn(batch, config.in_channels, config.image_size, config.image_size)
+        t = torch.randint(0, 1000, (batch,))
+    return model, lambda: (model(x, t) - x).square().mean()
 
-    def loss_of(images: int) -> Callable[[], Tensor]:
-        x = torch.randn(images, config.in_channels, side, side, device=device)
-        t = torch.randint(0, 1000, (images,), device=device)
-        return lambda: (model(x, t) - x).square().mean()
 
-    one, two = (saved_activation_bytes(loss_of(n), list(model.parameters()))[1] for n in (1, 2))
-    peak = 0
-    if not cuda:
-        low, high = (peak_training_bytes(model, loss_of(n)) for n in (1, 2))
-        peak = low + (batch - 1) * (high - low)
-    times = time_steps(model, loss_of(batch), steps, torch.cuda.synchronize if cuda else lambda: None)
-    if cuda:
-        peak = torch.cuda.max_memory_allocated()
-    count = sum(p.numel() for p in model.parameters())
-    return Measured(count, one + (batch - 1) * (two - one), peak, 1000 * statistics.median(times or [float("nan")]))
+def predict(config: UNetConfig, batch: int) -> Measured:
+    """What is known of a training step without running it."""
+    with FakeTensorMode():
+        model, loss = training_pass(config, batch)
+        count = sum(p.numel() for p in model.parameters())
+        return Measured(count, saved_for_backward(model, loss), peak_training_bytes(model, loss))
+
+
+def measure(predicted: Measured, config: UNetConfig, batch: int, device: str, steps: int) -> Measured:
+    """`predicted`, with what is known of a few training steps once they have run."""
+    cuda = torch.device(device).type == "cuda"
+    model, loss = training_pass(config, batch, device)
+    times = time_steps(model, loss, steps, torch.cuda.synchronize if cuda else lambda: None)
+    peak = torch.cuda.max_memory_allocated() if cuda else predicted.peak
+    return replace(predicted, peak=peak, step_ms=1000 * statistics.median(times))
 
 
 def time_steps(model: UNet, loss: Callable[[], Tensor], steps: int, wait: Callable[[], object]) -> list[float]:
-    """Seconds of each training step after a first one that warms up; none for `steps` = 0."""
-    if steps == 0:
-        return []
+    """Seconds of each training step after a first one that warms up."""
     optimizer, average = Adam(list(model.parameters()), (0.9, 0.999)), ExponentialMovingAverage(model, 0.9999)
     times = []
     if torch.cuda.is_available():
@@ -94,9 +100,17 @@ def time_steps(model: UNet, loss: Callable[[], Tensor], steps: int, wait: Callab
     return times[1:]
 
 
+def cell(row: Measured, ho: Measured | None, field: str, unit: int, digits: int, width: int) -> str:
+    """A number of a row, and by how much it differs from that of the Ho U-Net, unless that was skipped."""
+    value = getattr(row, field)
+    difference = "" if ho is None else f" ({100 * (value / getattr(ho, field) - 1):+.0f} %)"
+    return ("-" if value != value else f"{value / unit:,.{digits}f}{difference}").rjust(width)
+
+
 def verdict(rows: dict[str, Measured], batch: int) -> str:
     """What is true of the hope, in a sentence or two."""
-    ho = rows["Ho"]
+    if (ho := rows.get("Ho")) is None:
+        return f"batch {batch}: nothing to compare with, since the Ho U-Net was skipped."
     both = [
         name
         for name, row in rows.items()
@@ -117,25 +131,22 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, nargs="+", default=[8, 32, 128])
     parser.add_argument("--steps", type=int, default=0, help="timed steps; 0 measures memory alone")
+    parser.add_argument("--memory-limit", type=float, default=4.0, help="GiB that a timed step may need")
     options = parser.parse_args()
     on = torch.cuda.get_device_name() if torch.device(options.device).type == "cuda" else "CPU, peak estimated"
     print(f"{on}; torch {torch.__version__}, float32, 32x32; differences are to the Ho U-Net")
     for batch in options.batch:
         rows: dict[str, Measured] = {}
-        print(f"\nbatch {batch}\n{'design':44}{'parameters':>22}{'saved MiB':>18}{'peak MiB':>18}{'ms/step':>16}")
+        print(f"\nbatch {batch}\n{'design':44}{'parameters':>22}{'saved MiB':>18}{'peak MiB':>18}{'ms/step':>17}")
         for name, config in designs().items():
-            rows[name] = row = measure(config, batch, options.device, options.steps)
-            ho = rows["Ho"]
-            cells = [
-                ("-" if value != value else f"{value:,.{digits}f} ({100 * (value / base - 1):+.0f} %)").rjust(width)
-                for value, base, digits, width in (
-                    (row.parameters, ho.parameters, 0, 22),
-                    (row.saved / 2**20, ho.saved / 2**20, 1, 18),
-                    (row.peak / 2**20, ho.peak / 2**20, 1, 18),
-                    (row.step_ms, ho.step_ms, 1, 16),
-                )
-            ]
-            print(f"{name:44}{''.join(cells)}", flush=True)
+            row = predict(config, batch)
+            if options.steps:
+                if row.peak > options.memory_limit * 2**30:
+                    print(f"{name:44}skipped: needs {row.peak / 2**30:.1f} GiB, over --memory-limit", flush=True)
+                    continue
+                row = measure(row, config, batch, options.device, options.steps)
+            rows[name] = row
+            print(f"{name:44}{''.join(cell(row, rows.get('Ho'), *column) for column in COLUMNS)}", flush=True)
         print(verdict(rows, batch))
 
 

@@ -1,17 +1,27 @@
 """Saved bytes by hand, state bytes by definition, and peaks as the system measures them."""
 
 import sys
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from rediffuse.cost.memory import saved_bytes, saved_for_backward, state_bytes
+from rediffuse.cost.memory import (
+    peak_training_bytes,
+    recomputed_bytes,
+    saved_bytes,
+    saved_for_backward,
+    state_bytes,
+)
 from rediffuse.cost.peak import PeakJob, peak_memory
 from rediffuse.errors import UserError
 from rediffuse.models.presets import PRESETS, preset
 from rediffuse.models.unet import UNet
+from rediffuse.models.unet_config import UNetConfig
 from rediffuse.training.adam import Adam
 from rediffuse.training.ema import ExponentialMovingAverage
 
@@ -23,10 +33,18 @@ def test_saved_bytes_of_two_layers_by_hand():
     assert saved_for_backward(network, lambda: network(x)) == 4 * (3 * 5 + 3 * 7)
 
 
+def test_a_chain_saves_what_its_derivatives_need_and_nothing_twice():
+    """d exp = exp: its output (400 bytes); d sin: its input, which is that same output; d(2x): nothing."""
+    x = torch.randn(100, requires_grad=True)
+    assert saved_for_backward(nn.Identity(), lambda: (2 * x.exp().sin()).sum()) == 400
+
+
 def test_a_view_counts_as_the_storage_it_keeps_alive():
     network = nn.Linear(4, 4)
     whole = torch.zeros(10, 4)
     assert saved_for_backward(network, lambda: network(whole[:2])) == 4 * 40
+    assert saved_for_backward(network, lambda: network(whole[:2]).sum() + network(whole[2:]).sum()) == 4 * 40
+    assert saved_for_backward(network, lambda: network(whole[:2]), [whole]) == 0
 
 
 def test_a_convolution_saves_its_input_and_no_weight():
@@ -43,6 +61,18 @@ def test_bytes_of_fake_tensors_are_those_of_a_real_forward_pass(config):
     assert saved_bytes(config, 2) == saved_for_backward(network, lambda: network(x, t, y))
 
 
+def test_what_was_counted_is_freed():
+    """A saved output that is given back to autograd holds itself, and the whole forward pass with it."""
+    network, results = nn.Sequential(nn.Linear(4, 4), nn.Tanh()), []
+
+    def forward() -> Tensor:
+        results.append(weakref.ref(result := network(torch.zeros(3, 4))))
+        return result
+
+    saved_for_backward(network, forward)
+    assert results[0]() is None
+
+
 def test_activations_are_proportional_to_the_batch():
     one, two, nine = (saved_bytes(PRESETS["tiny-digits"], batch) for batch in (1, 2, 9))
     assert nine - one == 8 * (two - one)
@@ -51,6 +81,28 @@ def test_activations_are_proportional_to_the_batch():
 def test_checkpointing_saves_less_than_half():
     config = preset("ho-cifar10")
     assert saved_bytes(replace(config, checkpointing=True)) < saved_bytes(config) / 2
+
+
+def training_pass(config: UNetConfig) -> tuple[UNet, Callable[[], Tensor]]:
+    network, x, t = UNet(config).train(), torch.zeros(16, 1, 8, 8), torch.zeros(16, dtype=torch.long)
+    return network, lambda: network(x, t)
+
+
+@pytest.mark.parametrize("block", ["residual", "inverted", "inverted-se"])
+def test_checkpointing_lowers_the_peak_though_one_stage_is_computed_again(block: str):
+    plain = training_pass(preset("tiny-digits", block=block))
+    saving = training_pass(preset("tiny-digits", block=block, checkpointing=True))
+    assert recomputed_bytes(*plain) == 0
+    assert 0 < recomputed_bytes(*saving) < saved_for_backward(*plain)
+    assert peak_training_bytes(*saving) < peak_training_bytes(*plain)
+
+
+@pytest.mark.parametrize("changes", [{}, {"checkpointing": True}, {"use_time": False, "checkpointing": True}])
+def test_the_peak_of_fake_tensors_is_that_of_real_ones(changes: dict[str, bool]):
+    config = preset("tiny-digits", **changes)
+    with FakeTensorMode():
+        fake = peak_training_bytes(*training_pass(config))
+    assert fake == peak_training_bytes(*training_pass(config))
 
 
 def test_state_is_what_training_holds():

@@ -21,6 +21,19 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _check_heads(heads: int, channels: int, multipliers: tuple[int, ...]) -> None:
+    for multiplier in multipliers:
+        if (channels * multiplier) % heads:
+            raise ValueError(
+                f"heads: {heads} does not divide the {channels * multiplier} channels of a scale; use a divisor"
+            )
+
+
+def _check_warmup(warmup: int, steps: int) -> None:
+    if warmup >= steps:
+        raise ValueError(f"warmup: {warmup} does not end before the last step {steps}; use less")
+
+
 class Data(Section):
     """The images."""
 
@@ -98,12 +111,7 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _heads_divide_channels(self) -> "Network":
-        for multiplier in self.multipliers:
-            if (self.channels * multiplier) % self.heads:
-                raise ValueError(
-                    f"heads: {self.heads} does not divide the {self.channels * multiplier} channels of a scale; "
-                    "use a divisor"
-                )
+        _check_heads(self.heads, self.channels, self.multipliers)
         return self
 
 
@@ -202,8 +210,7 @@ class Training(Section):
             raise ValueError(
                 f"min_learning_rate: {self.min_learning_rate} exceeds learning_rate {self.learning_rate}; use less"
             )
-        if self.warmup >= self.steps:
-            raise ValueError(f"warmup: {self.warmup} does not end before the last step {self.steps}; use less")
+        _check_warmup(self.warmup, self.steps)
         return self
 
 
@@ -229,14 +236,8 @@ class Classifier(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Classifier":
-        if self.warmup >= self.steps:
-            raise ValueError(f"warmup: {self.warmup} does not end before the last step {self.steps}; use less")
-        for multiplier in self.multipliers:
-            if (self.channels * multiplier) % self.heads:
-                raise ValueError(
-                    f"heads: {self.heads} does not divide the {self.channels * multiplier} channels of a scale; "
-                    "use a divisor"
-                )
+        _check_warmup(self.warmup, self.steps)
+        _check_heads(self.heads, self.channels, self.multipliers)
         return self
 
 

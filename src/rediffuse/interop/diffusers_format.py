@@ -1,26 +1,14 @@
 """diffusers' `UNet2DModel` (the layout of google/ddpm-cifar10-32): its configuration and the names of its weights."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rediffuse.errors import UserError
-from rediffuse.interop.layout import (
-    Entry,
-    Rows,
-    places,
-    projections,
-    refuse_others,
-    skeleton,
-    to_ours,
-    to_theirs,
-    whole,
-)
-from rediffuse.models.blocks import group_count
-from rediffuse.models.unet import Level, UNet
+from rediffuse.interop.layout import Entry, Rows, block, group_norms, places, refuse_others, renamed, to_ours, to_theirs
+from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
 
 # What a key means when config.json leaves it out: the defaults of `UNet2DModel.__init__`.
@@ -51,6 +39,14 @@ KNOWN_FIELDS = (
     "downsample_padding",
 )  # fmt: skip
 
+# Our modules and the names that `UNet2DModel` has for them: before the stages, in a residual block, behind the stages.
+FIRST = {
+    "input": "conv_in", "time.linear1": "time_embedding.linear_1", "time.linear2": "time_embedding.linear_2",
+    "classes": "class_embedding",
+}  # fmt: skip
+PARTS = {part: part for part in ("norm1", "conv1", "norm2", "conv2")} | {"shortcut": "conv_shortcut"}
+LAST = {"norm": "conv_norm_out", "output": "conv_out"}
+
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -63,7 +59,7 @@ def config_to_diffusers(config: UNetConfig) -> dict[str, Any]:
         UserError: naming a field that `UNet2DModel` cannot represent.
     """
     refuse_others(config, KNOWN_FIELDS, "diffusers")
-    groups = sorted({m.num_groups for m in skeleton(config).modules() if isinstance(m, nn.GroupNorm)})
+    groups = sorted({norm.num_groups for norm in group_norms(config)})
     if len(groups) > 1:
         raise UserError(
             f"groups is {config.groups}, which makes normalisations of {', '.join(map(str, groups))} groups; diffusers "
@@ -151,18 +147,18 @@ def config_from_diffusers(given: Mapping[str, Any], *, null_class: bool = False)
         time_frequency_shift=values["freq_shift"],
         downsample_padding="symmetric" if values["downsample_padding"] else "bottom-right",
     )
-    for module in skeleton(config).modules():
-        if isinstance(module, nn.GroupNorm) and module.num_groups != config.groups:
+    for norm in group_norms(config):
+        if norm.num_groups != config.groups:
             raise UserError(
-                f"norm_num_groups: {config.groups} cannot be represented in a layer of {module.num_channels} channels; "
-                f"{group_count(module.num_channels, config.groups)} can: a divisor that leaves two channels a group"
+                f"norm_num_groups: {config.groups} cannot be represented in a layer of {norm.num_channels} channels; "
+                f"{norm.num_groups} can: a divisor that leaves two channels a group"
             )
     return config
 
 
 def weights_to_diffusers(config: UNetConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our state dict as `UNet2DModel(**config_to_diffusers(config))` loads it."""
-    return to_theirs(_entries(skeleton(config)), state)
+    return to_theirs(_entries, config, state)
 
 
 def weights_from_diffusers(
@@ -177,44 +173,27 @@ def weights_from_diffusers(
         UserError: naming a tensor that is missing, left over or of another shape.
     """
     theirs = {_today(name): value for name, value in theirs.items()}
-    label = "class_embedding.weight"
-    if config.num_classes is not None and not null_class and label in theirs:
-        theirs[label] = torch.cat((theirs[label], torch.zeros_like(theirs[label][:1])))
-    network = skeleton(config)
-    return to_ours(_entries(network), network, theirs, source)
+    return to_ours(_entries, config, theirs, null_class=null_class, source=source)
 
 
 def _entries(network: UNet) -> Iterator[Entry]:
     """Every tensor of a `UNet2DModel` and where it lies in ours."""
-    yield from whole("input", network.input, "conv_in")
-    if network.time is not None:
-        yield from whole("time.linear1", network.time.linear1, "time_embedding.linear_1")
-        yield from whole("time.linear2", network.time.linear2, "time_embedding.linear_2")
-    if network.classes is not None:
-        yield from whole("classes", network.classes, "class_embedding")
+    yield from renamed(network, FIRST)
     for place in places(network):
         side = "mid_block" if place.side == "middle" else f"{place.side}_blocks.{place.level}"
-        residual, theirs = place.stage.residual, f"{side}.resnets.{place.position}"
-        for part in ("norm1", "conv1", "norm2", "conv2"):
-            yield from whole(f"{place.ours}.residual.{part}", getattr(residual, part), f"{theirs}.{part}")
-        yield from whole(f"{place.ours}.residual.shortcut", residual.shortcut, f"{theirs}.conv_shortcut")
-        yield from projections(network, place, f"{theirs}.time_emb_proj")
+        yield from block(network, place, f"{side}.resnets.{place.position}", PARTS, "time_emb_proj")
         if (attention := place.stage.attention) is not None:
             ours, theirs = f"{place.ours}.attention", f"{side}.attentions.{place.position}"
-            yield from whole(f"{ours}.norm", attention.norm, f"{theirs}.group_norm")
-            yield from whole(f"{ours}.out", attention.out, f"{theirs}.to_out.0")
+            yield from renamed(network, {f"{ours}.norm": f"{theirs}.group_norm", f"{ours}.out": f"{theirs}.to_out.0"})
             width = attention.out.in_features
             for number, name in enumerate(("to_q", "to_k", "to_v")):
                 rows = Rows(number * width, (number + 1) * width)
                 yield Entry(f"{ours}.qkv.weight", f"{theirs}.{name}.weight", (width, width), rows)
                 yield Entry(f"{ours}.qkv.bias", f"{theirs}.{name}.bias", (width,), rows)
-    for ours, theirs, levels in (("down", "downsamplers", network.down), ("up", "upsamplers", network.up)):
-        for number, level in enumerate(cast(Iterable[Level], levels)):
-            if level.resample is not None:
-                where = f"{ours}_blocks.{number}.{theirs}.0"
-                yield from whole(f"{ours}.{number}.resample", level.resample, where)
-    yield from whole("norm", network.norm, "conv_norm_out")
-    yield from whole("output", network.output, "conv_out")
+    for side in ("down", "up"):
+        levels = range(len(network.down))
+        yield from renamed(network, {f"{side}.{n}.resample": f"{side}_blocks.{n}.{side}samplers.0" for n in levels})
+    yield from renamed(network, LAST)
 
 
 def _today(name: str) -> str:

@@ -7,18 +7,24 @@ row (h, {q, k, v}, c) of a convolution of width 1, where ours keep all heads' q 
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rediffuse.errors import UserError
-from rediffuse.interop.layout import Entry, Place, Rows, places, projections, skeleton, to_ours, whole
-from rediffuse.models.blocks import group_count
+from rediffuse.interop.layout import Entry, Place, Rows, block, group_norms, places, renamed, to_ours
 from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
 
-PARTS = {"norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3"}
+# Our modules and the names that `UNetModel` has for them: before the stages, in a residual block, behind the stages.
+FIRST = {
+    "input": "input_blocks.0.0", "time.linear1": "time_embed.0", "time.linear2": "time_embed.2", "classes": "label_emb",
+}  # fmt: skip
+PARTS = {
+    "norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3",
+    "shortcut": "skip_connection",
+}  # fmt: skip
+LAST = {"norm": "out.0", "output": "out.2"}
 
 
 def config_from_iddpm(
@@ -92,11 +98,11 @@ def config_from_iddpm(
         shortcut="3x3" if shortcuts == {3} else "1x1",
         initialisation="torch",
     )
-    for module in skeleton(config).modules():
-        if isinstance(module, nn.GroupNorm) and module.num_groups != 32:
+    for norm in group_norms(config):
+        if norm.num_groups != 32:
             raise UserError(
-                f"{source}: a layer of {module.num_channels} channels cannot be represented in IDDPM's 32 groups, only "
-                f"in {group_count(module.num_channels, 32)}: two channels a group or more"
+                f"{source}: a layer of {norm.num_channels} channels cannot be represented in IDDPM's 32 groups, only "
+                f"in {norm.num_groups}: two channels a group or more"
             )
     return config
 
@@ -111,43 +117,25 @@ def weights_from_iddpm(
     Raises:
         UserError: naming a tensor that is missing, left over or of another shape.
     """
-    theirs = dict(theirs)
-    label = "label_emb.weight"
-    if config.num_classes is not None and not null_class and label in theirs:
-        theirs[label] = torch.cat((theirs[label], torch.zeros_like(theirs[label][:1])))
-    network = skeleton(config)
-    return to_ours(_entries(network), network, theirs, source)
+    return to_ours(_entries, config, theirs, null_class=null_class, source=source)
 
 
 def _entries(network: UNet) -> Iterator[Entry]:
     """Every tensor of a `UNetModel` and where it lies in ours."""
     config = network.config
-    yield from whole("input", network.input, "input_blocks.0.0")
-    if network.time is not None:
-        yield from whole("time.linear1", network.time.linear1, "time_embed.0")
-        yield from whole("time.linear2", network.time.linear2, "time_embed.2")
-    if network.classes is not None:
-        yield from whole("classes", network.classes, "label_emb")
+    yield from renamed(network, FIRST)
     for place in places(network):
-        block, attention = _names(place, config.blocks)
-        residual = place.stage.residual
-        for ours, theirs in PARTS.items():
-            yield from whole(f"{place.ours}.residual.{ours}", getattr(residual, ours), f"{block}.{theirs}")
-        yield from whole(f"{place.ours}.residual.shortcut", residual.shortcut, f"{block}.skip_connection")
-        yield from projections(network, place, f"{block}.emb_layers.1")
+        residual, attention = _names(place, config.blocks)
+        yield from block(network, place, residual, PARTS, "emb_layers.1")
         if place.stage.attention is not None:
-            yield from _attention(place, attention)
+            yield from _attention(network, place, attention)
     last = len(network.down) - 1
     for number in range(last):
-        down: Any = network.down[number].resample
-        block = f"input_blocks.{(number + 1) * (config.blocks + 1)}.0.op"
-        yield from whole(f"down.{number}.resample.conv", down.conv, block)
-        up: Any = network.up[number].resample
+        down = f"input_blocks.{(number + 1) * (config.blocks + 1)}.0.op"
         attends = config.resolutions[last - number] in config.attention
-        block = f"output_blocks.{number * (config.blocks + 1) + config.blocks}.{1 + attends}.conv"
-        yield from whole(f"up.{number}.resample.conv", up.conv, block)
-    yield from whole("norm", network.norm, "out.0")
-    yield from whole("output", network.output, "out.2")
+        up = f"output_blocks.{number * (config.blocks + 1) + config.blocks}.{1 + attends}.conv"
+        yield from renamed(network, {f"down.{number}.resample.conv": down, f"up.{number}.resample.conv": up})
+    yield from renamed(network, LAST)
 
 
 def _names(place: Place, blocks: int) -> tuple[str, str]:
@@ -161,14 +149,14 @@ def _names(place: Place, blocks: int) -> tuple[str, str]:
     return f"{block}.0", f"{block}.1"
 
 
-def _attention(place: Place, theirs: str) -> Iterator[Entry]:
+def _attention(network: UNet, place: Place, theirs: str) -> Iterator[Entry]:
     ours, attention = f"{place.ours}.attention", place.stage.attention
     assert attention is not None
     width = attention.out.in_features
     # Row i of theirs is row order[i] of ours.
     order = torch.arange(3 * width).reshape(3, attention.heads, -1).transpose(0, 1).reshape(-1)
     rows = Rows(0, 3 * width, order)
-    yield from whole(f"{ours}.norm", attention.norm, f"{theirs}.norm")
+    yield from renamed(network, {f"{ours}.norm": f"{theirs}.norm"})
     yield Entry(f"{ours}.qkv.weight", f"{theirs}.qkv.weight", (3 * width, width, 1), rows)
     yield Entry(f"{ours}.qkv.bias", f"{theirs}.qkv.bias", (3 * width,), rows)
     yield Entry(f"{ours}.out.weight", f"{theirs}.proj_out.weight", (width, width, 1))

@@ -1,6 +1,6 @@
 """How the tensors of our U-Net correspond to those of another implementation: one table for both directions."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple, cast
 
@@ -47,6 +47,10 @@ class Entry:
             part.copy_(theirs)
 
 
+# Of a skeleton of the network: every tensor of theirs and where it lies in ours.
+Table = Callable[[UNet], Iterable[Entry]]
+
+
 class Place(NamedTuple):
     """A stage of the network: where it stands, and the rows of the projection that are its own."""
 
@@ -80,38 +84,55 @@ def places(network: UNet) -> Iterator[Place]:
         at += width
 
 
-def whole(ours: str, module: nn.Module, theirs: str) -> Iterator[Entry]:
-    """The entries of a module whose tensors have the same names and shapes in both implementations."""
-    for name, value in module.named_parameters():
-        yield Entry(f"{ours}.{name}", f"{theirs}.{name}", tuple(value.shape))
+def group_norms(config: UNetConfig) -> list[nn.GroupNorm]:
+    """The network's normalisations: where few channels leave no choice, they have fewer groups than `config` says."""
+    return [module for module in skeleton(config).modules() if isinstance(module, nn.GroupNorm)]
 
 
-def projections(network: UNet, place: Place, theirs: str) -> Iterator[Entry]:
-    """The entries of a stage's own embedding projection, a slice of our common one."""
+def renamed(network: UNet, names: Mapping[str, str]) -> Iterator[Entry]:
+    """The entries of modules (ours: theirs) whose tensors are the same in both implementations; ours may lack some."""
+    modules = dict(network.named_modules())
+    for ours, theirs in names.items():
+        if ours in modules:
+            for name, value in modules[ours].named_parameters():
+                yield Entry(f"{ours}.{name}", f"{theirs}.{name}", tuple(value.shape))
+
+
+def block(network: UNet, place: Place, theirs: str, parts: Mapping[str, str], projection: str) -> Iterator[Entry]:
+    """The entries of a stage's residual block by its parts (ours: theirs), and of its own slice of our projection."""
+    yield from renamed(network, {f"{place.ours}.residual.{part}": f"{theirs}.{name}" for part, name in parts.items()})
     if network.projection is not None:
         width = place.rows.stop - place.rows.start
-        yield Entry("projection.weight", f"{theirs}.weight", (width, network.projection.in_features), place.rows)
-        yield Entry("projection.bias", f"{theirs}.bias", (width,), place.rows)
+        shape = (width, network.projection.in_features)
+        yield Entry("projection.weight", f"{theirs}.{projection}.weight", shape, place.rows)
+        yield Entry("projection.bias", f"{theirs}.{projection}.bias", (width,), place.rows)
 
 
-def to_theirs(entries: Iterable[Entry], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_theirs(table: Table, config: UNetConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our state dict under their names and in their shapes."""
-    return {entry.theirs: entry.taken_from(state[entry.ours]) for entry in entries}
+    return {entry.theirs: entry.taken_from(state[entry.ours]) for entry in table(skeleton(config))}
 
 
-def to_ours(entries: Iterable[Entry], network: UNet, theirs: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+def to_ours(
+    table: Table, config: UNetConfig, theirs: Mapping[str, Tensor], *, null_class: bool, source: str
+) -> dict[str, Tensor]:
     """Their state dict under our names and in our shapes, float32.
 
+    Without a `null_class` the null token's embedding is set to zero: the network was never trained for it.
+
     Args:
-        network: a skeleton of the network, for its names and shapes.
         source: what the tensors came from, for messages.
 
     Raises:
         UserError: naming the first tensor that is missing, left over or of another shape.
     """
-    entries = list(entries)
+    network, theirs = skeleton(config), dict(theirs)
+    entries = list(table(network))
     known = {entry.theirs for entry in entries}
     for entry in entries:
+        if entry.ours == "classes.weight" and not null_class and entry.theirs in theirs:
+            label = theirs[entry.theirs]
+            theirs[entry.theirs] = torch.cat((label, torch.zeros_like(label[:1])))
         if entry.theirs not in theirs:
             raise UserError(f"{source}: tensor {entry.theirs} is missing; it should be of shape {list(entry.shape)}")
         if tuple(theirs[entry.theirs].shape) != entry.shape:

@@ -1,5 +1,6 @@
 """What the networks cost: exact counts, and the cost model beside what was measured."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from rediffuse.config import ResolvedRun
@@ -33,7 +34,7 @@ def configurations(frames: Frames) -> Table | None:
     """Parameters, FLOPs and bytes of the runs' networks and of one design in several sizes."""
     if frames.cost is None:
         return None
-    links = Links(frames.pedigree.ids([str(cost_folder(frames.loaded.study.study) / "cost.json")]))
+    links = _links(frames, [str(cost_folder(frames.loaded.study.study) / "cost.json")])
     rows: list[tuple[Value, ...]] = []
     named = [(run_label(frames.loaded, name), entry) for name, entry in frames.cost["runs"].items()]
     presets = sorted(frames.cost["presets"].items(), key=lambda preset: preset[1]["parameters"])
@@ -78,31 +79,25 @@ def model(frames: Frames) -> Table | None:
     rows: list[tuple[Value, ...]] = []
     for run in frames.loaded.runs.values():
         fitted = cost_model(frames, run)
-        kappa = None if frames.cost_timing is None else frames.cost_timing["runs"].get(run.name, {}).get("training")
+        timing = None if frames.cost_timing is None else frames.cost_timing["runs"].get(run.name)
+        kappa = NOT_RECORDED if timing is None else _spread(timing["training"]["kappa"])
         for seed in run.seeds:
             t = run.training
             trained = of_run(frames.training, run, seed)
             measured = optional(trained.iloc[0]["seconds"]) if len(trained) else None
-            predicted = None
-            if fitted is not None:
-                # The backward pass that was timed made the checkpointed forward pass again: κ holds it.
-                predicted = fitted.training_seconds(t.steps, t.batch_size)
-            rate = None if fitted is None else fitted.training_rate / GFLOP
-            files = [str(row) for row in trained["file"]]
-            shown: Value = NOT_RECORDED if kappa is None else _spread(kappa["kappa"])
-            rows.append((run.label, seed, "training", t.steps, t.batch_size, shown, _or_not(rate),
-                         *_against(predicted, measured), _links(frames, files)))  # fmt: skip
+            # The backward pass that was timed made the checkpointed forward pass again: κ holds it.
+            predicted = fitted and fitted.training_seconds(t.steps, t.batch_size)
+            rows.append((run.label, seed, "training", t.steps, t.batch_size, kappa,
+                         *_against(frames, fitted and fitted.training_rate, predicted, measured, trained["file"])))  # fmt: skip
             timed = of_run(frames.sampling, run, seed).set_index("setting")
             for setting, key, _ in run.settings():
                 if setting not in timed.index:
                     continue
                 row = timed.loc[setting]
-                nfe, images, seconds = int(row["nfe"]), int(row["images"]), optional(row["seconds"])
-                halves = 2 if _guided(run, key) else 1
-                predicted = None if fitted is None else fitted.sampling_seconds(nfe * halves, images)
-                rate = None if fitted is None else fitted.sampling_rate / GFLOP
-                rows.append((run.label, seed, setting, nfe * halves, images, NOT_ASKED, _or_not(rate),
-                             *_against(predicted, seconds), _links(frames, [str(row["file"])])))  # fmt: skip
+                passes, images = int(row["nfe"]) * (2 if _guided(run, key) else 1), int(row["images"])
+                measured, predicted = optional(row["seconds"]), fitted and fitted.sampling_seconds(passes, images)
+                rows.append((run.label, seed, setting, passes, images, NOT_ASKED,
+                             *_against(frames, fitted and fitted.sampling_rate, predicted, measured, [row["file"]])))  # fmt: skip
     columns = (Column("Run"), Column("Seed"), Column("What"), Column("N or S"), Column("B"), Column("κ"),
                Column("Rate", "GFLOP/s"), Column("Predicted", "s"), Column("Measured", "s"),
                Column("Measured / predicted"), FROM)  # fmt: skip
@@ -130,7 +125,7 @@ def latency(frames: Frames) -> Table | None:
                 row = timed.loc[found]
                 images = int(row["batch_size"])
                 per_step, per_image = float(row["ms_per_step"]), float(row["ms_per_image"])
-                how, links = f"measured, {found}", _links(frames, [str(row["file"])])
+                how, links = f"measured, {found}", _links(frames, [row["file"]])
             elif fitted is not None:
                 images = min(run.sampling.batch_size, run.sampling.images)
                 per_step = 1e3 * fitted.sampling_seconds(1, images)
@@ -153,11 +148,9 @@ def latency(frames: Frames) -> Table | None:
 
 def batches(frames: Frames) -> Table | None:
     """Forward passes of the first run's network by batch size and by resolution."""
-    timing = frames.cost_timing
-    if frames.cost is None or timing is None:
+    if (clocked := _clocked(frames)) is None:
         return None
-    name = timing["measured_run"]
-    entry, links = frames.cost["runs"][name], _links(frames, [timing["file"]])
+    timing, entry, label, links = clocked
     own = entry["config"]["image_size"]
     rows: list[tuple[Value, ...]] = []
     for row in [*({**row, "side": own} for row in timing["batches"]), *timing["resolutions"]]:
@@ -167,19 +160,15 @@ def batches(frames: Frames) -> Table | None:
                      batch / forward["median"], batch * flops / forward["median"] / GFLOP, links))  # fmt: skip
     columns = (Column("Images"), Column("Batch"), Column("Forward pass", "ms"), Column("One image", "ms"),
                Column("Throughput", "images/s"), Column("Rate", "GFLOP/s"), FROM)  # fmt: skip
-    what = (
-        f"Forward passes of {run_label(frames.loaded, name)}'s network without gradients, by batch and by resolution."
-    )
+    what = f"Forward passes of {label}'s network without gradients, by batch and by resolution."
     return Table("throughput", what, columns, tuple(rows), notes=("Medians, with quartiles in brackets.", TIMING_NOTE))
 
 
 def checkpointing(frames: Frames) -> Table | None:
     """Memory against time, with and without activation checkpointing; and peak memory as measured."""
-    timing = frames.cost_timing
-    if frames.cost is None or timing is None:
+    if (clocked := _clocked(frames)) is None:
         return None
-    name = timing["measured_run"]
-    entry, links = frames.cost["runs"][name], _links(frames, [timing["file"]])
+    timing, entry, label, links = clocked
     state = entry["state_bytes"]
     base = timing["checkpointing"][0]
     rows: list[tuple[Value, ...]] = []
@@ -206,7 +195,7 @@ def checkpointing(frames: Frames) -> Table | None:
         TIMING_NOTE,
     )
     return Table(
-        "memory", f"Memory and time of {run_label(frames.loaded, name)}'s network, with and without activation checkpointing.",
+        "memory", f"Memory and time of {label}'s network, with and without activation checkpointing.",
         columns, tuple(rows), notes=notes,
     )  # fmt: skip
 
@@ -216,18 +205,27 @@ def _guided(run: ResolvedRun, key: str) -> bool:
     return sampler is not None and run.network.class_conditional and sampler.guidance not in (None, 0, 1)
 
 
-def _against(predicted: float | None, measured: float | None) -> tuple[Value, Value, Value]:
-    ratio: Value = NOT_RECORDED if predicted is None or measured is None else measured / predicted
-    return _or_not(predicted), _or_not(measured), ratio
+def _against(
+    frames: Frames, rate: float | None, predicted: float | None, measured: float | None, files: Iterable[str]
+) -> tuple[Value, ...]:
+    """The rate in GFLOP/s, predicted and measured seconds, their ratio, and where they are from."""
+    ratio = None if predicted is None or measured is None else measured / predicted
+    numbers = (None if rate is None else rate / GFLOP, predicted, measured, ratio)
+    return *(NOT_RECORDED if number is None else number for number in numbers), _links(frames, files)
 
 
-def _or_not(value: float | None) -> Value:
-    return NOT_RECORDED if value is None else value
+def _clocked(frames: Frames) -> tuple[dict[str, Any], dict[str, Any], str, Links] | None:
+    """What was timed of the measured run's network, what was counted of it, its label, and where the times are from."""
+    timing = frames.cost_timing
+    if frames.cost is None or timing is None:
+        return None
+    name = timing["measured_run"]
+    return timing, frames.cost["runs"][name], run_label(frames.loaded, name), _links(frames, [timing["file"]])
 
 
 def _spread(record: dict[str, Any], scale: float = 1.0) -> Value:
     return Estimate(scale * record["median"], scale * record["low"], scale * record["high"])
 
 
-def _links(frames: Frames, files: list[str]) -> Links:
+def _links(frames: Frames, files: Iterable[str]) -> Links:
     return Links(frames.pedigree.ids(files))

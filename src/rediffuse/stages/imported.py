@@ -12,7 +12,8 @@ from rediffuse.files import sha256, write_atomically
 from rediffuse.interop.own_format import NOT_OF_THE_FUNCTION, WEIGHTS, Package, read_package
 from rediffuse.models.unet_config import UNetConfig
 from rediffuse.stages.context import Context, keep_only, working
-from rediffuse.stages.networks import build_network, write_weights
+from rediffuse.stages.networks import build_network
+from rediffuse.stages.weights import write_weights
 from rediffuse.tracking import open_tracker, track_training
 
 # What a history must have as columns; there is nothing to put into them.
