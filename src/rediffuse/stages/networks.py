@@ -15,7 +15,6 @@ from rediffuse.diffusion.schedules import respaced_timesteps
 from rediffuse.errors import UserError
 from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
-from rediffuse.stages.weights import write_weights as write_weights
 
 
 def build_network(run: ResolvedRun, image_set: ImageSet, seed: int = 0) -> UNet:
