@@ -27,6 +27,8 @@ def check_run(run: ResolvedRun) -> None:
             f"evaluation.features: {run.evaluation.features!r} is not a feature network; "
             f"use one of {', '.join(FEATURE_NETWORKS)}"
         )
+    if run.evaluation.features == "torchscript" and run.evaluation.weights is None:
+        raise ValueError("evaluation.weights: torchscript needs one, the TorchScript file of the feature network")
     _check_sizes(run, run.data.image_size or facts.image_size)
     if run.evaluation.lpips is not None:
         _check_lpips(run.evaluation.lpips, run.data.image_size or facts.image_size)

@@ -22,17 +22,17 @@ from rediffuse.files import sha256
 
 class TorchScriptNetwork:
     """A module that takes float32 RGB [B, 3, resize, resize], values 0..255, and gives features [B, dim] or
-    (features [B, dim], logits [B, K]); it does its own scaling.
+    (features [B, dim], logits [B, K]); it does its own scaling. `name`: what to call it, after the file when absent.
     """
 
-    def __init__(self, path: Path, options: FeatureOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, path: Path, options: FeatureOptions = DEFAULT_OPTIONS, name: str | None = None) -> None:
         if not path.is_file():
             raise UserError(f"the TorchScript file {path} does not exist")
         try:
             self._model = load_torchscript(path, options.device)
         except RuntimeError as damage:
             raise UserError(f"{path} is not a TorchScript file: {str(damage).splitlines()[0]}") from None
-        self.name = "torchscript-" + re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-").lower()
+        self.name = name or "torchscript-" + re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-").lower()
         self.resize = f"bicubic-{options.resize}"
         self._size = options.resize
         self._device = options.device

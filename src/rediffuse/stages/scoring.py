@@ -16,6 +16,7 @@ from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, Featur
 from rediffuse.evaluation.intervals import grouped
 from rediffuse.evaluation.reference import Reference, ReferenceIdentity, open_reference, reference_path
 from rediffuse.evaluation.scoring import Scorer
+from rediffuse.evaluation.torchscript import TorchScriptNetwork
 from rediffuse.progress import Progress
 from rediffuse.stages.context import Context
 
@@ -25,12 +26,17 @@ SPLIT = "train"
 def feature_network(evaluation: Evaluation, hardware: Hardware, data: Path) -> FeatureNetwork:
     """The study's feature network, its weights from the given file or fetched into data/downloads."""
     weights = Path(evaluation.weights) if evaluation.weights else None
-    options = FeatureOptions(device=hardware.device, weights=weights, download_dir=data / "downloads")
-    name = evaluation.features
-    if name == "torchscript":
-        name = f"torchscript:{evaluation.weights}"
+    options = FeatureOptions(
+        device=hardware.device,
+        weights=weights,
+        weights_sha256=evaluation.weights_sha256,
+        download_dir=data / "downloads",
+    )
+    if evaluation.features == "torchscript" and weights is not None:
+        # The plan names the reference after the study's `features`; which file it is, the digest in the keys says.
+        return TorchScriptNetwork(weights, options, name=evaluation.features)
     with Progress("feature network weights", "byte") as progress:
-        return load_feature_network(name, options, progress)
+        return load_feature_network(evaluation.features, options, progress)
 
 
 class Judge:
