@@ -85,7 +85,7 @@ class Clone:
         """Digests of everything two clones must agree on: data, weights, histories, samples and metrics."""
         return self.digests(
             "data/*/*.npy", "data/*/*.npz", "runs/**/*.safetensors", "runs/**/history.csv", "runs/**/previews/*",
-            "runs/**/samples/*", "runs/**/metrics/*", "runs/**/examination/*", "runs/*/real/*.json", "reports/*/metrics.json",
+            "runs/**/during-training/*", "runs/**/samples/*", "runs/**/metrics/*", "runs/**/examination/*", "runs/*/real/*.json", "reports/*/metrics.json",
         )  # fmt: skip
 
     def made(self) -> dict[str, int]:

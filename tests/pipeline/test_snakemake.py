@@ -1,5 +1,6 @@
 """Snakemake and the receipts agree on what is out of date: the scenarios a user meets, with the real tools."""
 
+import csv
 import json
 import os
 import signal
@@ -121,6 +122,28 @@ def test_evaluations_are_nested_under_their_training_and_comparable_on_it(built:
         assert runs[name]["metrics"]["frechet_distance.ddim-5"] == value
         assert runs[name]["rediffuse.role"] == name[:-6]
         assert len(runs[name]["mlflow.source.git.commit"]) == 40
+
+
+def test_examinations_are_nested_under_their_training_and_scores_by_step_stand_on_it(built: Clone):
+    runs = {run["name"]: run for run in logged(built)}
+    training, examination = runs["improved-seed0"], runs["improved-seed0 examination"]
+    assert examination["mlflow.parentRunId"] == training["id"]
+    folder = built.folder / "runs/smoke/improved/seed0/examination"
+    memorisation = json.loads((folder / "examination.json").read_text())["memorisation"]
+    assert examination["metrics"]["memorisation.ratio.pixels"] == memorisation["pixels"]["ratio"]
+    rows = json.loads((folder / "training.json").read_text())["rows"]
+    for name in ("frechet_distance", "inception_score"):
+        for weights in ("averaged", "raw"):
+            assert training["metrics"][f"during_training.{name}.{weights}"] == rows[-1][weights][name]
+    assert training["points"]["during_training.frechet_distance.raw"] == len(rows) == 2
+
+
+def test_a_classifier_is_logged_as_a_run_of_its_own(built: Clone):
+    [run] = [run for run in logged(built) if run["name"] == "improved-seed0 classifier"]
+    with (built.folder / "runs/smoke/improved/seed0/classifier-history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert run["metrics"]["loss"] == float(rows[-1]["loss"])
+    assert run["points"]["loss"] == len(rows)
 
 
 def compared(run: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from rediffuse.errors import UserError
 from rediffuse.reporting import during_training
 from rediffuse.reporting.frames import Frames, read_frames
-from rediffuse.reporting.style import styled
+from rediffuse.reporting.style import Picture, finish, styled
 from tests.reporting.study_tree import PROJECT, StudyTree
 
 
@@ -49,11 +51,21 @@ def test_the_words_compare_the_weights_at_the_last_step_and_name_the_real_line(f
     assert "20 held-out real images score 90.0" in words
 
 
-def test_the_figure_has_a_line_for_each_run_and_kind_of_weights(frames: Frames):
+def test_the_figure_has_a_line_for_each_run_and_kind_of_weights(frames: Frames, monkeypatch: pytest.MonkeyPatch):
+    drawn = {}
+
+    def keep(figure: Figure, name: str, caption: str, alt: str) -> Picture:
+        drawn.update(
+            {axes.get_title(loc="left"): [line.get_linestyle() for line in axes.lines] for axes in figure.axes}
+        )
+        return finish(figure, name, caption, alt)
+
+    monkeypatch.setattr(during_training, "finish", keep)
     with styled():
-        picture = during_training.figure(frames)
-    assert picture is not None
-    assert picture.png.startswith(b"\x89PNG")
+        assert during_training.figure(frames) is not None
+    # Two runs, averaged and raw, and the line of real images.
+    assert {title: len(lines) for title, lines in drawn.items()} == {"Fréchet distance": 5, "IS formula": 5}
+    assert drawn["Fréchet distance"].count("-") == 2
 
 
 def test_a_study_that_does_not_look_has_none_of_it(empty_tree: StudyTree):
@@ -74,20 +86,34 @@ def test_a_damaged_file_is_named(tree: StudyTree, frames: Frames):
         path.write_text(content)
 
 
-def test_coloured_images_have_two_more_panels_and_columns(tree: StudyTree, frames: Frames):
-    path = tree.folder("baseline") / "examination" / "training.json"
-    content = path.read_text()
-    record = json.loads(content)
-    for scored in (record["held_out"], *(row[weights] for row in record["rows"] for weights in ("averaged", "raw"))):
-        scored |= {"colour_cast": 0.125, "hue_agreement": 0.75}
-    path.write_text(json.dumps(record))
-    try:
-        with styled():
-            picture, table = during_training.figure(frames), during_training.table(frames)
-    finally:
-        path.write_text(content)
+@pytest.mark.parametrize("dropped", [(), ("inception_score",)], ids=["all", "no class probabilities"])
+def test_coloured_images_have_two_more_panels_and_columns(tmp_path: Path, dropped: tuple[str, ...]):
+    tree = StudyTree(tmp_path, PROJECT / "studies" / "smoke.yaml").everything()
+    for run in ("baseline", "improved"):
+        path = tree.folder(run) / "examination" / "training.json"
+        record = json.loads(path.read_text())
+        for scored in (record["held_out"], *(row[kind] for row in record["rows"] for kind in ("averaged", "raw"))):
+            scored |= {"colour_cast": 0.125, "hue_agreement": 0.75}
+            for name in dropped:
+                del scored[name]
+        path.write_text(json.dumps(record))
+    frames = read_frames(tree.loaded, tree.root)
+    with styled():
+        picture, table = during_training.figure(frames), during_training.table(frames)
     assert picture is not None
     assert "Colour cast: distance" in picture.caption
     assert table is not None
     rows = list(csv.DictReader(io.StringIO(table.csv())))
-    assert [row["Colour cast, averaged"] for row in rows] == ["0.1250", "0.1250", "not recorded", "not recorded"]
+    assert [row["Colour cast, averaged"] for row in rows] == ["0.1250"] * 4
+    assert ("IS formula, raw" in rows[0]) == (not dropped)
+
+
+def test_without_as_many_held_out_images_no_line_of_theirs_is_drawn(tmp_path: Path):
+    tree = StudyTree(tmp_path, PROJECT / "studies" / "smoke.yaml").everything()
+    for run in ("baseline", "improved"):
+        path = tree.folder(run) / "examination" / "training.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"held_out": {}}))
+    frames = read_frames(tree.loaded, tree.root)
+    assert "held-out" not in during_training.words(frames)
+    with styled():
+        assert during_training.figure(frames) is not None

@@ -126,6 +126,18 @@ def test_without_a_reference_training_says_so_once_and_ends_with_the_same_bytes(
         assert (other.root / FOLDER / file).read_bytes() == (context.root / FOLDER / file).read_bytes()
 
 
+def test_what_fails_in_scoring_is_said_once_and_does_not_stop_the_training(
+    context: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def fail(self: Judge, images: np.ndarray, label: str | None = None) -> dict[str, float]:
+        raise RuntimeError("no memory is left\nand more lines")
+
+    monkeypatch.setattr(Judge, "values", fail)
+    scores = live_scores(context)
+    assert scores({"raw": torch.zeros(2, 1, 8, 8)}) == scores({"raw": torch.zeros(2, 1, 8, 8)}) == {}
+    assert capsys.readouterr().err.splitlines() == ["not scored during training: RuntimeError: no memory is left"]
+
+
 def test_looking_does_not_change_what_is_trained(context: Context, tmp_path: Path):
     content = study()
     del content["evaluation"]["during_training"]

@@ -30,7 +30,7 @@ StudyFile = Annotated[Path, typer.Option("--study", help="Study to work on.", sh
 RunName = Annotated[str, typer.Argument(help="Run, ablation or one-pass model of the study.")]
 Seed = Annotated[int, typer.Option("--seed", help="Training seed.", min=0)]
 ACTIVE = Path("params.yaml")
-#: Verbs that keep finished steps, batches or bytes of a download; the others write nothing before they are done.
+#: Verbs that keep finished steps, batches or bytes of a download; the others start over.
 GO_ON = ("prepare", "train", "classifier", "fit", "sample", "nll")
 
 

@@ -346,7 +346,9 @@ class Evaluation(Section):
         120, description="held-out images whose bound on the likelihood is computed, one evaluation of the network a t"
     )
     during_training: DuringTraining | None = Field(
-        None, description="scoring while the main runs train; ablations are judged by what they sample in the end"
+        None,
+        description="scoring while the main runs train (a change here trains them again); ablations are judged by what "
+        "they sample in the end",
     )
     lpips: Lpips | None = Field(
         None,

@@ -19,6 +19,7 @@ from rediffuse.reporting.terms import (
     listed,
     metric_short,
     metric_title,
+    model_seed,
     number,
     run_colours,
 )
@@ -69,22 +70,25 @@ def words(frames: Frames) -> str:
     if not found:
         return ""
     metric, record = METRICS[0], found[0].record
-    short, parts = metric_short(metric, frames.features), []
+    short, parts, shares = metric_short(metric, frames.features), [], []
     for one in found:
+        who = model_seed(one.run, one.seed)
         (_, averaged), (_, raw) = (one.values(metric, weights)[-1] for weights in WEIGHTS)
-        seed = f", seed {one.seed}" if sum(other.run is one.run for other in found) > 1 else ""
-        parts.append(f"{number(averaged)} from averaged and {number(raw)} from raw weights ({one.run.label}{seed})")
-    steps = len(record["rows"])
+        parts.append(f"{number(averaged)} from averaged and {number(raw)} from raw weights ({who})")
+        if one.share is not None:
+            shares.append(f"{100 * one.share:.1f} % ({who})")
+    counts = sorted({len(one.record["rows"]) for one in found})
+    times = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     texts = [
-        f"While each run trained, {record['n']} images were drawn {steps} times from its averaged and from its raw "
-        f"weights, with {record['steps']} steps and always from the same noise, and scored as one group: a value has no "
-        "interval, and few steps score worse than the many of the other tables.",
-        f"At the last step the {short} is {listed(parts)}; {record['n']} held-out real images score "
-        f"{number(record['held_out'][metric])}.",
+        f"While the runs trained, {record['n']} images were drawn {times} times from the averaged and from the raw "
+        f"weights of each, with {record['steps']} steps and always from the same noise, and scored as one group: a value "
+        "has no interval, and compares with those of other steps and weights, not with those of other tables.",
+        f"At the last step the {short} is {listed(parts)}.",
     ]
-    shares = [f"{100 * one.share:.1f} % ({one.run.label})" for one in found if one.share is not None]
+    if metric in record["held_out"]:
+        texts.append(f"{record['n']} held-out real images score {number(record['held_out'][metric])}.")
     if shares:
-        texts.append(f"Drawing and scoring took {listed(shares)} of the time of training.")
+        texts.append(f"Of the time of training steps, drawing and scoring, the last two took {listed(shares)}.")
     return " ".join(texts)
 
 
@@ -96,7 +100,9 @@ def figure(frames: Frames) -> Picture | None:
         return None
     colours, rows = run_colours(frames.loaded), -(-len(metrics) // 2)
     drawing, grid = plt.subplots(rows, min(2, len(metrics)), figsize=(WIDTH, 0.8 + 3.8 * rows), squeeze=False)
-    for axes, metric in zip(grid.flat, metrics, strict=True):
+    for axes in grid.flat[len(metrics) :]:
+        axes.remove()
+    for axes, metric in zip(grid.flat[: len(metrics)], metrics, strict=True):
         for one in found:
             for weights, dash in WEIGHTS.items():
                 points = one.values(metric, weights)
@@ -164,12 +170,16 @@ def table(frames: Frames) -> Table | None:
         for weights in WEIGHTS
     ]
     columns = (Column("Run"), Column("Seed"), Column("Training step"), *of_weights, Column("Share of time", "%"), FROM)
-    title = listed([metric_title(metric, frames.features) for metric in METRICS])
+    titles = [metric_title(metric, frames.features) for metric in metrics if metric in METRICS]
+    title = listed([*titles, *(COLOURS[metric].lower() for metric in metrics if metric in COLOURS)])
     return Table(
         "during-training",
         f"{title[:1].upper()}{title[1:]} of {found[0].record['n']} samples while the runs trained.",
         columns,
         tuple(rows),
-        notes=("Share of time: what drawing and scoring took of a training's whole time.", *_colour_notes(metrics)),
+        notes=(
+            "Share of time: what drawing and scoring took of the time of training steps and themselves.",
+            *_colour_notes(metrics),
+        ),
         folded=True,
     )

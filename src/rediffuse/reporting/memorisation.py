@@ -13,7 +13,7 @@ from rediffuse.reporting.pictures import examination_record, images_at, sample_i
 from rediffuse.reporting.style import WIDTH, Picture, finish
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import NOT_ASKED, REAL, counted, listed, model_colours, number
+from rediffuse.reporting.terms import NOT_ASKED, REAL, counted, listed, model_colours, model_seed, number
 
 SPACES = {"pixels": "pixels", "features": "features"}
 REAL_LABEL = "held-out real images"
@@ -36,7 +36,7 @@ def words(frames: Frames) -> str:
     """Which models' samples lie clearly nearer to training images than held-out images do."""
     nearer, farther = [], []
     for run, seed, record, _ in examined(frames):
-        who = run.label + (f" (seed {seed})" if len(run.seeds) > 1 else "")
+        who = model_seed(run, seed)
         for space, scores in record["memorisation"].items():
             text = f"{who} in {SPACES[space]} (z = {number(scores['z'], 3)})"
             if scores["z"] < -CLEAR:

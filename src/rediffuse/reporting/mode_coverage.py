@@ -12,7 +12,7 @@ from rediffuse.reporting.memorisation import REAL_LABEL, examined
 from rediffuse.reporting.style import WIDTH, Picture, finish, outside_legend
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import NOT_ASKED, REAL, listed, metric_title, model_colours, number
+from rediffuse.reporting.terms import NOT_ASKED, REAL, counted, listed, metric_title, model_colours, model_seed, number
 
 #: Most classes that have columns and bars of their own.
 MOST = 20
@@ -77,7 +77,7 @@ def words(frames: Frames) -> str:
         return ""
     names, missed, whole = found[0][2]["classes"]["names"], [], []
     for model, seed, record, _ in found:
-        who = model.label + (f" (seed {seed})" if len(model.seeds) > 1 else "")
+        who = model_seed(model, seed)
         counts = record["classes"]["samples"]["counts"]
         lacking = [name for name, count in zip(names, counts, strict=True) if count == 0]
         if lacking:
@@ -90,9 +90,10 @@ def words(frames: Frames) -> str:
         texts.append(f"Never seen: with {'; with '.join(missed)}.")
     low = min(found, key=lambda e: e[2]["classes"]["samples"]["effective"])
     effective, real = (low[2]["classes"][name]["effective"] for name in ("samples", "held_out"))
+    made, unseen = (sum(low[2]["classes"][name]["counts"]) for name in ("samples", "held_out"))
     texts.append(
-        f"The least even are those of {low[0].label}: {number(effective, 3)} classes in effect, held-out images having "
-        f"{number(real, 3)}."
+        f"The least even are those of {model_seed(low[0], low[1])}: {number(effective, 3)} classes in effect among "
+        f"{counted(made, 'sample')}, {number(real, 3)} among {counted(unseen, 'held-out image')}."
     )
     return " ".join(texts)
 

@@ -2,7 +2,7 @@
 
 import math
 
-from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
 from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_METRICS, RUN_SETTINGS
 
 NOT_RUN = "not run"
@@ -126,6 +126,11 @@ def run_label(loaded: LoadedStudy, name: str) -> str:
     if name in loaded.generators:
         return loaded.generators[name].label
     return loaded.runs[name].label if name in loaded.runs else name
+
+
+def model_seed(model: ResolvedRun | ResolvedGenerator, seed: int) -> str:
+    """How a run or one-pass model is called in a sentence, with the seed where it has several."""
+    return model.label + (f" (seed {seed})" if len(model.seeds) > 1 else "")
 
 
 def cell_label(loaded: LoadedStudy, run: str, setting: str) -> str:

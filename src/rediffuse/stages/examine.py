@@ -69,7 +69,7 @@ def examine(context: Context, run: ResolvedRun | ResolvedGenerator, seed: int) -
 
 
 def _during_training(judge: Judge, run: ResolvedRun, seed: int, folder: Path) -> dict[str, Any]:
-    """Metrics of the samples that training left, and of as many held-out images: each of one group."""
+    """Metrics of the samples that training left, and of as many held-out images, if there are: each of one group."""
     during = run.during_training
     assert during is not None
     images, _ = judge.images.pick("held-out", during.images)
@@ -84,9 +84,8 @@ def _during_training(judge: Judge, run: ResolvedRun, seed: int, folder: Path) ->
         "features": judge.network.name,
         "reference": judge.reference.to_dict(),
         "n": during.images,
-        "sampler": "flow-euler" if run.diffusion.prediction == "velocity" else "ddim",
         "steps": during.steps,
-        "held_out": judge.values(images),
+        "held_out": judge.values(images) if len(images) == during.images else {},
         "rows": rows,
     }
 

@@ -15,7 +15,7 @@ Scores = dict[str, dict[str, float]]
 
 def live_scores(context: Context) -> Callable[[dict[str, Tensor]], Scores]:
     """A function from samples to metrics by name, each by weights ("averaged", "raw"); to nothing, with a line that says
-    why, where the reference is not there or the feature network cannot be had.
+    why, where that fails, as it does without a reference or without weights of the feature network.
     """
     judge: Judge | None = None
     failed = False
@@ -27,9 +27,10 @@ def live_scores(context: Context) -> Callable[[dict[str, Tensor]], Scores]:
         try:
             judge = judge or Judge(context)  # at the first samples, so that its time is theirs
             found = {weights: judge.values(np.asarray(images)) for weights, images in samples.items()}
-        except UserError as reason:
+        except Exception as error:  # of memory, of a user's own network, of a file: none may stop a training
             failed = True
-            print(f"not scored during training: {reason}", file=sys.stderr, flush=True)
+            reason = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            print(f"not scored during training: {str(reason).splitlines()[0]}", file=sys.stderr, flush=True)
             return {}
         of_each = ", ".join(f"{values['frechet_distance']:,.1f} ({weights})" for weights, values in found.items())
         count = len(next(iter(samples.values())))

@@ -18,7 +18,7 @@ from rediffuse.tracking import (
 
 
 def track(context: Context) -> None:
-    """Log every finished training, evaluation and report of the study; running it again changes nothing.
+    """Log every finished training, what was made of it, and the report of the study; running it again changes nothing.
 
     Raises:
         UserError: tracking is off in this study.
@@ -33,6 +33,8 @@ def track(context: Context) -> None:
         models: list[ResolvedRun | ResolvedGenerator] = [*loaded.runs.values(), *loaded.ablations.values()]
         for run in [*models, *loaded.generators.values()]:
             for seed in run.seeds:
+                if context.plan.has("classifier", run.name, seed) and is_made(context, "classifier", run, seed):
+                    log_classifier(tracker, context, run, seed)  # which may be trained before its run
                 if is_made(context, "evaluate", run, seed):
                     log_evaluation(tracker, context, run, seed)
                 elif is_made(context, run.train_stage, run, seed):
@@ -41,9 +43,8 @@ def track(context: Context) -> None:
                     continue
                 if has_likelihood(context, run, seed):
                     log_likelihood(tracker, context, run, seed)
-                for stage, log in (("examine", log_examination), ("classifier", log_classifier)):
-                    if context.plan.has(stage, run.name, seed) and is_made(context, stage, run, seed):
-                        log(tracker, context, run, seed)
+                if context.plan.has("examine", run.name, seed) and is_made(context, "examine", run, seed):
+                    log_examination(tracker, context, run, seed)
                 logged += 1
         if (context.root / context.plan.find("report").receipt).exists():
             log_report(tracker, context)

@@ -134,20 +134,28 @@ def log_likelihood(tracker: Tracker, context: "Context", run: ResolvedRun | Reso
 
 
 def log_examination(tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
-    """Log, on its training, how near a run's samples are to training images, and what it scored while it trained."""
+    """Log, nested under its training, how near a run's samples are to training images and what it scored while it
+    trained; the latter on the training, too, unless it was logged there live.
+    """
     folder = context.folder(run, seed) / "examination"
-    run_id = track_training(tracker, context, run, seed)
+    parent = track_training(tracker, context, run, seed)
     with store_errors():
+        job = context.plan.find("examine", run.name, seed)
+        receipt = _receipt(context, job)
+        name = f"{run.name}-seed{seed} examination"
+        run_id = tracker.start(job, receipt["key"], name, _tags(run, seed, job, receipt), parent)
         record = read_json(folder / "examination.json")
         final = {
-            f"{name}.{space}": found[name]
+            f"memorisation.{name}.{space}": found[name]
             for space, found in record["memorisation"].items()
             for name in ("ratio", "closer", "z")
         }
         tracker.rows(run_id, [{"step": 0, **final}])
         if (training := folder / "training.json").exists():
-            tracker.rows(run_id, [training_scores(row) for row in read_json(training)["rows"]])
-        tracker.artefacts(run_id, dict.fromkeys(folder.glob("*.json"), "examination"))
+            for target in (run_id, parent):
+                tracker.rows(target, [training_scores(row) for row in read_json(training)["rows"]])
+        tracker.artefacts(run_id, dict.fromkeys(folder.glob("*.json"), ""))
+        tracker.finish(run_id)
 
 
 def training_scores(row: dict[str, Any]) -> dict[str, Any]:
