@@ -24,9 +24,10 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "rediffuse")
 def commit(root: Path) -> str:
     """The last git commit that touched what computes, with `+changes` when the working tree differs from it.
 
-    Not HEAD: a commit of results, or of a sentence in the README, would make receipts of the same work differ.
+    Not HEAD: a commit of results, or of a sentence in the README, would make receipts of the same work differ. Nor the
+    active study: a receipt holds its job's settings, and `rediffuse use` is no change of the code.
     """
-    where = ["src", "params.yaml", "workflow", "Snakefile", "requirements.lock"]
+    where = ["src", "workflow", "Snakefile", "requirements.lock"]
     try:
         last, dirty = (
             subprocess.run(["git", *command, "--", *where], cwd=root, capture_output=True, text=True, check=True).stdout
