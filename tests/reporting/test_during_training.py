@@ -96,12 +96,16 @@ def test_coloured_images_have_two_more_panels_and_columns(tmp_path: Path, droppe
             scored |= {"colour_cast": 0.125, "hue_agreement": 0.75}
             for name in dropped:
                 del scored[name]
+        record["rows"][0]["raw"]["colour_cast"] = 0.9  # in the earlier half
+        record["rows"][-1]["raw"]["colour_cast"] = 0.5
         path.write_text(json.dumps(record))
     frames = read_frames(tree.loaded, tree.root)
     with styled():
         picture, table = during_training.figure(frames), during_training.table(frames)
     assert picture is not None
     assert "Colour cast: distance" in picture.caption
+    words = during_training.words(frames)
+    assert "0.12 and 0.12 from averaged and 0.50 and 0.50 from raw weights (DDPM)" in words
     assert table is not None
     rows = list(csv.DictReader(io.StringIO(table.csv())))
     assert [row["Colour cast, averaged"] for row in rows] == ["0.1250"] * 4

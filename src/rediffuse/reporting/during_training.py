@@ -1,5 +1,6 @@
 """Quality while a run trains: of samples from its averaged and from its raw weights, and what looking costs."""
 
+from statistics import median
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -87,9 +88,25 @@ def words(frames: Frames) -> str:
     ]
     if metric in record["held_out"]:
         texts.append(f"{record['n']} held-out real images score {number(record['held_out'][metric])}.")
+    casts = [_cast(one) for one in found if one.values("colour_cast", "raw")]
+    if casts:
+        texts.append(
+            f"Median and largest colour cast over the later half of the scored steps: {'; '.join(casts)}. A cast that is "
+            "large from raw and small from averaged weights is one that comes and goes from step to step."
+        )
     if shares:
         texts.append(f"Of the time of training steps, drawing and scoring, the last two took {listed(shares)}.")
     return " ".join(texts)
+
+
+def _cast(one: Watched) -> str:
+    """Median and largest colour cast of a run, by weights."""
+    parts = []
+    for weights in WEIGHTS:
+        values = [value for _, value in one.values("colour_cast", weights)]
+        later = values[len(values) // 2 :]
+        parts.append(f"{number(median(later), 2)} and {number(max(later), 2)} from {weights}")
+    return f"{listed(parts)} weights ({model_seed(one.run, one.seed)})"
 
 
 def figure(frames: Frames) -> Picture | None:
