@@ -3,7 +3,8 @@
 import pytest
 
 from rediffuse.config.facts import DATASETS, FEATURE_NETWORKS, LPIPS_LEAST, METRICS, SAMPLERS
-from rediffuse.config.sections import Diffusion, Lpips, Sampler, Training
+from rediffuse.config.sections import Lpips, Sampler
+from rediffuse.config.trained import Diffusion, Training
 from rediffuse.data import SOURCES, load
 from rediffuse.diffusion.objectives import LOSSES, WEIGHTINGS
 from rediffuse.diffusion.schedules import SCHEDULES

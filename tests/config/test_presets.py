@@ -8,7 +8,7 @@ import yaml
 
 from rediffuse.config import load_study
 from rediffuse.config.presets import IMAGE_FIELDS, PRESETS
-from rediffuse.config.sections import Network
+from rediffuse.config.trained import Network
 from rediffuse.errors import UserError
 from rediffuse.models import UNetConfig
 

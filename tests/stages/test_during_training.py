@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.frechet import frechet_distance
@@ -21,25 +20,19 @@ from rediffuse.stages.sample import sample
 from rediffuse.stages.samples import read_of_training
 from rediffuse.stages.scoring import Judge
 from rediffuse.stages.train import train
+from tests.stages.conftest import open_study, smoke_study
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path("runs/smoke/improved/seed0")
 STEPS = ("step-000005.npz", "step-000010.npz", "step-000012.npz")
 
 
 def study() -> dict:
-    content = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text())
-    content["tracking"] = {"enabled": False}
+    content = smoke_study()
     content["evaluation"]["during_training"] = {"every": 5, "images": 20, "steps": 4}
     content["defaults"]["training"] |= {"steps": 12, "checkpoint_every": 12, "preview_steps": [12]}
     content["runs"]["improved"]["sampling"] = {"samplers": {"ddim": {"steps": [3]}}}
     content["claims"], content["classifiers"] = [], {}
     return content
-
-
-def open_study(root: Path, content: dict) -> Context:
-    (root / "params.yaml").write_text(yaml.safe_dump(content))
-    return Context.open(root / "params.yaml", root)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.frechet import frechet_distance
@@ -16,8 +15,7 @@ from rediffuse.stages.prepare import prepare
 from rediffuse.stages.real import real
 from rediffuse.stages.reference import reference
 from rediffuse.stages.scoring import Judge
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.stages.conftest import open_study, smoke_study
 
 
 class Rows(torch.nn.Module):
@@ -28,15 +26,9 @@ class Rows(torch.nn.Module):
 
 
 def study(weights: Path | None) -> dict:
-    content = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text())
-    content["tracking"] = {"enabled": False}
+    content = smoke_study()
     content["evaluation"] |= {"features": "torchscript"} | ({"weights": str(weights)} if weights else {})
     return content
-
-
-def open_study(root: Path, content: dict) -> Context:
-    (root / "params.yaml").write_text(yaml.safe_dump(content))
-    return Context.open(root / "params.yaml", root)
 
 
 @pytest.fixture(scope="module")

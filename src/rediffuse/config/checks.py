@@ -13,8 +13,9 @@ from rediffuse.config.facts import (
     SAMPLERS,
 )
 from rediffuse.config.generators import ResolvedGenerator
-from rediffuse.config.sections import Classifier, Lpips, Network
+from rediffuse.config.sections import Lpips
 from rediffuse.config.study import ResolvedRun, Study
+from rediffuse.config.trained import Classifier, Network
 
 
 def check_run(run: ResolvedRun) -> None:

@@ -11,8 +11,8 @@ from rediffuse.config.checks import check_claims, check_run
 from rediffuse.config.facts import DATASETS
 from rediffuse.config.generators import ResolvedGenerator, check_generator, resolve
 from rediffuse.config.presets import IMAGE_FIELDS, preset_fields
-from rediffuse.config.sections import Network
 from rediffuse.config.study import Overrides, ResolvedRun, Settings, Study, merge
+from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
 

@@ -8,21 +8,17 @@ from pydantic import Field, model_validator
 
 from rediffuse.config.generators import Generator
 from rediffuse.config.sections import (
-    Classifier,
     Data,
-    Diffusion,
     DuringTraining,
     Evaluation,
     Hardware,
     Name,
-    Network,
     Restoration,
     Sampling,
     Section,
     Tracking,
-    Training,
-    Weights,
 )
+from rediffuse.config.trained import Classifier, Diffusion, Network, Training, Weights
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 

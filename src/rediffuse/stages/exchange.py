@@ -11,7 +11,7 @@ import yaml
 from rediffuse.config import LoadedStudy, ResolvedRun, load_study
 from rediffuse.config.describe import flatten
 from rediffuse.config.facts import DATASETS
-from rediffuse.config.sections import Network
+from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.data.image_set import open_image_set
 from rediffuse.errors import UserError

@@ -1,0 +1,23 @@
+"""Studies in temporary folders, for tests that call stages themselves."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rediffuse.stages.context import Context
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def smoke_study() -> dict[str, Any]:
+    """What studies/smoke.yaml says, without tracking."""
+    content = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text())
+    content["tracking"] = {"enabled": False}
+    return content
+
+
+def open_study(root: Path, content: dict[str, Any]) -> Context:
+    """Write the study into `root` and open it there."""
+    (root / "params.yaml").write_text(yaml.safe_dump(content))
+    return Context.open(root / "params.yaml", root)
