@@ -88,11 +88,15 @@ class Clone:
             "runs/**/during-training/*", "runs/**/samples/*", "runs/**/metrics/*", "runs/**/examination/*", "runs/*/real/*.json", "reports/*/metrics.json",
         )  # fmt: skip
 
-    def made(self) -> dict[str, int]:
-        """Which writing of each receipt lies there: a job that works writes a new file, a skipped one does not."""
-        receipts = [*self.folder.glob("runs/**/receipts/*.json"), *self.folder.glob("data/*/*receipt.json"),
-                    *self.folder.glob("reports/*/evidence/receipt.json")]  # fmt: skip
-        return {str(path.relative_to(self.folder)): path.stat().st_ino for path in receipts}
+    def made(self) -> list[Path]:
+        """The receipts that lie there: one for each job that was ever made."""
+        patterns = ("runs/**/receipts/*.json", "data/*/*receipt.json", "reports/*/evidence/receipt.json")
+        return [path for pattern in patterns for path in self.folder.glob(pattern)]
+
+    def worked(self) -> dict[str, int]:
+        """When each job last worked, by the date of its log: files tell nothing, DVC puts in anew what it commits."""
+        logs = self.folder / "state/smoke/logs"
+        return {str(path.relative_to(logs).with_suffix("")): path.stat().st_mtime_ns for path in logs.rglob("*.log")}
 
     def copy(self, folder: Path) -> "Clone":
         """The clone with all it has made, elsewhere; hard links would let one clone write into another."""
@@ -175,12 +179,12 @@ def ablated(repeated: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    """Receipts that were written between two looks."""
+    """Jobs that worked between two looks."""
     return {name for name in after if before.get(name) != after[name]}
 
 
-def receipts(run: str, *stages: str) -> set[str]:
-    return {f"runs/smoke/{run}/seed0/receipts/{stage}.json" for stage in stages}
+def jobs(run: str, *stages: str) -> set[str]:
+    return {f"{stage}/{run}-seed0" for stage in stages}
 
 
 def logged(clone: Clone) -> list[dict[str, Any]]:

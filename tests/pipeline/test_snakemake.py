@@ -8,10 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.pipeline.conftest import ONE_RUN, Clone, changed, logged, receipts
-
-REPORT = "reports/smoke/evidence/receipt.json"
-IMPROVED = receipts("improved", "train", "sample", "evaluate", "examine", "nll", "restore")
+from tests.pipeline.conftest import ONE_RUN, Clone, changed, jobs, logged
 
 
 def test_snakemake_alone_builds_data_weights_samples_metrics_and_report(built: Clone):
@@ -24,9 +21,9 @@ def test_snakemake_alone_builds_data_weights_samples_metrics_and_report(built: C
 
 
 def test_a_second_build_has_nothing_to_do(built: Clone):
-    before = built.made()
+    before = built.worked()
     assert "Nothing to be done" in built.run("snakemake --cores 2")
-    assert changed(before, built.made()) == set()
+    assert changed(before, built.worked()) == set()
 
 
 def test_a_killed_trainer_goes_on_and_ends_with_the_same_weights(built: Clone, tmp_path: Path):
@@ -63,10 +60,10 @@ def test_a_killed_one_pass_training_goes_on_and_ends_with_the_same_weights(built
 
 def test_a_changed_one_pass_model_is_made_again_and_nothing_else(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
-    before = clone.made()
+    before = clone.worked()
     clone.edit("params.yaml", "kind: dcgan\n    latent: 8", "kind: dcgan\n    latent: 6")
     clone.run("snakemake --cores 2 --quiet all -- measured")
-    assert changed(before, clone.made()) == receipts("dcgan", "fit", "draw", "evaluate", "examine")
+    assert changed(before, clone.worked()) == jobs("dcgan", "fit", "draw", "evaluate", "examine")
 
 
 def test_one_pass_models_are_logged_as_generators_and_compare_with_the_runs(built: Clone):
@@ -91,9 +88,9 @@ def test_a_study_without_one_pass_models_has_no_stages_for_them(built: Clone, tm
     assert [
         name for name in stages if name.startswith(("fit", "draw", "evaluate-generators", "examine-generators"))
     ] == []
-    before = clone.made()
+    before = clone.worked()
     clone.run("snakemake --cores 2 --quiet all")
-    assert changed(before, clone.made()) == {REPORT}
+    assert changed(before, clone.worked()) == {"report"}
 
 
 def test_a_stage_of_a_run_is_refused_for_a_one_pass_model_with_one_clear_line(built: Clone):
@@ -153,7 +150,7 @@ def compared(run: dict[str, Any]) -> dict[str, Any]:
 
 def test_an_edited_sampler_resamples_only_what_it_changes_and_never_retrains(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
-    before = clone.made()
+    before = clone.worked()
     kept = {
         name: (clone.folder / name).stat().st_ino for name in clone.digests("runs/smoke/*/seed0/samples/ancestral*")
     }
@@ -162,7 +159,7 @@ def test_an_edited_sampler_resamples_only_what_it_changes_and_never_retrains(bui
     clone.run("snakemake --cores 2 --quiet all -- sampled")
 
     # The other run lists samplers of its own.
-    assert changed(before, clone.made()) == receipts("baseline", "sample")
+    assert changed(before, clone.worked()) == jobs("baseline", "sample")
     assert {name: (clone.folder / name).stat().st_ino for name in kept} == kept
     assert (clone.folder / "runs/smoke/baseline/seed0/samples/ddim-10.npz").exists()
 
@@ -186,12 +183,12 @@ def test_a_changed_statement_in_the_trainer_reruns_training(built: Clone, tmp_pa
 
 def test_a_damaged_file_is_made_again_and_nothing_else(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
-    right, before = clone.results(), clone.made()
+    right, before = clone.results(), clone.worked()
     path = clone.folder / "runs/smoke/baseline/seed0/metrics/ddim-5.json"
     path.write_text(path.read_text().replace("value", "valve"))
     clone.run("snakemake --cores 2 --quiet all -- evaluated")
     assert clone.results() == right
-    assert changed(before, clone.made()) == receipts("baseline", "evaluate")
+    assert changed(before, clone.worked()) == jobs("baseline", "evaluate")
 
 
 def test_a_stage_refuses_inputs_made_under_other_settings(built: Clone, tmp_path: Path):
