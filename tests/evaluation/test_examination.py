@@ -9,7 +9,6 @@ from rediffuse.evaluation.examination import (
     ImageGroup,
     by_class,
     class_shares,
-    colours,
     copies,
     distance_by_count,
 )
@@ -137,17 +136,6 @@ def test_too_few_images_of_a_class_have_no_distances_by_class(training, held_out
 def test_samples_that_were_not_asked_for_by_class_have_no_distances_by_class(training, held_out):
     samples = group(75, 8)
     assert by_class(ImageGroup(samples.images, samples.features), training, held_out) is None
-
-
-def test_grey_images_have_no_colours_and_coloured_ones_do(held_out):
-    assert colours(group(9, 9), held_out) is None
-    red = ImageGroup(np.zeros((4, 3, 2, 2), np.uint8), np.zeros((4, 1)))
-    red.images[:, 0] = 255
-    found = colours(red, group(9, 9, channels=3))
-    assert found is not None
-    assert found["samples"]["hue"] == pytest.approx(0, abs=1e-12)
-    assert found["samples"]["hue_across"] == pytest.approx(1, rel=1e-12)
-    assert found["held_out"]["images"] == 9
 
 
 def test_parts_of_a_group_must_agree_in_number():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rediffuse.config import ResolvedGenerator, ResolvedRun
-from rediffuse.evaluation.examination import ImageGroup, class_shares, colours, copies, distance_by_count
+from rediffuse.evaluation.examination import ImageGroup, class_shares, copies, distance_by_count
 from rediffuse.evaluation.frechet import FrechetReference, moments
 from rediffuse.files import write_json
 
@@ -127,7 +127,6 @@ def write_examination(tree: "StudyTree", run: ResolvedRun | ResolvedGenerator, s
             "setting": setting,
             "steps": steps,
             **found,
-            "colours": colours(group, unseen),
             "classes": class_shares(group, training, unseen, list("0123456789")),
             "by_class": None,
             "by_count": {

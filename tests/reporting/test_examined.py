@@ -118,10 +118,6 @@ def test_the_classes_of_each_run_add_up_to_its_images(frames: Frames):
     assert all(sum(int(row[f"“{name}”"]) for name in range(10)) == int(row["n"]) for row in found)
 
 
-def test_grey_images_are_said_to_have_no_colours(frames: Frames):
-    assert mode_coverage.colours(frames) == "The images are grey: there are no colours to compare."
-
-
 def test_every_row_leads_to_its_file(frames: Frames):
     paths = {source.id: path for path, source in frames.pedigree.sources.items()}
     for table in (
@@ -145,7 +141,7 @@ def test_images_without_the_files_they_show_have_no_figure(tree: StudyTree, fram
 def test_nothing_examined_gives_no_section(empty_tree: StudyTree):
     frames = read_frames(empty_tree.loaded, empty_tree.root)
     assert sample_count.words(frames) == memorisation.words(frames) == ""
-    assert sample_count.table(frames) is memorisation.table(frames) is mode_coverage.colours(frames) is None
+    assert sample_count.table(frames) is memorisation.table(frames) is mode_coverage.table(frames) is None
 
 
 def test_a_damaged_examination_is_named(tree: StudyTree, frames: Frames):

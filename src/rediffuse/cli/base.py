@@ -4,6 +4,7 @@ Verbs import what they need when they run, so that `rediffuse --help` answers at
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,15 +31,21 @@ StudyFile = Annotated[Path, typer.Option("--study", help="Study to work on.", sh
 RunName = Annotated[str, typer.Argument(help="Run, ablation or one-pass model of the study.")]
 Seed = Annotated[int, typer.Option("--seed", help="Training seed.", min=0)]
 ACTIVE = Path("params.yaml")
+#: Where linear algebra reads its number of threads, which changes the last bits of sums and what a fit makes of them.
+#: It is read when NumPy is first imported: no module may import it before a study is opened.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 #: Verbs that keep finished steps, batches or bytes of a download; the others start over.
 GO_ON = ("prepare", "train", "classifier", "fit", "sample", "nll")
 
 
 def open_study(study: Path) -> "Context":
-    """The study with its plan. Raises UserError when it is wrong."""
+    """The study with its plan, and its number of threads set for all libraries. Raises UserError when it is wrong."""
     from rediffuse.stages.context import Context
 
-    return Context.open(study)
+    context = Context.open(study)
+    for name in THREADS:
+        os.environ[name] = str(context.loaded.study.hardware.threads)
+    return context
 
 
 def run_stage(study: Path, job_name: str, stage: Callable[["Context"], None]) -> None:

@@ -3,6 +3,7 @@ distance comes from the number of images. Everything is computed of held-out rea
 theirs do these numbers mean something.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.classes import ClassReference, FeatureClassifier, class_histogram
-from rediffuse.evaluation.colours import colour_statistics
 from rediffuse.evaluation.diversity import pixel_vectors
 from rediffuse.evaluation.extrapolation import by_count, extrapolated
 from rediffuse.evaluation.frechet import FrechetReference
@@ -42,28 +42,46 @@ class ImageGroup:
         return len(self.images)
 
 
-def copies(samples: ImageGroup, training: ImageGroup, held_out: ImageGroup, *, shown: int = 8) -> dict[str, Any]:
+def nearest_by_space(images: ImageGroup, training: ImageGroup) -> dict[str, Neighbours]:
+    """The nearest training image of each image, in "pixels" (values in [0, 1]) and in "features"."""
+    return {space: nearest(_vectors(images, space), _vectors(training, space)) for space in ("pixels", "features")}
+
+
+def copies(
+    samples: ImageGroup,
+    training: ImageGroup,
+    held_out: ImageGroup,
+    *,
+    known: dict[str, Neighbours] | None = None,
+    shown: int = 8,
+) -> dict[str, Any]:
     """Distances to the nearest training image in pixels and in features, duplicates, and the neighbours to look at.
 
-    Pixels count as values in [0, 1]. Gives {"memorisation": {space: `Memorisation` and both medians}, "duplicates":
-    {"samples", "held_out"}, "neighbours": {"samples", "held_out"}}; the last has a row for each of the first `shown`
-    images: position, and in each space the position of its nearest training image and the distance.
+    known: `nearest_by_space` of the held-out images, where it has been found before. Gives {"memorisation": {space:
+    `Memorisation` and both medians}, "duplicates": {"samples", "held_out"}, "neighbours": {"samples", "held_out"}}; the
+    last has a row for each of the first `shown` images: position, and in each space the position of its nearest
+    training image and the distance.
     """
     groups = {"samples": samples, "held_out": held_out}
-    memorised, spaces = {}, {}
+    found = {
+        "samples": nearest_by_space(samples, training),
+        "held_out": nearest_by_space(held_out, training) if known is None else known,
+    }
+    memorised = {}
     for space in ("pixels", "features"):
-        known = _vectors(training, space)
-        found = {name: nearest(_vectors(group, space), known) for name, group in groups.items()}
-        judged = from_distances(found["samples"].distance, found["held_out"].distance, len(training))
-        medians = {f"median_{name}": float(np.median(near.distance)) for name, near in found.items()}
+        distances = {name: by_space[space].distance for name, by_space in found.items()}
+        judged = from_distances(distances["samples"], distances["held_out"], len(training))
+        medians = {f"median_{name}": float(np.median(distance)) for name, distance in distances.items()}
         memorised[space] = {**asdict(judged), **medians}
-        spaces[space] = found
     return {
         "memorisation": memorised,
-        "duplicates": {name: asdict(duplicates(group.images, training.images)) for name, group in groups.items()},
+        "duplicates": {
+            name: asdict(duplicates(group.images, training.images, found[name]["pixels"]))
+            for name, group in groups.items()
+        },
         "neighbours": {
             name: [
-                {"position": i, **{space: _neighbour(found[name], i) for space, found in spaces.items()}}
+                {"position": i, **{space: _neighbour(near, i) for space, near in found[name].items()}}
                 for i in range(min(shown, len(group)))
             ]
             for name, group in groups.items()
@@ -77,16 +95,6 @@ def _vectors(group: ImageGroup, space: str) -> np.ndarray:
 
 def _neighbour(found: Neighbours, place: int) -> dict[str, Any]:
     return {"training": int(found.index[place]), "distance": float(found.distance[place])}
-
-
-def colours(samples: ImageGroup, held_out: ImageGroup) -> dict[str, Any] | None:
-    """Colour statistics of both; None for images that are not of three channels."""
-    if samples.images.shape[1] != 3:
-        return None
-    return {
-        name: asdict(colour_statistics(np.asarray(group.images)))
-        for name, group in (("samples", samples), ("held_out", held_out))
-    }
 
 
 def distance_by_count(features: np.ndarray, reference: FrechetReference) -> dict[str, Any]:
@@ -114,17 +122,23 @@ def distance_by_count(features: np.ndarray, reference: FrechetReference) -> dict
 
 
 def class_shares(
-    samples: ImageGroup, training: ImageGroup, held_out: ImageGroup, names: list[str]
+    samples: ImageGroup,
+    training: ImageGroup,
+    held_out: ImageGroup,
+    names: list[str],
+    classifier: Callable[[], FeatureClassifier] | None = None,
 ) -> dict[str, Any] | None:
     """Which classes samples show to a classifier of the training images' features, and held-out images likewise.
 
-    None where images have no classes, or a class has no training image. `divergence` is from the training images' classes; `accuracy` is the classifier's on held-out images.
+    None where images have no classes, or a class has no training image. `classifier` gives the one to ask, where it has
+    been trained before. `divergence` is from the training images' classes; `accuracy` is the classifier's on held-out
+    images.
     """
     if training.labels is None or held_out.labels is None or len(names) < 2:
         return None
     if len(np.unique(training.labels)) < len(names):
         return None
-    judge = FeatureClassifier.fit(training.features, training.labels)
+    judge = classifier() if classifier else FeatureClassifier.fit(training.features, training.labels)
     return {
         "names": names,
         "training": np.bincount(training.labels, minlength=len(names)).tolist(),

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.distances import DistanceBlocks, as_vectors
+from rediffuse.evaluation.diversity import pixel_vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,11 +182,14 @@ class Duplicates:
     training: int
 
 
-def duplicates(samples: np.ndarray, training: np.ndarray, *, threshold: float = 0.02) -> Duplicates:
+def duplicates(
+    samples: np.ndarray, training: np.ndarray, found: Neighbours | None = None, *, threshold: float = 0.02
+) -> Duplicates:
     """Count duplicates of uint8 images [N, C, H, W] in training [T, C, H, W] and among themselves; N ≥ 2.
 
-    The default threshold is a difference of 5 of 255 grey levels. Count held-out images the same way before reading
-    the number: on simple data unseen real images have near duplicates too.
+    found: the nearest training image of each sample in pixel values in [0, 1], where it is known. The default threshold
+    is a difference of 5 of 255 grey levels. Count held-out images the same way before reading the number: on simple
+    data unseen real images have near duplicates too.
     """
     for what, images in (("samples", samples), ("training images", training)):
         if images.dtype != np.uint8 or images.ndim != 4:
@@ -194,11 +198,12 @@ def duplicates(samples: np.ndarray, training: np.ndarray, *, threshold: float = 
         raise UserError(f"samples are {list(samples.shape[1:])}, training images {list(training.shape[1:])}")
     known = {image.tobytes() for image in training}
     own = [image.tobytes() for image in samples]
-    x, y = samples.reshape(len(samples), -1) / 255.0, training.reshape(len(training), -1) / 255.0
+    x = pixel_vectors(samples)
+    found = found or nearest(x, pixel_vectors(training))
     far = threshold * x.shape[1] ** 0.5
     return Duplicates(
         exact=sum(image in known for image in own),
-        near=int((nearest(x, y).distance <= far).sum()),
+        near=int((found.distance <= far).sum()),
         exact_among=len(own) - len(set(own)),
         near_among=int((nearest_among(x).distance <= far).sum()),
         threshold=threshold,

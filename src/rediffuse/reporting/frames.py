@@ -36,6 +36,11 @@ LIKELIHOOD = (
 )  # fmt: skip
 #: A metric that only examinations hold, where the study names weights for it.
 LPIPS = "lpips_diversity"
+#: Statistics of the colours of scored images, channels in [0, 1] (`ColourStatistics`), and their cast.
+COLOURS = (
+    "run", "seed", "setting", "red", "green", "blue", "cast", "between", "saturation", "hue", "hue_within",
+    "hue_across", "hue_spread", "images", "file",
+)  # fmt: skip
 BOUND = ("run", "seed", "t", "bits_per_dim", "mse_eps", "mse_x0", "file")
 
 
@@ -45,6 +50,7 @@ class Frames:
 
     quality: one row for each run, seed, setting and metric (run "real" holds the lines of held-out images and noise);
     history: one row for each run, seed and logged step; training, sampling: timings, which belong to a machine;
+    colours: one row for each run, seed and setting of coloured images, held-out ones and noise as in quality;
     likelihood: one row for each run and seed, the bound and its parts; bound: one row for each run, seed and t;
     one_pass_history, one_pass_likelihood: what one-pass models have in the place of history and likelihood, the columns
     of the first being those of the models' kinds; their quality, training and sampling stand with those of the runs;
@@ -58,6 +64,7 @@ class Frames:
     history: pd.DataFrame
     training: pd.DataFrame
     sampling: pd.DataFrame
+    colours: pd.DataFrame
     likelihood: pd.DataFrame
     bound: pd.DataFrame
     one_pass_history: pd.DataFrame
@@ -104,18 +111,21 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
     history: list[pd.DataFrame] = []
     training: list[dict[str, Any]] = []
     sampling: list[dict[str, Any]] = []
+    colours: list[dict[str, Any]] = []
     likelihood: list[dict[str, Any]] = []
     bound: list[pd.DataFrame] = []
     one_pass_history: list[pd.DataFrame] = []
     one_pass_likelihood: list[dict[str, Any]] = []
     for name in ("held-out", "noise"):
         quality += _quality(loaded, root, real_folder(study) / f"{name}.json", "real", name)
+        colours += _colours(root, real_folder(study) / f"{name}.json", "real")
     models: list[ResolvedRun | ResolvedGenerator] = [*loaded.runs.values(), *loaded.generators.values()]
     for run in models:
         for seed in run.seeds:
             folder = run.folder(seed)
             for setting, _, _ in run.settings():
                 quality += _quality(loaded, root, folder / "metrics" / f"{setting}.json", run.name, setting)
+                colours += _colours(root, folder / "metrics" / f"{setting}.json", run.name)
             quality += _perceptual(loaded, root, run, seed, held_out=not any(r["metric"] == LPIPS for r in quality))
             who: dict[str, Any] = {"run": run.name, "seed": seed}
             for timing in _timing(root, folder, run.train_stage, pedigree, known_timings, evidence):
@@ -146,6 +156,7 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
         history=_joined(history),
         training=pd.DataFrame(training, columns=list(TRAINING)),
         sampling=pd.DataFrame(sampling, columns=list(SAMPLING)),
+        colours=pd.DataFrame(colours, columns=list(COLOURS)),
         likelihood=pd.DataFrame(likelihood, columns=list(LIKELIHOOD)),
         bound=(pd.concat(bound) if bound else pd.DataFrame()).reindex(columns=list(BOUND)),
         one_pass_history=pd.concat(one_pass_history) if one_pass_history else pd.DataFrame(columns=["run", "seed"]),
@@ -201,6 +212,16 @@ def _quality(loaded: LoadedStudy, root: Path, path: Path, run: str, setting: str
         return [{**row, **who} for row in metric_rows(record)]
     except (KeyError, AttributeError, TypeError):
         raise UserError(f"{path}: is not a metrics file; remove it and run `dvc repro`") from None
+
+
+def _colours(root: Path, path: Path, run: str) -> list[dict[str, Any]]:
+    """The colours in a metrics file that `_quality` has accepted."""
+    record = read_json(root / path) or {}
+    found = record.get("colours")
+    if found is None:
+        return []
+    who = {"run": run, "seed": record["seed"], "setting": record["setting"], "file": str(path)}
+    return [{**found, **dict(zip(("red", "green", "blue"), found["mean"], strict=True)), **who}]
 
 
 def _perceptual(

@@ -1,4 +1,4 @@
-"""Which classes and colours samples show, and how far those of one class are from real ones."""
+"""Which classes samples show, and how far those of one class are from real ones."""
 
 from typing import Any
 
@@ -179,41 +179,3 @@ def by_class(frames: Frames) -> Table | None:
 
 def _distances(scores: dict[str, Any]) -> list[Value]:
     return [scores["mean"], *_shown(scores["distances"])]
-
-
-def colours(frames: Frames) -> Table | str | None:
-    """Colour statistics of samples and held-out images; a sentence where images are grey; None without any."""
-    rows: list[tuple[Value, ...]] = []
-    last: tuple[dict[str, Any] | None, str] | None = None
-    for run, seed, record, file in examined(frames):
-        last = last or (record["colours"] and record["colours"]["held_out"], file)
-        if record["colours"] is not None:
-            row = _colours(record["colours"]["samples"])
-            rows.append((run.label, record["setting"], seed, *row, _links(frames, file)))
-    if last is None:
-        return None
-    if last[0] is None:
-        return "The images are grey: there are no colours to compare."
-    rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_colours(last[0]), _links(frames, last[1])))
-    columns = (
-        Column("Images"), Column("Setting"), Column("Seed"), Column("Mean red"), Column("Mean green"),
-        Column("Mean blue"), Column("Variance between images", "%"), Column("Saturation"), Column("Mean hue", "°"),
-        Column("Hues of one image agree"), Column("Hues of all images agree"), Column("Spread of hues", "°"), FROM,
-    )  # fmt: skip
-    return Table(
-        "colours",
-        "Colours of samples and of held-out images, channels in [0, 1].",
-        columns,
-        tuple(rows),
-        notes=(
-            "Hues agree: length of their mean direction, each pixel or image weighted by its colour; 1 when all are of "
-            "one hue. A batch in which every image has the same hue has 1 in the second where real images have less.",
-        ),
-        marked=frozenset([len(rows) - 1]),
-    )
-
-
-def _colours(c: dict[str, Any]) -> list[Value]:
-    between = None if c["between"] is None else 100 * c["between"]
-    found = (*c["mean"], between, c["saturation"], c["hue"], c["hue_within"], c["hue_across"], c["hue_spread"])
-    return [NOT_ASKED if value is None else value for value in found]

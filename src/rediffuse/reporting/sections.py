@@ -7,6 +7,7 @@ from typing import TypeAlias
 from rediffuse.config.facts import HEADLINE_METRICS
 from rediffuse.reporting import (
     ablation,
+    colours,
     compute,
     compute_resolution,
     during_training,
@@ -153,7 +154,7 @@ def make_sections(
                 sample_count.table(frames), sample_count.figure(frames), memorisation.words(frames),
                 memorisation.table(frames), memorisation.duplicates(frames), memorisation.figure(frames),
                 mode_coverage.words(frames), mode_coverage.table(frames), mode_coverage.figure(frames), mode_coverage.by_class(frames),
-                mode_coverage.colours(frames)]),
+                colours.table(frames)]),
             ("restoration", "Restoration", [
                 restoration.table(frames), restoration.figure(frames), restoration.film(frames)]),
             ("schedules", "Noise schedules", [figures_more.schedules(frames)]),

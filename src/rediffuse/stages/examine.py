@@ -1,4 +1,4 @@
-"""Stage `examine`: are a model's samples copies, which classes and colours do they show, and what does n do to their
+"""Stage `examine`: are a model's samples copies, which classes do they show, and what does n do to their
 distance. Of one setting, the one that stands for a run or one-pass model, and of as many of its images as are scored.
 """
 
@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from rediffuse.config import ResolvedGenerator, ResolvedRun
-from rediffuse.evaluation.examination import ImageGroup, by_class, class_shares, colours, copies, distance_by_count
+from rediffuse.evaluation.examination import ImageGroup, by_class, class_shares, copies, distance_by_count
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.files import write_json
-from rediffuse.progress import Progress
 from rediffuse.stages.context import Context, Stopwatch, keep_only, set_threads, working, write_timing
 from rediffuse.stages.perceptual import lpips_diversity
 from rediffuse.stages.samples import read_of_training, read_samples
@@ -34,29 +33,25 @@ def examine(context: Context, run: ResolvedRun | ResolvedGenerator, seed: int) -
         images = made.images[: run.evaluation.group_size * run.evaluation.groups]
         classes = len(judge.images.class_names)
         asked = np.arange(len(images)) % classes if run.asks_classes(key) else None
-        samples = ImageGroup(images, _features(judge, images, f"examine {run.name} {setting}"), asked)
-        positions = {
-            "training": judge.images.indices("train"),
-            # Held-out images may lie sorted by class; a fixed shuffle makes the first of them a sample of all.
-            "held_out": np.random.Generator(np.random.PCG64(0)).permutation(judge.images.indices("held-out")),
-        }
-        training, held_out = (_real(judge, where, name) for name, where in positions.items())
+        samples = ImageGroup(images, judge.features(images, f"examine {run.name} {setting}").features, asked)
+        training, held_out = judge.real.training, judge.real.held_out
         reference = FrechetReference(judge.reference.mu, judge.reference.sigma)
         record: dict[str, Any] = {
             **metrics_record(run, seed, setting, key, steps, made.nfe),
             "images": len(samples),
             "features": judge.network.name,
             "reference": judge.reference.to_dict(),
-            **copies(samples, training, held_out),
-            "colours": colours(samples, held_out),
-            "classes": class_shares(samples, training, held_out, list(judge.images.class_names)),
+            **copies(samples, training, held_out, known=judge.real.nearest),
+            "classes": class_shares(
+                samples, training, held_out, list(judge.images.class_names), lambda: judge.real.classifier
+            ),
             "by_class": by_class(samples, training, held_out),
             "by_count": {
                 "samples": distance_by_count(samples.features, reference),
-                "held_out": distance_by_count(held_out.features, reference),
+                "held_out": judge.real.distance_by_count(judge.reference),
             },
         }
-        _name_positions(record["neighbours"], positions)
+        _name_positions(record["neighbours"], judge.real.positions)
         label = f"LPIPS {run.name} {setting}"
         found = lpips_diversity(run.evaluation, run.hardware, context.root, samples.images, held_out.images, label)
         record |= {} if found is None else {"lpips": found}
@@ -88,21 +83,6 @@ def _during_training(judge: Judge, run: ResolvedRun, seed: int, folder: Path) ->
         "held_out": judge.values(images) if len(images) == during.images else {},
         "rows": rows,
     }
-
-
-def _real(judge: Judge, positions: np.ndarray, name: str) -> ImageGroup:
-    """Real images by their positions in images.npy."""
-    images, labels = judge.images.images[positions], judge.images.labels
-    kept = judge.reference.features
-    # The reference keeps the features of the training images, in their order, unless they are very many.
-    whole = name == "training" and kept is not None and len(kept) == len(positions)
-    features = kept if kept is not None and whole else _features(judge, images, name)
-    return ImageGroup(images, features, None if labels is None else labels[positions])
-
-
-def _features(judge: Judge, images: np.ndarray, label: str) -> np.ndarray:
-    with Progress(label, "image") as progress:
-        return judge.network.extract(images, judge.evaluation.batch_size, progress).features
 
 
 def _name_positions(neighbours: dict[str, list[dict[str, Any]]], positions: dict[str, np.ndarray]) -> None:

@@ -20,11 +20,9 @@ def real(context: Context) -> None:
     job = context.plan.find("real")
     with working(context, job):
         judge = Judge(context)
-        held_out, _ = judge.images.split("held-out")
+        held_out = judge.images.images[judge.real.positions["held_out"]]
         n, groups = study.evaluation.group_size, study.evaluation.groups
         real_groups = min(groups, len(held_out) // n)
-        # Held-out images may lie sorted by class; a fixed shuffle makes every group a sample of all of them.
-        held_out = held_out[np.random.Generator(np.random.PCG64(0)).permutation(len(held_out))]
         shape = (n * groups, *judge.images.shape)
         noise = np.random.Generator(np.random.PCG64(1)).integers(0, 256, shape, dtype=np.uint8)
         for path, name, images, count in (

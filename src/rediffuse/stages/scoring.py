@@ -1,6 +1,7 @@
 """What the stages that score images share: the study's feature network and its reference."""
 
 import math
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.config.sections import Evaluation, Hardware
 from rediffuse.data.image_set import ImageSet, open_image_set
-from rediffuse.evaluation.classes import FeatureClassifier, class_diversity
+from rediffuse.evaluation.classes import class_diversity
 from rediffuse.evaluation.colours import ColourStatistics, colour_statistics
 from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, Features, load_feature_network
 from rediffuse.evaluation.intervals import grouped
@@ -19,18 +20,19 @@ from rediffuse.evaluation.scoring import Scorer
 from rediffuse.evaluation.torchscript import TorchScriptNetwork
 from rediffuse.progress import Progress
 from rediffuse.stages.context import Context
+from rediffuse.stages.real_images import RealImages
 
 SPLIT = "train"
 
 
-def feature_network(evaluation: Evaluation, hardware: Hardware, data: Path) -> FeatureNetwork:
-    """The study's feature network, its weights from the given file or fetched into data/downloads."""
-    weights = Path(evaluation.weights) if evaluation.weights else None
+def feature_network(evaluation: Evaluation, hardware: Hardware, root: Path) -> FeatureNetwork:
+    """The study's feature network, its weights from the file it names (from `root`) or fetched into data/downloads."""
+    weights = root / evaluation.weights if evaluation.weights else None
     options = FeatureOptions(
         device=hardware.device,
         weights=weights,
         weights_sha256=evaluation.weights_sha256,
-        download_dir=data / "downloads",
+        download_dir=root / "data" / "downloads",
     )
     if evaluation.features == "torchscript" and weights is not None:
         # The plan names the reference after the study's `features`; which file it is, the digest in the keys says.
@@ -46,7 +48,8 @@ class Judge:
         study = context.loaded.study
         self.evaluation = study.evaluation
         self.images: ImageSet = open_image_set(context.data_folder)
-        self.network = feature_network(study.evaluation, study.hardware, context.root / "data")
+        self.network = feature_network(study.evaluation, study.hardware, context.root)
+        self.real = RealImages(context, self.images, self.network)
         card = self.images.card
         expected = ReferenceIdentity(
             dataset=study.data.name,
@@ -60,26 +63,31 @@ class Judge:
         self.scorer = Scorer(self.reference)
 
     def score(self, images: np.ndarray, groups: int, label: str) -> dict[str, Any]:
-        """Metrics of the first `groups` groups of `images`."""
-        return self.scorer.score(
-            self._features(images[: self.evaluation.group_size * groups], label),
-            group_size=self.evaluation.group_size,
-            groups=groups,
-        )
+        """Metrics of the first `groups` groups of `images`, and their colours if they have any (see `colours`)."""
+        n = self.evaluation.group_size
+        images = images[: n * groups]
+        record = self.scorer.score(self.features(images, label), group_size=n, groups=groups)
+        return {**record, "colours": self.colours(images)}
+
+    def colours(self, images: np.ndarray) -> dict[str, Any] | None:
+        """`ColourStatistics` of images uint8 [N, C, H, W], and their cast: the distance of their mean colour from that
+        of all held-out images, channels in [0, 1]. None for grey images.
+        """
+        if images.shape[1] != 3:
+            return None
+        found = colour_statistics(images)
+        return {**asdict(found), "cast": math.dist(found.mean, self._real_colours.mean)}
 
     def values(self, images: np.ndarray, label: str | None = None) -> dict[str, float]:
         """Each metric of all `images` as one group, and of coloured ones two numbers of their colours; those that
         cannot be computed are left out.
 
-        colour_cast: distance of their mean colour from that of held-out images, channels in [0, 1]. hue_agreement:
-        see `ColourStatistics.hue_across`.
+        colour_cast: see `colours`; hue_agreement: see `ColourStatistics.hue_across`.
         """
-        record = self.scorer.score(self._features(images, label), group_size=len(images), groups=1)
+        record = self.scorer.score(self.features(images, label), group_size=len(images), groups=1)
         found = {name: metric["value"] for name, metric in record["metrics"].items()}
-        if images.shape[1] == 3:
-            colours = colour_statistics(images)
-            found["colour_cast"] = math.dist(colours.mean, self._real_colours.mean)
-            found["hue_agreement"] = colours.hue_across
+        if (colours := self.colours(images)) is not None:
+            found |= {"colour_cast": colours["cast"], "hue_agreement": colours["hue_across"]}
         return {name: value for name, value in found.items() if value is not None}
 
     @cached_property
@@ -89,33 +97,28 @@ class Judge:
     def score_classes(self, images: np.ndarray, labels: np.ndarray, groups: int, label: str) -> dict[str, Any]:
         """`score`, with the class metrics of images that were asked for by label, and what real images score there."""
         n = self.evaluation.group_size
-        features = self._features(images[: n * groups], label)
+        images = images[: n * groups]
+        features = self.features(images, label)
         record = self.scorer.score(features, group_size=n, groups=groups)
         parts = [slice(g * n, (g + 1) * n) for g in range(groups)]
-        for name, metric in (("class_accuracy", self._classifier.accuracy), ("class_diversity", class_diversity)):
+        for name, metric in (("class_accuracy", self.real.classifier.accuracy), ("class_diversity", class_diversity)):
             values = [metric(features.features[part], labels[part]) for part in parts]
             record["metrics"][name] = grouped(values, n).to_dict()
-        return {**record, "real_classes": self._real_classes}
-
-    @cached_property
-    def _classifier(self) -> FeatureClassifier:
-        images, labels = self.images.split("train")
-        assert labels is not None
-        return FeatureClassifier.fit(self._features(images, "classifier").features, labels)
+        return {**record, "colours": self.colours(images), "real_classes": self._real_classes}
 
     @cached_property
     def _real_classes(self) -> dict[str, float | int]:
         """Accuracy and diversity of held-out real images."""
-        images, labels = self.images.split("held-out")
-        assert labels is not None
-        features = self._features(images, "classes of real images").features
+        held_out = self.real.held_out
+        assert held_out.labels is not None
         return {
-            "class_accuracy": self._classifier.accuracy(features, labels),
-            "class_diversity": class_diversity(features, labels),
-            "n": len(images),
+            "class_accuracy": self.real.classifier.accuracy(held_out.features, held_out.labels),
+            "class_diversity": class_diversity(held_out.features, held_out.labels),
+            "n": len(held_out),
         }
 
-    def _features(self, images: np.ndarray, label: str | None) -> Features:
+    def features(self, images: np.ndarray, label: str | None) -> Features:
+        """Features of images uint8 [N, C, H, W], with progress under `label` if there is one."""
         with Progress(label or "", "image", enabled=label is not None) as progress:
             return self.network.extract(images, self.evaluation.batch_size, progress)
 

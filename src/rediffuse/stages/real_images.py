@@ -1,0 +1,139 @@
+"""What a study's real images are to its feature network: the same for every run, so worked out once and kept in state/.
+
+Files that are missing or damaged are made again. Their folder carries the digest of all that they follow from; what
+followed from something else is deleted.
+"""
+
+import fcntl
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rediffuse.data.image_set import ImageSet
+from rediffuse.evaluation.classes import FeatureClassifier
+from rediffuse.evaluation.examination import ImageGroup, distance_by_count, nearest_by_space
+from rediffuse.evaluation.features import FeatureNetwork
+from rediffuse.evaluation.frechet import FrechetReference
+from rediffuse.evaluation.neighbours import Neighbours
+from rediffuse.evaluation.reference import Reference
+from rediffuse.files import atomic_path, digest, read_json, write_json
+from rediffuse.pipeline.code import code_digest
+from rediffuse.progress import Progress
+from rediffuse.stages.context import Context
+
+Arrays = dict[str, np.ndarray]
+
+
+class RealImages:
+    """The training and held-out images of a study with their features, and what is compared with every run.
+
+    positions: where the images of each group lie in images.npy.
+    """
+
+    def __init__(self, context: Context, images: ImageSet, network: FeatureNetwork) -> None:
+        study = context.loaded.study
+        self._images, self._network = images, network
+        self._batch_size = study.evaluation.batch_size
+        self.positions = {
+            "training": images.indices("train"),
+            # Held-out images may lie sorted by class; a fixed shuffle makes the first of them a sample of all.
+            "held_out": np.random.Generator(np.random.PCG64(0)).permutation(images.indices("held-out")),
+        }
+        follows_from = {
+            "images": images.card,
+            "network": network.card,
+            "batch_size": self._batch_size,
+            "hardware": study.hardware.model_dump(mode="json"),
+            "code": code_digest(__name__),
+        }
+        self._folder = context.root / "state" / study.study / "real-images" / digest(follows_from)[:16]
+
+    @cached_property
+    def training(self) -> ImageGroup:
+        """The images that models are trained on, in their order."""
+        return self._group("training")
+
+    @cached_property
+    def held_out(self) -> ImageGroup:
+        """The images that no model has seen, in random order."""
+        return self._group("held_out")
+
+    def keep_training_features(self, features: np.ndarray) -> None:
+        """Keep the features [N, dim] of all training images, in their order, from where they have been extracted."""
+        self._arrays("training", lambda: {"features": features})
+
+    @cached_property
+    def classifier(self) -> FeatureClassifier:
+        """A classifier of features, trained on the training images."""
+
+        def fit() -> Arrays:
+            assert self.training.labels is not None
+            return asdict(FeatureClassifier.fit(self.training.features, self.training.labels))
+
+        return FeatureClassifier(**self._arrays("classifier", fit))
+
+    @cached_property
+    def nearest(self) -> dict[str, Neighbours]:
+        """The nearest training image of every held-out one, in "pixels" and in "features"."""
+
+        def search() -> Arrays:
+            found = nearest_by_space(self.held_out, self.training)
+            return {f"{space}_{name}": array for space, near in found.items() for name, array in asdict(near).items()}
+
+        kept = self._arrays("nearest", search)
+        return {
+            space: Neighbours(kept[f"{space}_index"], kept[f"{space}_distance"]) for space in ("pixels", "features")
+        }
+
+    def distance_by_count(self, reference: Reference) -> dict[str, Any]:
+        """`examination.distance_by_count` of the held-out images, for as long as the saved `reference` is the same."""
+        name = f"by-count-{str(reference.sha256)[:16]}"
+        path = self._folder / f"{name}.json"
+        with self._alone(name):
+            try:
+                return read_json(path)
+            except (OSError, ValueError):
+                gaussian = FrechetReference(reference.mu, reference.sigma)
+                write_json(path, distance_by_count(self.held_out.features, gaussian))
+                return read_json(path)
+
+    def _group(self, name: str) -> ImageGroup:
+        positions, labels = self.positions[name], self._images.labels
+        images = self._images.images[positions]
+
+        def extract() -> Arrays:
+            with Progress(f"features of {name.replace('_', '-')} images", "image") as progress:
+                return {"features": self._network.extract(images, self._batch_size, progress).features}
+
+        features = self._arrays(name, extract)["features"]
+        return ImageGroup(images, features, None if labels is None else labels[positions])
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Let one process at a time look for a file and make it: of jobs side by side, the others wait and read."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for other in self._folder.parent.iterdir():
+            if other != self._folder:
+                shutil.rmtree(other, ignore_errors=True)
+        with (self._folder / f"{name}.lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+
+    def _arrays(self, name: str, make: Callable[[], Arrays]) -> Arrays:
+        """The arrays of a file, or those that `make` makes for it."""
+        path = self._folder / f"{name}.npz"
+        with self._alone(name):
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    return dict(file)
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+                arrays = make()
+                with atomic_path(path) as temporary:
+                    np.savez(temporary, **arrays)  # type: ignore[arg-type]
+                return arrays

@@ -1,0 +1,69 @@
+"""The table of colours: every setting that was scored, and real images last."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from rediffuse.files import write_json
+from rediffuse.reporting import colours
+from rediffuse.reporting.frames import read_frames
+from rediffuse.reporting.table import Table
+from tests.reporting.study_tree import PROJECT, StudyTree
+
+FOUND = {
+    "mean": [0.5, 0.25, 0.125], "std": [0.1, 0.1, 0.1], "cast": 0.0625, "between": 0.5, "saturation": 0.75,
+    "chroma": 0.25, "hue": 19.5, "hue_within": 0.875, "hue_across": None, "hue_spread": None, "images": 40,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
+    return StudyTree(tmp_path_factory.mktemp("coloured"), PROJECT / "studies" / "smoke.yaml").everything()
+
+
+@pytest.fixture
+def coloured(tree: StudyTree) -> Iterator[StudyTree]:
+    """With colours in every metrics file."""
+    files = [*tree.root.glob("runs/smoke/*/seed0/metrics/*.json"), *tree.root.glob("runs/smoke/real/*.json")]
+    kept = {path: path.read_text() for path in files}
+    for path, text in kept.items():
+        write_json(path, json.loads(text) | {"colours": FOUND})
+    yield tree
+    for path, text in kept.items():
+        path.write_text(text)
+
+
+def test_every_scored_setting_has_a_row_and_real_images_the_last(coloured: StudyTree):
+    frames = read_frames(coloured.loaded, coloured.root)
+    table = colours.table(frames)
+    assert isinstance(table, Table)
+    rows = list(csv.DictReader(io.StringIO(table.csv())))
+    scored = frames.quality[["run", "setting", "seed"]].drop_duplicates()
+    assert len(rows) == len(scored) > 10
+    assert [row["Images"] for row in rows[-2:]] == ["held-out real images", "uniform noise"]
+    assert table.marked == {len(rows) - 2, len(rows) - 1}
+    for row in rows:
+        assert [float(row[f"Mean {name}"]) for name in ("red", "green", "blue")] == FOUND["mean"]
+        assert float(row["Cast"]) == 0.0625
+        assert float(row["Variance between images (%)"]) == 50
+        assert row["Hues of all images agree"] == row["Spread of hues (°)"] == "—"
+
+
+def test_every_row_leads_to_its_file(coloured: StudyTree):
+    frames = read_frames(coloured.loaded, coloured.root)
+    table = colours.table(frames)
+    assert isinstance(table, Table)
+    paths = {source.id: path for path, source in frames.pedigree.sources.items()}
+    for row in csv.DictReader(io.StringIO(table.csv())):
+        assert paths[row["From"]].endswith(f"/{row['Setting']}.json" if row["Setting"] != "—" else ".json")
+
+
+def test_grey_images_are_said_to_have_none(tree: StudyTree):
+    assert colours.table(read_frames(tree.loaded, tree.root)) == "The images are grey: there are no colours to compare."
+
+
+def test_nothing_scored_has_no_table(empty_tree: StudyTree):
+    assert colours.table(read_frames(empty_tree.loaded, empty_tree.root)) is None

@@ -1,0 +1,155 @@
+"""What is known of real images is worked out once for all runs, and is what working it out each time would give."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rediffuse.data.image_set import open_image_set
+from rediffuse.evaluation.classes import FeatureClassifier
+from rediffuse.evaluation.examination import distance_by_count, nearest_by_space
+from rediffuse.evaluation.features import FeatureOptions, Features
+from rediffuse.evaluation.frechet import FrechetReference
+from rediffuse.evaluation.torchscript import TorchScriptNetwork
+from rediffuse.stages.context import Context
+from rediffuse.stages.prepare import prepare
+from rediffuse.stages.real_images import RealImages
+from rediffuse.stages.reference import reference
+from rediffuse.stages.scoring import Judge
+from tests.stages.conftest import open_study, smoke_study
+
+
+class Rows(torch.nn.Module):
+    """Features: the mean of each row of pixels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((1, 3))
+
+
+class Counting:
+    """A feature network that counts the images it is shown."""
+
+    def __init__(self, network: TorchScriptNetwork) -> None:
+        self.name, self.dim, self.resize, self.card = network.name, network.dim, network.resize, network.card
+        self._network = network
+        self.shown = 0
+
+    def extract(
+        self,
+        images: np.ndarray | torch.Tensor,
+        batch_size: int = 32,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Features:
+        self.shown += len(images)
+        return self._network.extract(images, batch_size, progress)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    torch.jit.script(Rows()).save(str(tmp_path / "rows.pt"))
+    content = smoke_study()
+    # Named from the project's folder, which is not where the tests are run.
+    content["evaluation"] |= {"features": "torchscript", "weights": "rows.pt"}
+    context = open_study(tmp_path, content)
+    prepare(context)
+    reference(context)
+    return context
+
+
+@pytest.fixture
+def network(context: Context) -> Counting:
+    return Counting(TorchScriptNetwork(context.root / "rows.pt", FeatureOptions(), name="torchscript"))
+
+
+def real_images(context: Context, network: Counting) -> RealImages:
+    return RealImages(context, open_image_set(context.data_folder), network)
+
+
+def folders(context: Context) -> list[Path]:
+    return sorted((context.root / "state/smoke/real-images").iterdir())
+
+
+def test_the_images_of_a_group_are_those_at_its_positions(context: Context, network: Counting):
+    real, images = real_images(context, network), open_image_set(context.data_folder)
+    for name, group in (("training", real.training), ("held_out", real.held_out)):
+        assert np.array_equal(group.images, images.images[real.positions[name]])
+        assert group.labels is not None
+        assert images.labels is not None
+        assert np.array_equal(group.labels, images.labels[real.positions[name]])
+        assert np.array_equal(group.features, Judge(context).network.extract(group.images).features)
+        assert (images.held_out[real.positions[name]] == (name == "held_out")).all()
+    assert sorted(np.concatenate(list(real.positions.values()))) == list(range(len(images.images)))
+
+
+def test_what_is_kept_is_what_is_found_anew(context: Context, network: Counting):
+    found = Judge(context).reference
+    for _ in range(2):
+        real = real_images(context, network)
+        assert real.training.labels is not None
+        fresh = FeatureClassifier.fit(real.training.features, real.training.labels)
+        assert np.array_equal(real.classifier.weights, fresh.weights)
+        assert np.array_equal(real.classifier.predict(real.held_out.features), fresh.predict(real.held_out.features))
+        for space, near in nearest_by_space(real.held_out, real.training).items():
+            assert np.array_equal(real.nearest[space].index, near.index)
+            assert np.array_equal(real.nearest[space].distance, near.distance)
+        wanted = distance_by_count(real.held_out.features, FrechetReference(found.mu, found.sigma))
+        assert real.distance_by_count(found) == json.loads(json.dumps(wanted))
+
+
+def test_features_are_extracted_once(context: Context, network: Counting):
+    for _ in range(3):
+        real = real_images(context, network)
+        assert len(real.training) + len(real.held_out) == 64
+        assert len(real.nearest["features"].index) == len(real.held_out)
+    # Those of the training images come from stage `reference`.
+    assert network.shown == len(real.held_out) > 0
+
+
+def test_of_jobs_side_by_side_one_extracts_and_the_others_wait(context: Context, network: Counting):
+    jobs = [threading.Thread(target=lambda: real_images(context, network).held_out) for _ in range(4)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert network.shown == len(real_images(context, network).held_out)
+
+
+@pytest.mark.parametrize("damage", [b"", b"nothing", None])
+def test_a_damaged_or_missing_file_is_made_again(context: Context, network: Counting, damage: bytes | None):
+    right = real_images(context, network).held_out.features
+    [folder] = folders(context)
+    path = folder / "held_out.npz"
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    assert np.array_equal(real_images(context, network).held_out.features, right)
+    assert network.shown == 2 * len(right)
+
+
+def test_a_file_cut_short_is_made_again(context: Context, network: Counting):
+    right = real_images(context, network).training.features
+    [folder] = folders(context)
+    path = folder / "training.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert np.array_equal(real_images(context, network).training.features, right)
+
+
+def test_other_settings_make_other_files_and_leave_none_of_the_old(context: Context, network: Counting):
+    [old] = folders(context)
+    content = smoke_study()
+    content["evaluation"] |= {"features": "torchscript", "weights": "rows.pt", "batch_size": 64}
+    other = open_study(context.root, content)
+    assert len(real_images(other, network).held_out) > 0
+    [new] = folders(context)
+    assert new != old
+
+
+def test_another_reference_is_measured_anew(context: Context, network: Counting):
+    found, real = Judge(context).reference, real_images(context, network)
+    before = real.distance_by_count(found)
+    moved = type(found)(found.identity, found.mu + 1, found.sigma, sha256="0" * 64)
+    assert real.distance_by_count(moved)["counts"][-1]["value"] != before["counts"][-1]["value"]
