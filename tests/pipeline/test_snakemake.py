@@ -135,6 +135,20 @@ def test_examinations_are_nested_under_their_training_and_scores_by_step_stand_o
     assert training["points"]["during_training.frechet_distance.raw"] == len(rows) == 2
 
 
+def test_what_is_measured_anew_is_what_a_training_shows(built: Clone, tmp_path: Path):
+    clone = built.copy(tmp_path / "project")
+    before = {run["name"]: run for run in logged(clone)}["baseline-seed0"]
+    clone.edit("params.yaml", "likelihood_images: 8", "likelihood_images: 6")
+    clone.run("snakemake --cores 2 --quiet all -- likelihoods")
+    after = {run["name"]: run for run in logged(clone)}["baseline-seed0"]
+    record = json.loads((clone.folder / "runs/smoke/baseline/seed0/likelihood/nll.json").read_text())
+    assert after["metrics"]["bits_per_dim"] == record["metrics"]["bits_per_dim"]["value"]
+    assert after["metrics"]["bits_per_dim"] != before["metrics"]["bits_per_dim"]
+    assert after["id"] == before["id"]
+    others = {name: count for name, count in before["points"].items() if name != "bits_per_dim"}
+    assert {name: count for name, count in after["points"].items() if name != "bits_per_dim"} == others
+
+
 def test_a_classifier_is_logged_as_a_run_of_its_own(built: Clone):
     [run] = [run for run in logged(built) if run["name"] == "improved-seed0 classifier"]
     with (built.folder / "runs/smoke/improved/seed0/classifier-history.csv").open(newline="") as file:

@@ -236,4 +236,4 @@ def _log_dataset(tracker: Tracker, context: "Context", run_id: str) -> None:
 def _records(path: Path) -> list[dict[str, Any]]:
     import pandas as pd
 
-    return pd.read_csv(path).to_dict("records")  # type: ignore[return-value]
+    return pd.read_csv(path, float_precision="round_trip").to_dict("records")  # type: ignore[return-value]

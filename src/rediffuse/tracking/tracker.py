@@ -71,19 +71,23 @@ class Tracker:
             self.client.log_batch(run_id, params=new[start : start + 100])
 
     def rows(self, run_id: str, rows: list[dict[str, Any]]) -> None:
-        """Log rows of metrics by their `step`, those already there left out."""
+        """Log rows of metrics by their `step`, left out where that step's last logged value is the same.
+
+        A value of what has been made anew since is logged beside the old one, which it follows: the last one counts.
+        """
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        last: dict[str, int] = {}
+        known: dict[str, dict[int, float]] = {}
         metrics = []
         for row in rows:
             for key, value in row.items():
                 if key == "step" or value is None or value != value:
                     continue
-                if key not in last:
-                    last[key] = max((m.step for m in self.client.get_metric_history(run_id, key)), default=-1)
-                if int(row["step"]) > last[key]:
+                if key not in known:
+                    history = sorted(self.client.get_metric_history(run_id, key), key=lambda m: m.timestamp)
+                    known[key] = {m.step: m.value for m in history}
+                if known[key].get(int(row["step"])) != float(value):
                     metrics.append(Metric(key, float(value), now, int(row["step"])))
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
