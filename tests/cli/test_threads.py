@@ -15,12 +15,36 @@ open_study(Path("studies/smoke.yaml"))
 import scipy.linalg, sklearn.linear_model, threadpoolctl
 print({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
 """
+# Linear algebra reads its threads when it is imported, so a verb must not have imported it when it opens its study.
+ASKED = """
+import sys
+from rediffuse.cli import base, loose_images, pipeline
+
+def opened(study):
+    print(sorted({"numpy", "scipy", "torch"} & set(sys.modules)))
+    raise SystemExit
+
+pipeline.open_study = loose_images.open_study = opened
+base.app(sys.argv[1:])
+"""
+VERBS = [
+    "prepare", "reference", "real", "cost --record", "train baseline", "classifier improved", "sample baseline",
+    "evaluate baseline", "nll baseline", "restore baseline", "examine baseline", "fit vae", "draw vae", "ablations",
+    "report", "track",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("stated", [{}, {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}])
-def test_linear_algebra_takes_the_threads_of_the_study(stated: dict[str, str]):
-    kept = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    found = subprocess.run(
-        [sys.executable, "-c", OPENED], cwd=ROOT, env=kept | stated, capture_output=True, text=True, check=True
-    )
-    assert found.stdout.strip() == "{1}"
+def printed(script: str, *arguments: str) -> str:
+    environment = os.environ | {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", script, *arguments]
+    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return found.stdout.strip()
+
+
+def test_linear_algebra_takes_the_threads_of_the_study():
+    assert printed(OPENED) == "{1}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_opens_its_study_before_it_imports_what_computes(verb: str):
+    assert printed(ASKED, *verb.split()) == "[]"

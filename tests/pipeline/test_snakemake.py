@@ -145,6 +145,8 @@ def test_what_is_measured_anew_is_what_a_training_shows(built: Clone, tmp_path: 
     assert after["metrics"]["bits_per_dim"] == record["metrics"]["bits_per_dim"]["value"]
     assert after["metrics"]["bits_per_dim"] != before["metrics"]["bits_per_dim"]
     assert after["id"] == before["id"]
+    [shown] = clone.folder.glob(f"mlartifacts/smoke/{after['id']}/artifacts/likelihood/nll.json")
+    assert json.loads(shown.read_text()) == record
     others = {name: count for name, count in before["points"].items() if name != "bits_per_dim"}
     assert {name: count for name, count in after["points"].items() if name != "bits_per_dim"} == others
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rediffuse.errors import UserError
 from rediffuse.files import write_json
 from rediffuse.reporting import colours
 from rediffuse.reporting.frames import read_frames
@@ -59,6 +60,25 @@ def test_every_row_leads_to_its_file(coloured: StudyTree):
     paths = {source.id: path for path, source in frames.pedigree.sources.items()}
     for row in csv.DictReader(io.StringIO(table.csv())):
         assert paths[row["From"]].endswith(f"/{row['Setting']}.json" if row["Setting"] != "—" else ".json")
+
+
+@pytest.mark.parametrize("damage", [{"mean": [0.5]}, {}, "red"])
+def test_damaged_colours_are_named(coloured: StudyTree, damage: object):
+    path = coloured.root / "runs/smoke/real/noise.json"
+    write_json(path, json.loads(path.read_text()) | {"colours": damage})
+    with pytest.raises(UserError, match=r"real/noise\.json: is not a metrics file"):
+        read_frames(coloured.loaded, coloured.root)
+
+
+def test_a_batch_of_which_nothing_varies_has_no_share_between_images(coloured: StudyTree):
+    for path in [
+        *coloured.root.glob("runs/smoke/*/seed0/metrics/*.json"),
+        *coloured.root.glob("runs/smoke/real/*.json"),
+    ]:
+        write_json(path, json.loads(path.read_text()) | {"colours": FOUND | {"between": None}})
+    table = colours.table(read_frames(coloured.loaded, coloured.root))
+    assert isinstance(table, Table)
+    assert {row["Variance between images (%)"] for row in csv.DictReader(io.StringIO(table.csv()))} == {"—"}
 
 
 def test_grey_images_are_said_to_have_none(tree: StudyTree):

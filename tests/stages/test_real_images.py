@@ -1,5 +1,6 @@
 """What is known of real images is worked out once for all runs, and is what working it out each time would give."""
 
+import dataclasses
 import json
 import threading
 from collections.abc import Callable
@@ -69,8 +70,8 @@ def real_images(context: Context, network: Counting) -> RealImages:
     return RealImages(context, open_image_set(context.data_folder), network)
 
 
-def folders(context: Context) -> list[Path]:
-    return sorted((context.root / "state/smoke/real-images").iterdir())
+def kept(context: Context, name: str) -> list[Path]:
+    return sorted((context.root / "state/smoke/_real-images").glob(f"{name}.*.*"))
 
 
 def test_the_images_of_a_group_are_those_at_its_positions(context: Context, network: Counting):
@@ -121,8 +122,7 @@ def test_of_jobs_side_by_side_one_extracts_and_the_others_wait(context: Context,
 @pytest.mark.parametrize("damage", [b"", b"nothing", None])
 def test_a_damaged_or_missing_file_is_made_again(context: Context, network: Counting, damage: bytes | None):
     right = real_images(context, network).held_out.features
-    [folder] = folders(context)
-    path = folder / "held_out.npz"
+    [path] = kept(context, "held_out")
     path.unlink()
     if damage is not None:
         path.write_bytes(damage)
@@ -132,24 +132,39 @@ def test_a_damaged_or_missing_file_is_made_again(context: Context, network: Coun
 
 def test_a_file_cut_short_is_made_again(context: Context, network: Counting):
     right = real_images(context, network).training.features
-    [folder] = folders(context)
-    path = folder / "training.npz"
+    [path] = kept(context, "training")
     path.write_bytes(path.read_bytes()[:-100])
     assert np.array_equal(real_images(context, network).training.features, right)
 
 
-def test_other_settings_make_other_files_and_leave_none_of_the_old(context: Context, network: Counting):
-    [old] = folders(context)
+def test_other_settings_make_another_file_in_the_place_of_the_old(context: Context, network: Counting):
+    [old] = kept(context, "training")
     content = smoke_study()
     content["evaluation"] |= {"features": "torchscript", "weights": "rows.pt", "batch_size": 64}
     other = open_study(context.root, content)
-    assert len(real_images(other, network).held_out) > 0
-    [new] = folders(context)
+    assert len(real_images(other, network).training) > 0
+    [new] = kept(context, "training")
     assert new != old
+    assert network.shown > 0
+
+
+@pytest.mark.parametrize("change", ["labels", "held_out"])
+def test_other_labels_or_another_split_of_the_same_images_are_noticed(context: Context, network: Counting, change: str):
+    images = open_image_set(context.data_folder)
+    before = RealImages(context, images, network)
+    assert images.labels is not None
+    labels, held_out = (images.labels + 1) % 10, images.held_out.copy()
+    held_out[[np.argmax(held_out), np.argmin(held_out)]] ^= True
+    other = dataclasses.replace(images, **{"labels": labels} if change == "labels" else {"held_out": held_out})
+    after = RealImages(context, other, network)
+    assert before.classifier.accuracy(before.training.features, before.training.labels) > 0.9
+    assert after.classifier.accuracy(after.training.features, after.training.labels) > 0.9
+    assert np.array_equal(after.training.features, network.extract(after.training.images).features)
 
 
 def test_another_reference_is_measured_anew(context: Context, network: Counting):
     found, real = Judge(context).reference, real_images(context, network)
     before = real.distance_by_count(found)
-    moved = type(found)(found.identity, found.mu + 1, found.sigma, sha256="0" * 64)
+    moved = dataclasses.replace(found, mu=found.mu + 1, sha256="0" * 64)
     assert real.distance_by_count(moved)["counts"][-1]["value"] != before["counts"][-1]["value"]
+    assert len(kept(context, "by-count")) == 1

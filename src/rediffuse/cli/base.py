@@ -32,7 +32,7 @@ RunName = Annotated[str, typer.Argument(help="Run, ablation or one-pass model of
 Seed = Annotated[int, typer.Option("--seed", help="Training seed.", min=0)]
 ACTIVE = Path("params.yaml")
 #: Where linear algebra reads its number of threads, which changes the last bits of sums and what a fit makes of them.
-#: It is read when NumPy is first imported: no module may import it before a study is opened.
+#: It is read when NumPy is first imported: verbs open their study before they import a stage.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 #: Verbs that keep finished steps, batches or bytes of a download; the others start over.
 GO_ON = ("prepare", "train", "classifier", "fit", "sample", "nll")
@@ -48,16 +48,19 @@ def open_study(study: Path) -> "Context":
     return context
 
 
-def run_stage(study: Path, job_name: str, stage: Callable[["Context"], None]) -> None:
-    """Run a stage unless its files are up to date."""
-    context = open_study(study)
-    if is_stale(context, job_name):
-        stage(context)
+def run_stage(context: "Context", kind: str) -> None:
+    """Run stages/<kind>.py unless its files are up to date."""
+    if is_stale(context, kind):
+        stage_function(kind)(context)
 
 
-def run_stage_of(study: Path, kind: str, run: str, seed: int, **options: Any) -> None:
+def stage_function(kind: str) -> Callable[..., None]:
+    """What stages/<kind>.py does."""
+    return getattr(importlib.import_module(f"rediffuse.stages.{kind}"), kind)
+
+
+def run_stage_of(context: "Context", kind: str, run: str, seed: int, **options: Any) -> None:
     """Run stages/<kind>.py for one run and seed unless its files are up to date."""
-    context = open_study(study)
     resolved = context.loaded.model(run)
     if not context.plan.has(kind, run, resolved.seeds[0]):
         having = dict.fromkeys(job.name.split("/")[1] for job in context.plan.jobs.values() if job.stage == kind)
@@ -68,8 +71,7 @@ def run_stage_of(study: Path, kind: str, run: str, seed: int, **options: Any) ->
         raise UserError(f"{kind}: {run} is {what}, and {only}")
     check_seed(resolved, seed)
     if is_stale(context, f"{kind}/{run}/seed{seed}"):
-        stage = importlib.import_module(f"rediffuse.stages.{kind}")
-        getattr(stage, kind)(context, resolved, seed, **options)
+        stage_function(kind)(context, resolved, seed, **options)
 
 
 def check_seed(run: "ResolvedRun | ResolvedGenerator", seed: int) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rediffuse.cli.base import ACTIVE, Seed, StudyFile, app, run_stage_of
+from rediffuse.cli.base import ACTIVE, Seed, StudyFile, app, open_study, run_stage_of
 from rediffuse.errors import UserError
 
 Features = Annotated[
@@ -54,7 +54,7 @@ def evaluate(
     }
     of_a_run = {"run", "seed", "study"}
     if run is not None and given <= of_a_run:
-        return run_stage_of(study, "evaluate", run, seed)
+        return run_stage_of(open_study(study), "evaluate", run, seed)
     if samples is None or reference is None or given & of_a_run:
         raise UserError("evaluate: name a run (with --seed, --study), or give both --samples and --reference")
     from rediffuse.stages.loose_images import NetworkChoice, Reading, evaluate_images

@@ -5,32 +5,36 @@ from typing import Annotated
 
 import typer
 
-from rediffuse.cli.base import ACTIVE, RunName, Seed, StudyFile, app, is_stale, open_study, run_stage, run_stage_of
+from rediffuse.cli.base import (
+    ACTIVE,
+    RunName,
+    Seed,
+    StudyFile,
+    app,
+    open_study,
+    run_stage,
+    run_stage_of,
+    stage_function,
+)
 from rediffuse.errors import UserError
 
 
 @app.command()
 def prepare(study: StudyFile = ACTIVE) -> None:
     """Write the study's images to data/ (downloading them where the source asks for it)."""
-    from rediffuse.stages.prepare import prepare as stage
-
-    run_stage(study, "prepare", stage)
+    run_stage(open_study(study), "prepare")
 
 
 @app.command()
 def reference(study: StudyFile = ACTIVE) -> None:
     """Write the reference statistics of the training images in the study's feature network."""
-    from rediffuse.stages.reference import reference as stage
-
-    run_stage(study, "reference", stage)
+    run_stage(open_study(study), "reference")
 
 
 @app.command()
 def real(study: StudyFile = ACTIVE) -> None:
     """Score held-out real images and noise as samples are scored: the lines results are read against."""
-    from rediffuse.stages.real import real as stage
-
-    run_stage(study, "real", stage)
+    run_stage(open_study(study), "real")
 
 
 @app.command()
@@ -54,9 +58,7 @@ def cost(
     if record:
         if runs or presets or batches or resolutions or steps or json_file or profile or exact:
             raise UserError("--record measures the study as the pipeline does; give it no run and no other option")
-        from rediffuse.stages.cost import cost as stage
-
-        run_stage(study, "cost", stage)
+        run_stage(open_study(study), "cost")
         return
     from rediffuse.stages.cost_table import CostRequest, show_cost
 
@@ -72,7 +74,7 @@ STAGES_OF_A_RUN = {
     "sample": "Sample one trained run with every sampler and step count of the study.",
     "nll": "Compute the bound on the likelihood of held-out images under one trained run.",
     "restore": "Try one trained run on damaged held-out images: inpainting, denoising, super-resolution.",
-    "examine": "Examine the samples of one run or one-pass model: copies, classes, colours, and what their number does to their distance.",
+    "examine": "Examine the samples of one run or one-pass model: copies, classes, and what their number does to their distance.",
     "fit": "Train one one-pass model (DCGAN, WGAN-GP, VAE); a killed training goes on where it was.",
     "draw": "Draw the images of one trained one-pass model.",
 }
@@ -81,14 +83,15 @@ STAGES_OF_A_RUN = {
 @app.command()
 def train(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
     """Train one run; a killed training goes on where it was."""
+    context = open_study(study)
     from rediffuse.stages.live_scores import live_scores
 
-    run_stage_of(study, "train", run, seed, watch=live_scores)
+    run_stage_of(context, "train", run, seed, watch=live_scores)
 
 
 def _add_stage_of_a_run(kind: str, summary: str) -> None:
     def verb(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
-        run_stage_of(study, kind, run, seed)
+        run_stage_of(open_study(study), kind, run, seed)
 
     app.command(kind, help=summary)(verb)
 
@@ -100,26 +103,24 @@ for _kind, _summary in STAGES_OF_A_RUN.items():
 @app.command()
 def ablations(study: StudyFile = ACTIVE) -> None:
     """Gather the results of finished ablations into reports/, for the report's ablation table."""
+    context = open_study(study)
     from rediffuse.stages.report import gather_ablations
 
-    gather_ablations(open_study(study))
+    gather_ablations(context)
 
 
 @app.command()
 def report(study: StudyFile = ACTIVE) -> None:
     """Write tables, figures and the report from what is on disk, and sum them up."""
-    from rediffuse.stages.report import report as stage
+    context = open_study(study)
+    run_stage(context, "report")
     from rediffuse.stages.report import summarise
 
-    context = open_study(study)
-    if is_stale(context, "report"):
-        stage(context)
     summarise(context)
 
 
 @app.command()
 def track(study: StudyFile = ACTIVE) -> None:
     """Log to MLflow whatever is on disk and not there yet."""
-    from rediffuse.stages.track import track as stage
-
-    stage(open_study(study))
+    context = open_study(study)
+    stage_function("track")(context)

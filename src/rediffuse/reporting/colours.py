@@ -3,7 +3,7 @@
 from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import NOT_ASKED
+from rediffuse.reporting.terms import NOT_ASKED, REAL_LINES
 
 COLUMNS = {
     "images": Column("n"),
@@ -18,12 +18,11 @@ COLUMNS = {
     "hue_across": Column("Hues of all images agree"),
     "hue_spread": Column("Spread of hues", "°"),
 }
-REAL_LABELS = {"held-out": "held-out real images", "noise": "uniform noise"}
 
 
 def table(frames: Frames) -> Table | str | None:
-    """Colour statistics of every setting that was scored, and of held-out images; a sentence where images are grey;
-    None where nothing was scored.
+    """Colour statistics of every setting that was scored, of held-out images and of noise; a sentence where images are
+    grey; None where nothing was scored.
     """
     if frames.colours.empty:
         return "The images are grey: there are no colours to compare." if len(frames.quality) else None
@@ -32,11 +31,10 @@ def table(frames: Frames) -> Table | str | None:
     rows: list[tuple[Value, ...]] = []
     # As in the file, but real images last.
     for row in [*frames.colours[~real].to_dict("records"), *frames.colours[real].to_dict("records")]:
-        values = [100 * row[name] if name == "between" else row[name] for name in COLUMNS]
-        shown: list[Value] = [NOT_ASKED if value is None or value != value else value for value in values]
+        shown = [_value(name, row[name]) for name in COLUMNS]
         who: tuple[Value, Value, Value]
         if row["run"] == "real":
-            who = (REAL_LABELS[row["setting"]], NOT_ASKED, NOT_ASKED)
+            who = (REAL_LINES[row["setting"]], NOT_ASKED, NOT_ASKED)
         else:
             who = (labels[row["run"]], row["setting"], int(row["seed"]))
         rows.append((*who, *shown, Links(frames.pedigree.ids([row["file"]]))))
@@ -52,3 +50,10 @@ def table(frames: Frames) -> Table | str | None:
         ),
         marked=frozenset(range(len(rows) - int(real.sum()), len(rows))),
     )
+
+
+def _value(name: str, value: float | None) -> Value:
+    # What a batch does not have, as grey pixels have no hue, is None, or NaN in a column of numbers.
+    if value is None or value != value:
+        return NOT_ASKED
+    return 100 * value if name == "between" else value

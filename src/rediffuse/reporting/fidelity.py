@@ -6,7 +6,17 @@ from rediffuse.reporting.cells import Cell, Cells
 from rediffuse.reporting.frames import LPIPS, Frames
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM, estimate
-from rediffuse.reporting.terms import NOT_ASKED, NOT_RUN, cell_label, counted, direction, listed, metric_short, number
+from rediffuse.reporting.terms import (
+    NOT_ASKED,
+    NOT_RUN,
+    REAL_LINES,
+    cell_label,
+    counted,
+    direction,
+    listed,
+    metric_short,
+    number,
+)
 
 METRICS = ("precision", "recall", "density", "coverage", "diversity")
 
@@ -26,8 +36,7 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         (m.label, key, steps, m.name, setting) for m in frames.models() for setting, key, steps in shown_settings(m)
     ]
     lines: list[tuple[str, str, Value, str, str]] = [
-        ("held-out real images", NOT_ASKED, NOT_ASKED, "real", "held-out"),
-        ("uniform noise", NOT_ASKED, NOT_ASKED, "real", "noise"),
+        (title, NOT_ASKED, NOT_ASKED, "real", name) for name, title in REAL_LINES.items()
     ]
     weighed = frames.loaded.study.evaluation.lpips
     asked = {("real", "held-out")} | {(m.name, m.shown_setting()[0]) for m in frames.models()}

@@ -117,15 +117,15 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
     one_pass_history: list[pd.DataFrame] = []
     one_pass_likelihood: list[dict[str, Any]] = []
     for name in ("held-out", "noise"):
-        quality += _quality(loaded, root, real_folder(study) / f"{name}.json", "real", name)
-        colours += _colours(root, real_folder(study) / f"{name}.json", "real")
+        scores, seen = _scored(loaded, root, real_folder(study) / f"{name}.json", "real", name)
+        quality, colours = quality + scores, colours + seen
     models: list[ResolvedRun | ResolvedGenerator] = [*loaded.runs.values(), *loaded.generators.values()]
     for run in models:
         for seed in run.seeds:
             folder = run.folder(seed)
             for setting, _, _ in run.settings():
-                quality += _quality(loaded, root, folder / "metrics" / f"{setting}.json", run.name, setting)
-                colours += _colours(root, folder / "metrics" / f"{setting}.json", run.name)
+                scores, seen = _scored(loaded, root, folder / "metrics" / f"{setting}.json", run.name, setting)
+                quality, colours = quality + scores, colours + seen
             quality += _perceptual(loaded, root, run, seed, held_out=not any(r["metric"] == LPIPS for r in quality))
             who: dict[str, Any] = {"run": run.name, "seed": seed}
             for timing in _timing(root, folder, run.train_stage, pedigree, known_timings, evidence):
@@ -197,10 +197,13 @@ def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _quality(loaded: LoadedStudy, root: Path, path: Path, run: str, setting: str) -> list[dict[str, Any]]:
+def _scored(
+    loaded: LoadedStudy, root: Path, path: Path, run: str, setting: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of `quality` and of `colours` of a metrics file; none when there is no file."""
     record = read_json(root / path)
     if record is None:
-        return []
+        return [], []
     wanted = loaded.study.evaluation.features
     if record.get("features") != wanted:
         raise UserError(
@@ -209,19 +212,12 @@ def _quality(loaded: LoadedStudy, root: Path, path: Path, run: str, setting: str
         )
     try:
         who = {"run": run, "seed": record.get("seed"), "setting": setting, "file": str(path)}
-        return [{**row, **who} for row in metric_rows(record)]
-    except (KeyError, AttributeError, TypeError):
+        colours = []
+        if (found := record.get("colours")) is not None:
+            colours = [{**found, **dict(zip(("red", "green", "blue"), found["mean"], strict=True)), **who}]
+        return [{**row, **who} for row in metric_rows(record)], colours
+    except (KeyError, AttributeError, TypeError, ValueError):
         raise UserError(f"{path}: is not a metrics file; remove it and run `dvc repro`") from None
-
-
-def _colours(root: Path, path: Path, run: str) -> list[dict[str, Any]]:
-    """The colours in a metrics file that `_quality` has accepted."""
-    record = read_json(root / path) or {}
-    found = record.get("colours")
-    if found is None:
-        return []
-    who = {"run": run, "seed": record["seed"], "setting": record["setting"], "file": str(path)}
-    return [{**found, **dict(zip(("red", "green", "blue"), found["mean"], strict=True)), **who}]
 
 
 def _perceptual(

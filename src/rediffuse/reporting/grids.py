@@ -9,7 +9,7 @@ from rediffuse.reporting.cells import Cells
 from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.pictures import held_out_images, preview_image, sample_images
 from rediffuse.reporting.style import WIDTH, Picture, finish
-from rediffuse.reporting.terms import NOT_RUN, metric_short, number, run_colours, whole
+from rediffuse.reporting.terms import NOT_RUN, REAL_LINES, metric_short, number, run_colours, whole
 
 
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
@@ -153,7 +153,7 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     real = held_out_images(frames, 64)
     line = cells.get(("real", "held-out", "frechet_distance"))
     short = metric_short("frechet_distance", frames.features)
-    sheets.append(("held-out real images", real, f"{short} {number(line.value)}" if line else ""))
+    sheets.append((REAL_LINES["held-out"], real, f"{short} {number(line.value)}" if line else ""))
     for run in frames.loaded.runs.values():
         setting, _, _ = run.shown_setting()
         cell = cells.get((run.name, setting, "frechet_distance"))

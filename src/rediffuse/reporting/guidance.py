@@ -14,7 +14,7 @@ from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.pictures import classifier_record
 from rediffuse.reporting.style import WIDTH, Picture, finish, outside_legend
 from rediffuse.reporting.table import Column, Estimate, Links, Table, Value
-from rediffuse.reporting.terms import NOT_ASKED, NOT_RUN, REAL, metric_short, run_colours
+from rediffuse.reporting.terms import NOT_ASKED, NOT_RUN, REAL, REAL_LINES, metric_short, run_colours
 
 MAIN = "frechet_distance"
 CLASSIFIER_FREE, BY_CLASSIFIER = "classifier-free", "by a classifier"
@@ -69,7 +69,7 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         scores = (NOT_RUN if cell is None else cell.value, real["class_accuracy"], real["class_diversity"])
         files = [] if cell is None else list(cell.files)
         n = cell.n if cell is not None else real["n"]
-        rows.append(("held-out real images", *[NOT_ASKED] * 4, *scores, n, Links(frames.pedigree.ids(files))))
+        rows.append((REAL_LINES["held-out"], *[NOT_ASKED] * 4, *scores, n, Links(frames.pedigree.ids(files))))
     columns = (
         Column("Run"), Column("Sampler"), Column("Steps"), Column("Guidance"), Column("Scale"),
         *(Column(metric_short(metric, frames.features), estimate=True) for metric in METRICS), Column("n"),
@@ -124,7 +124,7 @@ def figure(frames: Frames, cells: Cells) -> Picture | None:
         if real is not None:
             axes.axhline(real, color=REAL, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
     handles = [*grid[0].get_legend_handles_labels()[0]]
-    handles.append(plt.Line2D([], [], color=REAL, linestyle=(0, (6, 3)), label="held-out real images"))
+    handles.append(plt.Line2D([], [], color=REAL, linestyle=(0, (6, 3)), label=REAL_LINES["held-out"]))
     outside_legend(drawing, handles, columns=2)
     return finish(
         drawing, "guidance",

@@ -13,10 +13,10 @@ from rediffuse.reporting.pictures import examination_record, images_at, sample_i
 from rediffuse.reporting.style import WIDTH, Picture, finish
 from rediffuse.reporting.table import Column, Links, Table, Value
 from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import NOT_ASKED, REAL, counted, listed, model_colours, model_seed, number
+from rediffuse.reporting.terms import NOT_ASKED, REAL, REAL_LINES, counted, listed, model_colours, model_seed, number
 
 SPACES = {"pixels": "pixels", "features": "features"}
-REAL_LABEL = "held-out real images"
+REAL_LABEL = REAL_LINES["held-out"]
 LABELS = 2.6  # inches for the names of rows
 SIDE = 0.62  # inches an image
 #: Standard deviations of Mann and Whitney's statistic beyond which samples lie clearly nearer or farther.

@@ -13,7 +13,7 @@ from rediffuse.reporting.frames import Frames
 from rediffuse.reporting.grids import mosaic, show
 from rediffuse.reporting.pictures import held_out_images, sample_images
 from rediffuse.reporting.style import WIDTH, Picture, finish
-from rediffuse.reporting.terms import metric_short, model_colours, number
+from rediffuse.reporting.terms import REAL_LINES, metric_short, model_colours, number
 
 MARKER = "*"
 DASHED = "dashed"
@@ -81,7 +81,7 @@ def samples(frames: Frames, cells: Cells) -> Picture | None:
         return None
     real = held_out_images(frames, 64)
     figure, grid = plt.subplots(1, len(found) + 1, figsize=(WIDTH, WIDTH / (len(found) + 1) + 0.9), squeeze=False)
-    show(grid[0, 0], None if real is None else mosaic(real, 8), "held-out real images")
+    show(grid[0, 0], None if real is None else mosaic(real, 8), REAL_LINES["held-out"])
     for axes, (model, images) in zip(grid[0, 1:], found, strict=True):
         cell = cells.get((model.name, model.settings()[0][0], "frechet_distance"))
         note = f"{short} {number(cell.value)}" if cell else ""

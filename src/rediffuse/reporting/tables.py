@@ -10,6 +10,7 @@ from rediffuse.reporting.terms import (
     NOT_ASKED,
     NOT_RECORDED,
     NOT_RUN,
+    REAL_LINES,
     cell_label,
     compared_runs,
     direction,
@@ -39,7 +40,7 @@ def reference_lines(frames: Frames, cells: Cells, metrics: list[str]) -> Table:
     """What held-out real images and noise score at the same n."""
     features = frames.features
     rows: list[tuple[Value, ...]] = []
-    for name, title in (("held-out", "held-out real images"), ("noise", "uniform noise")):
+    for name, title in REAL_LINES.items():
         found = [cells.get(("real", name, metric)) for metric in metrics]
         known = next((cell for cell in found if cell is not None), None)
         quality = frames.quality[(frames.quality["run"] == "real") & (frames.quality["setting"] == name)]
@@ -78,7 +79,7 @@ def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table
         there = [cell for cell in found.values() if cell is not None]
         row.append(there[0].n if there else NOT_RUN)
         rows.append((*row, Links(frames.pedigree.ids(path for cell in there for path in cell.files))))
-    for name, title in (("held-out", "held-out real images"), ("noise", "uniform noise")):
+    for name, title in REAL_LINES.items():
         line = cells.get(("real", name, metric))
         filler: list[Value] = [NOT_ASKED] if baseline and improved else []
         links = Links(frames.pedigree.ids(line.files if line else ()))

@@ -9,6 +9,8 @@ NOT_RUN = "not run"
 IMPORTED = "imported"
 NOT_RECORDED = "not recorded"
 NOT_ASKED = "—"
+# What results are read against, by the name of its file.
+REAL_LINES = {"held-out": "held-out real images", "noise": "uniform noise"}
 
 FEATURES = {
     "efficientnet-lite0": "EfficientNet-Lite0",
@@ -136,7 +138,7 @@ def model_seed(model: ResolvedRun | ResolvedGenerator, seed: int) -> str:
 def cell_label(loaded: LoadedStudy, run: str, setting: str) -> str:
     """How a run and setting, or a line of real images or noise, is called in a sentence."""
     if run == "real":
-        return {"held-out": "held-out real images", "noise": "noise"}.get(setting, setting)
+        return REAL_LINES.get(setting, setting)
     if setting in RUN_SETTINGS.values() or run in loaded.generators:
         return run_label(loaded, run)
     return f"{run_label(loaded, run)} with {setting}"

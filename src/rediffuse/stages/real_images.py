@@ -1,21 +1,23 @@
 """What a study's real images are to its feature network: the same for every run, so worked out once and kept in state/.
 
-Files that are missing or damaged are made again. Their folder carries the digest of all that they follow from; what
-followed from something else is deleted.
+A file's name carries the digest of all that it follows from: images, labels, split, feature network, hardware settings,
+code and versions of what computes. One that is missing or damaged is made again, and takes the place of one that
+followed from something else.
 """
 
 import fcntl
-import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rediffuse.data.image_set import ImageSet
+from rediffuse.data.image_set import ImageSet, images_digest
 from rediffuse.evaluation.classes import FeatureClassifier
 from rediffuse.evaluation.examination import ImageGroup, distance_by_count, nearest_by_space
 from rediffuse.evaluation.features import FeatureNetwork
@@ -24,6 +26,7 @@ from rediffuse.evaluation.neighbours import Neighbours
 from rediffuse.evaluation.reference import Reference
 from rediffuse.files import atomic_path, digest, read_json, write_json
 from rediffuse.pipeline.code import code_digest
+from rediffuse.pipeline.receipts import environment
 from rediffuse.progress import Progress
 from rediffuse.stages.context import Context
 
@@ -45,14 +48,21 @@ class RealImages:
             # Held-out images may lie sorted by class; a fixed shuffle makes the first of them a sample of all.
             "held_out": np.random.Generator(np.random.PCG64(0)).permutation(images.indices("held-out")),
         }
-        follows_from = {
-            "images": images.card,
-            "network": network.card,
-            "batch_size": self._batch_size,
-            "hardware": study.hardware.model_dump(mode="json"),
-            "code": code_digest(__name__),
-        }
-        self._folder = context.root / "state" / study.study / "real-images" / digest(follows_from)[:16]
+        self._follows_from = digest(
+            {
+                "images": images.card,
+                "classes": images.class_names,
+                "labels": None if images.labels is None else images_digest(images.labels),
+                "held_out": images_digest(images.held_out),
+                "network": network.card,
+                "batch_size": self._batch_size,
+                "hardware": study.hardware.model_dump(mode="json"),
+                "code": code_digest(__name__),
+                "environment": environment(),
+            }
+        )
+        # No run can be called so, whose own state would lie there.
+        self._folder = context.root / "state" / study.study / "_real-images"
 
     @cached_property
     def training(self) -> ImageGroup:
@@ -93,9 +103,7 @@ class RealImages:
 
     def distance_by_count(self, reference: Reference) -> dict[str, Any]:
         """`examination.distance_by_count` of the held-out images, for as long as the saved `reference` is the same."""
-        name = f"by-count-{str(reference.sha256)[:16]}"
-        path = self._folder / f"{name}.json"
-        with self._alone(name):
+        with self._alone("by-count", ".json", reference.sha256) as path:
             try:
                 return read_json(path)
             except (OSError, ValueError):
@@ -115,24 +123,27 @@ class RealImages:
         return ImageGroup(images, features, None if labels is None else labels[positions])
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        """Let one process at a time look for a file and make it: of jobs side by side, the others wait and read."""
+    def _alone(self, name: str, suffix: str = ".npz", *more: str | None) -> Iterator[Path]:
+        """Let one process at a time look for a file and make it: of jobs side by side, the others wait and read.
+
+        Yields its path, whose name has a digest of what all files follow from and of `more`.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
-        for other in self._folder.parent.iterdir():
-            if other != self._folder:
-                shutil.rmtree(other, ignore_errors=True)
         with (self._folder / f"{name}.lock").open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            yield
+            path = self._folder / f"{name}.{digest([self._follows_from, *more])[:16]}{suffix}"
+            yield path
+            for other in self._folder.glob(f"{name}.*{suffix}"):
+                if other != path:
+                    other.unlink()
 
     def _arrays(self, name: str, make: Callable[[], Arrays]) -> Arrays:
         """The arrays of a file, or those that `make` makes for it."""
-        path = self._folder / f"{name}.npz"
-        with self._alone(name):
+        with self._alone(name) as path:
             try:
                 with np.load(path, allow_pickle=False) as file:
                     return dict(file)
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
                 arrays = make()
                 with atomic_path(path) as temporary:
                     np.savez(temporary, **arrays)  # type: ignore[arg-type]

@@ -119,7 +119,7 @@ def log_evaluation(tracker: Tracker, context: "Context", run: ResolvedRun | Reso
             tracker.rows(target, [final])
         metrics = dict.fromkeys((folder / "metrics").glob("*.json"), "metrics")
         tracker.artefacts(run_id, {**metrics, **dict.fromkeys(grids.glob("*.png"), "samples")})
-        tracker.artefacts(parent, dict.fromkeys(grids.glob("*.png"), "samples"))
+        tracker.artefacts(parent, dict.fromkeys(grids.glob("*.png"), "samples"), again=True)
         tracker.finish(run_id)
 
 
@@ -130,12 +130,12 @@ def log_likelihood(tracker: Tracker, context: "Context", run: ResolvedRun | Reso
     with store_errors():
         metrics = read_json(folder / "nll.json")["metrics"]
         tracker.rows(run_id, [{"step": 0, **{name: metric["value"] for name, metric in metrics.items()}}])
-        tracker.artefacts(run_id, dict.fromkeys(folder.iterdir(), "likelihood"))
+        tracker.artefacts(run_id, dict.fromkeys(folder.iterdir(), "likelihood"), again=True)
 
 
 def log_examination(tracker: Tracker, context: "Context", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
     """Log, nested under its training, how near a run's samples are to training images and what it scored while it
-    trained; the latter on the training, too, unless it was logged there live.
+    trained; the latter on the training, too.
     """
     folder = context.folder(run, seed) / "examination"
     parent = track_training(tracker, context, run, seed)

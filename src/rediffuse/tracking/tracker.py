@@ -1,6 +1,7 @@
 """One MLflow experiment, to which jobs are logged by their keys: what is there already is never logged again."""
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -82,7 +83,7 @@ class Tracker:
         metrics = []
         for row in rows:
             for key, value in row.items():
-                if key == "step" or value is None or value != value:
+                if key == "step" or value is None or not math.isfinite(value):
                     continue
                 if key not in known:
                     history = sorted(self.client.get_metric_history(run_id, key), key=lambda m: m.timestamp)
@@ -92,10 +93,12 @@ class Tracker:
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
 
-    def artefacts(self, run_id: str, paths: Mapping[Path, str]) -> None:
-        """Log files (path -> folder) that are not there yet."""
+    def artefacts(self, run_id: str, paths: Mapping[Path, str], *, again: bool = False) -> None:
+        """Log files (path -> folder) that are not there yet; with `again` all, as befits those that other jobs than the
+        run's own make anew.
+        """
         for folder in sorted(set(paths.values())):
-            there = {item.path for item in self.client.list_artifacts(run_id, folder or None)}
+            there = set() if again else {item.path for item in self.client.list_artifacts(run_id, folder or None)}
             for path in sorted(p for p, place in paths.items() if place == folder):
                 if path.exists() and "/".join(filter(None, (folder, path.name))) not in there:
                     self.client.log_artifact(run_id, str(path), folder or None)
