@@ -137,6 +137,9 @@ def test_examinations_are_nested_under_their_training_and_scores_by_step_stand_o
 
 def test_what_is_measured_anew_is_what_a_training_shows(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
+    # A store names its folder of artefacts by an absolute path: a copy needs one of its own.
+    (clone.folder / "mlflow.db").unlink()
+    clone.run("rediffuse track")
     before = {run["name"]: run for run in logged(clone)}["baseline-seed0"]
     clone.edit("params.yaml", "likelihood_images: 8", "likelihood_images: 6")
     clone.run("snakemake --cores 2 --quiet all -- likelihoods")
