@@ -16,7 +16,6 @@ COLUMNS = {
     "hue": Column("Mean hue", "°"),
     "hue_within": Column("Hues of one image agree"),
     "hue_across": Column("Hues of all images agree"),
-    "hue_spread": Column("Spread of hues", "°"),
 }
 
 

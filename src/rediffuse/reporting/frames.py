@@ -39,7 +39,7 @@ LPIPS = "lpips_diversity"
 #: Statistics of the colours of scored images, channels in [0, 1] (`ColourStatistics`), and their cast.
 COLOURS = (
     "run", "seed", "setting", "red", "green", "blue", "cast", "between", "saturation", "hue", "hue_within",
-    "hue_across", "hue_spread", "images", "file",
+    "hue_across", "images", "file",
 )  # fmt: skip
 BOUND = ("run", "seed", "t", "bits_per_dim", "mse_eps", "mse_x0", "file")
 
