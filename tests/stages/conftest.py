@@ -3,11 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from rediffuse.stages.context import Context
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class Rows(torch.nn.Module):
+    """Features: the mean of each row of pixels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((1, 3))
 
 
 def smoke_study() -> dict[str, Any]:

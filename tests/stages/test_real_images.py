@@ -21,14 +21,7 @@ from rediffuse.stages.prepare import prepare
 from rediffuse.stages.real_images import RealImages
 from rediffuse.stages.reference import reference
 from rediffuse.stages.scoring import Judge
-from tests.stages.conftest import open_study, smoke_study
-
-
-class Rows(torch.nn.Module):
-    """Features: the mean of each row of pixels."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.mean((1, 3))
+from tests.stages.conftest import Rows, open_study, smoke_study
 
 
 class Counting:
