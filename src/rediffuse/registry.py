@@ -12,6 +12,7 @@ Keyword arguments are facts about it (titles, directions, sizes): a stage that d
 import functools
 import importlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from rediffuse.errors import UserError
@@ -57,3 +58,11 @@ def load(reference: str) -> Any:
     """What "module:attribute" names."""
     module, _, attribute = reference.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+@dataclass(frozen=True)
+class Way:
+    """The code that does a thing in one of several ways, as "module:function"."""
+
+    name: str
+    code: str

@@ -1,8 +1,8 @@
 """What `config.facts` says of data sets, samplers and feature networks is what the registries hold."""
 
 import pytest
-
 from rediffuse.config.facts import DATASETS, FEATURE_NETWORKS, LPIPS_LEAST, METRICS, SAMPLERS
+
 from rediffuse.config.sections import Lpips, Sampler
 from rediffuse.config.trained import Diffusion, Training
 from rediffuse.data import SOURCES, load

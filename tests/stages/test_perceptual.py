@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from rediffuse.stages.context import Context
+from rediffuse.stages.samples import read_samples
 
 from rediffuse.evaluation.lpips import Lpips
 from rediffuse.files import sha256
 from rediffuse.reporting import build_report
-from rediffuse.stages.context import Context
-from rediffuse.stages.samples import read_samples
 from tests.evaluation.test_lpips import random_weights
 from tests.stages.test_exchange import run
 

@@ -74,3 +74,8 @@ class EfficientNetLite0:
         scaled = ((resize_bicubic(batch, self._size) - 127) / 128).contiguous(memory_format=torch.channels_last)
         features = self._model.extract_features(scaled).mean((2, 3))
         return features, self._model._fc(features).softmax(1)
+
+
+def make(options: FeatureOptions, progress: object) -> EfficientNetLite0:
+    """The network, whose weights ship inside a package."""
+    return EfficientNetLite0(options)

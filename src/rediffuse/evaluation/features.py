@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from rediffuse.errors import UserError
+from rediffuse.evaluation.networks import FEATURE_NETWORKS
+from rediffuse.registry import load
 
 Progress = Callable[[int, int], None]
 
@@ -91,44 +93,19 @@ DEFAULT_OPTIONS = FeatureOptions()
 def load_feature_network(
     name: str, options: FeatureOptions = DEFAULT_OPTIONS, progress: Progress | None = None
 ) -> FeatureNetwork:
-    """The network called `name`: efficientnet-lite0, inception-v3, inception-v3-clean or torchscript:<path>.
+    """The network called `name`: efficientnet-lite0, inception-v3, inception-v3-clean, torchscript (whose file is
+    `options.weights`) or torchscript:<path>.
 
     `progress(done, total)` is called while weights are fetched. An unknown name, or weights that cannot be had, raise
     `UserError`.
     """
     if name.startswith("torchscript:"):
-        from rediffuse.evaluation.torchscript import TorchScriptNetwork
-
-        return TorchScriptNetwork(Path(name.removeprefix("torchscript:")), options)
+        name, options = "torchscript", replace(options, weights=Path(name.removeprefix("torchscript:")))
+        return load(FEATURE_NETWORKS[name].code)(options, progress, named_by_file=True)
     if name not in FEATURE_NETWORKS:
-        known = ", ".join([*sorted(FEATURE_NETWORKS), "torchscript:<path>"])
+        known = ", ".join([*sorted(set(FEATURE_NETWORKS) - {"torchscript"}), "torchscript:<path>"])
         raise UserError(f"no feature network named {name!r}; there are: {known}")
-    return FEATURE_NETWORKS[name](options, progress)
-
-
-def _efficientnet(options: FeatureOptions, progress: Progress | None) -> FeatureNetwork:
-    from rediffuse.evaluation.efficientnet import EfficientNetLite0
-
-    return EfficientNetLite0(options)
-
-
-def _inception_legacy(options: FeatureOptions, progress: Progress | None) -> FeatureNetwork:
-    from rediffuse.evaluation.inception import InceptionV3
-
-    return InceptionV3("legacy_tensorflow", options, progress)
-
-
-def _inception_clean(options: FeatureOptions, progress: Progress | None) -> FeatureNetwork:
-    from rediffuse.evaluation.inception import InceptionV3
-
-    return InceptionV3("clean", options, progress)
-
-
-FEATURE_NETWORKS: dict[str, Callable[[FeatureOptions, Progress | None], FeatureNetwork]] = {
-    "efficientnet-lite0": _efficientnet,
-    "inception-v3": _inception_legacy,
-    "inception-v3-clean": _inception_clean,
-}
+    return load(FEATURE_NETWORKS[name].code)(options, progress)
 
 
 def as_images(images: np.ndarray | torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,9 @@ from rediffuse.evaluation.inception_score import inception_score
 from rediffuse.evaluation.intervals import grouped
 from rediffuse.evaluation.kernel import KernelReference
 from rediffuse.evaluation.manifold import ManifoldReference, ManifoldScores
+from rediffuse.evaluation.metrics import METRICS
 from rediffuse.evaluation.reference import Reference
+from rediffuse.registry import load
 
 
 class UnavailableError(Exception):
@@ -71,7 +73,7 @@ class Scorer:
             "features": features.network,
             "resize": features.resize,
             "reference": self.reference.to_dict(),
-            "metrics": {name: self._estimate(metric, parts, group_size) for name, metric in METRICS.items()},
+            "metrics": {name: self._estimate(load(metric.code), parts, group_size) for name, metric in METRICS.items()},
         }
 
     def _check(self, features: Features, group_size: int, groups: int) -> int:
@@ -105,50 +107,38 @@ class Scorer:
         return grouped(values, group_size).to_dict()
 
 
-def _frechet_distance(scorer: Scorer, features: Features) -> float:
+def frechet_distance(scorer: Scorer, features: Features) -> float:
     return scorer._frechet.distance(features.features)
 
 
-def _kernel_distance(scorer: Scorer, features: Features) -> float:
+def kernel_distance(scorer: Scorer, features: Features) -> float:
     return scorer._kernel.distance(features.features)
 
 
-def _inception_score(scorer: Scorer, features: Features) -> float:
+def score_of_classes(scorer: Scorer, features: Features) -> float:
     if features.probabilities is None:
         raise UnavailableError(f"{features.network} gives no class probabilities")
     return inception_score(features.probabilities, splits=1).mean
 
 
-def _precision(scorer: Scorer, features: Features) -> float:
+def precision(scorer: Scorer, features: Features) -> float:
     return scorer._neighbours(features).precision
 
 
-def _recall(scorer: Scorer, features: Features) -> float:
+def recall(scorer: Scorer, features: Features) -> float:
     return scorer._neighbours(features).recall
 
 
-def _density(scorer: Scorer, features: Features) -> float:
+def density(scorer: Scorer, features: Features) -> float:
     return scorer._neighbours(features).density
 
 
-def _coverage(scorer: Scorer, features: Features) -> float:
+def coverage(scorer: Scorer, features: Features) -> float:
     return scorer._neighbours(features).coverage
 
 
-def _diversity(scorer: Scorer, features: Features) -> float:
+def diversity(scorer: Scorer, features: Features) -> float:
     return mean_distance(features.features)
-
-
-METRICS: dict[str, Callable[[Scorer, Features], float]] = {
-    "frechet_distance": _frechet_distance,
-    "kid": _kernel_distance,
-    "inception_score": _inception_score,
-    "precision": _precision,
-    "recall": _recall,
-    "density": _density,
-    "coverage": _coverage,
-    "diversity": _diversity,
-}
 
 
 def score(features: Features, reference: Reference, *, group_size: int, groups: int) -> dict[str, Any]:

@@ -70,3 +70,10 @@ class TorchScriptNetwork:
     def _call(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         output = self._model(batch)
         return output if isinstance(output, tuple) else (output, None)
+
+
+def make(options: FeatureOptions, progress: Progress | None, *, named_by_file: bool = False) -> TorchScriptNetwork:
+    """The network of the file `options.weights`, called "torchscript" or after its file."""
+    if options.weights is None:
+        raise UserError("a TorchScript feature network needs its file; give its weights")
+    return TorchScriptNetwork(options.weights, options, name=None if named_by_file else "torchscript")

@@ -4,14 +4,14 @@ Importing this package costs nothing: pandas, seaborn and matplotlib are importe
 """
 
 from rediffuse.reporting.build import build_report
-from rediffuse.reporting.evidence import (
+from rediffuse.reporting.read.evidence import (
     collect_ablations,
     collect_timings,
     write_ablations,
     write_evidence,
     write_timings,
 )
-from rediffuse.reporting.summary import terminal_summary
+from rediffuse.reporting.render.summary import terminal_summary
 
 __all__ = [
     "build_report",

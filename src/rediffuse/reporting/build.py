@@ -9,9 +9,9 @@ from rediffuse.config import LoadedStudy
 from rediffuse.files import write_atomically, write_json
 
 if TYPE_CHECKING:
-    from rediffuse.reporting.ablation import CurrentKeys
-    from rediffuse.reporting.cells import Cells
-    from rediffuse.reporting.frames import Frames
+    from rediffuse.reporting.chapters.ablations import CurrentKeys
+    from rediffuse.reporting.experiments.cells import Cells
+    from rediffuse.reporting.read.frames import Frames
 
 
 def build_report(
@@ -35,11 +35,11 @@ def build_report(
     Raises:
         UserError: a file is damaged or belongs to another study.
     """
-    from rediffuse.reporting.cells import make_cells
-    from rediffuse.reporting.claims import claims_json, judge
-    from rediffuse.reporting.frames import read_frames
-    from rediffuse.reporting.page import render
-    from rediffuse.reporting.sections import FigureBlock, TableBlock, make_sections
+    from rediffuse.reporting.chapters.contents import FigureBlock, TableBlock, make_sections
+    from rediffuse.reporting.experiments.cells import make_cells
+    from rediffuse.reporting.experiments.claims import claims_json, judge
+    from rediffuse.reporting.read.frames import read_frames
+    from rediffuse.reporting.render.page import render
 
     frames = read_frames(loaded, root, evidence)
     cells = make_cells(frames.measured())
@@ -69,7 +69,7 @@ def _with_caption(table: Any) -> str:
 
 def metrics_json(frames: "Frames", cells: "Cells") -> dict[str, Any]:
     """Run -> setting -> metric -> value, and the loss at the end of training; nothing that depends on a clock."""
-    from rediffuse.reporting.tables_cost import final_loss, of_run
+    from rediffuse.reporting.chapters.tables_cost import final_loss, of_run
 
     result: dict[str, Any] = {}
     for (name, setting, metric), cell in cells.items():

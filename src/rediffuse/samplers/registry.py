@@ -13,76 +13,147 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from rediffuse.errors import UserError
-from rediffuse.samplers.adaptive import adaptive
-from rediffuse.samplers.ancestral import ancestral
-from rediffuse.samplers.ddim import ddim
-from rediffuse.samplers.dpm_solver_pp import dpm_solver_pp
-from rediffuse.samplers.flow import flow_euler, flow_heun
-from rediffuse.samplers.levels import check_eta
-from rediffuse.samplers.plms import plms
-from rediffuse.samplers.probability_flow import euler, heun
-from rediffuse.samplers.reverse_sde import reverse_sde
+from rediffuse.registry import Registry, load
 
 
-def _one_a_step(steps: int) -> int:
+def one_a_step(steps: int) -> int:
+    """Network evaluations of a method that asks once a step."""
     return steps
+
+
+def twice_but_last(steps: int) -> int:
+    """Those of Heun's method: two a step, one in the last."""
+    return 2 * steps - 1
+
+
+def one_more(steps: int) -> int:
+    """Those of a multistep method that begins with Heun's."""
+    return steps + (steps > 1)
+
+
+def unknown(steps: int) -> None:
+    """The method decides."""
+    return None
 
 
 @dataclass(frozen=True)
 class SamplerSpec:
     """A sampler and its facts.
 
-    run: (denoiser, noise, *, callback=None, options ...) -> x0 [B, C, H, W].
-    stochastic: whether it draws noise in its steps (DDIM does when eta > 0); the others depend on x_T alone.
-    options: the keyword arguments of `run` beside `callback`.
-    uses_variance: whether the reverse variance of the model matters.
-    order: order of convergence in the number of steps (weak order for the stochastic ones).
+    code: of `run`, as "module:function".
     evaluations: steps -> network evaluations; None where the method decides (`solve_adaptive` and `EvaluationCounter`
     count).
-    source: the paper.
+    options: the keyword arguments of `run` beside `callback`.
     path: "diffusion", sampled from a denoiser; or "interpolant", sampled from a `VelocityField` with `steps` as an
     option.
+    stochastic: whether it draws noise in its steps (DDIM does when eta > 0); the others depend on x_T alone.
+    uses_variance: whether the reverse variance of the model matters.
+    order: order of convergence in the number of steps (weak order for the stochastic ones).
+    source: the paper.
+    title: its name as people write it.
+    studied: whether a study may name it.
     """
 
     name: str
-    run: Callable[..., Tensor]
-    source: str
-    order: int
-    stochastic: bool = False
+    code: str
+    evaluations: Callable[[int], int | None] = one_a_step
     options: tuple[str, ...] = ()
-    uses_variance: bool = False
-    evaluations: Callable[[int], int] | None = _one_a_step
     path: str = "diffusion"
+    order: int = 1
+    stochastic: bool = False
+    uses_variance: bool = False
+    source: str = ""
+    title: str = ""
+    studied: bool = True
+
+    @property
+    def run(self) -> Callable[..., Any]:
+        """(denoiser, noise, *, callback=None, options ...) -> x0 [B, C, H, W]."""
+        return load(self.code)
 
     def nfe(self, steps: int) -> int | None:
         """Network evaluations of `steps` steps, or None where the method decides."""
-        return None if self.evaluations is None else self.evaluations(steps)
+        return self.evaluations(steps)
 
 
-_SPECS = (
-    SamplerSpec("ancestral", ancestral, "Ho et al. 2020", 1, stochastic=True, uses_variance=True),
-    SamplerSpec("ddim", ddim, "Song, Meng & Ermon 2021", 1, stochastic=True, options=("eta",)),
-    SamplerSpec("dpm-solver-pp", dpm_solver_pp, "Lu et al. 2022", 2, options=("order",)),
-    SamplerSpec("plms", plms, "Liu et al. 2022", 2, evaluations=lambda steps: steps + (steps > 1)),
-    SamplerSpec("ode-euler", euler, "Song et al. 2021", 1),
-    SamplerSpec("ode-heun", heun, "Karras et al. 2022", 2, evaluations=lambda steps: 2 * steps - 1),
-    SamplerSpec("ode-adaptive", adaptive, "Song et al. 2021", 3, options=("tolerance", "fractional"), evaluations=None),
-    SamplerSpec("reverse-sde", reverse_sde, "Song et al. 2021", 1, stochastic=True),
-    SamplerSpec("flow-euler", flow_euler, "Liu et al. 2023", 1, options=("steps",), path="interpolant"),
+SAMPLERS: Registry[SamplerSpec] = Registry(
+    "sampler",
+    SamplerSpec(
+        "ancestral",
+        "rediffuse.samplers.ancestral:ancestral",
+        stochastic=True,
+        uses_variance=True,
+        source="Ho et al. 2020",
+        title="Ancestral",
+    ),
+    SamplerSpec(
+        "ddim",
+        "rediffuse.samplers.ddim:ddim",
+        one_a_step,
+        ("eta",),
+        stochastic=True,
+        source="Song, Meng & Ermon 2021",
+        title="DDIM",
+    ),
+    SamplerSpec(
+        "dpm-solver-pp",
+        "rediffuse.samplers.dpm_solver_pp:dpm_solver_pp",
+        one_a_step,
+        ("order",),
+        order=2,
+        source="Lu et al. 2022",
+        title="DPM-Solver++ 2M",
+    ),
+    SamplerSpec("plms", "rediffuse.samplers.plms:plms", one_more, order=2, source="Liu et al. 2022", title="PLMS"),
+    SamplerSpec(
+        "ode-euler", "rediffuse.samplers.probability_flow:euler", source="Song et al. 2021", title="ODE, Euler"
+    ),
+    SamplerSpec(
+        "ode-heun",
+        "rediffuse.samplers.probability_flow:heun",
+        twice_but_last,
+        order=2,
+        source="Karras et al. 2022",
+        title="ODE, Heun",
+    ),
+    SamplerSpec(
+        "ode-adaptive",
+        "rediffuse.samplers.adaptive:adaptive",
+        unknown,
+        ("tolerance", "fractional"),
+        order=3,
+        source="Song et al. 2021",
+        title="ODE, adaptive",
+        studied=False,
+    ),
+    SamplerSpec(
+        "reverse-sde",
+        "rediffuse.samplers.reverse_sde:reverse_sde",
+        stochastic=True,
+        source="Song et al. 2021",
+        title="Reverse SDE",
+    ),
+    SamplerSpec(
+        "flow-euler",
+        "rediffuse.samplers.flow:flow_euler",
+        one_a_step,
+        ("steps",),
+        "interpolant",
+        source="Liu et al. 2023",
+        title="Straight path, Euler",
+    ),
     SamplerSpec(
         "flow-heun",
-        flow_heun,
-        "Liu et al. 2023",
-        2,
-        options=("steps",),
-        path="interpolant",
-        evaluations=lambda steps: 2 * steps - 1,
+        "rediffuse.samplers.flow:flow_heun",
+        twice_but_last,
+        ("steps",),
+        "interpolant",
+        order=2,
+        source="Liu et al. 2023",
+        title="Straight path, Heun",
     ),
 )
-SAMPLERS: dict[str, SamplerSpec] = {spec.name: spec for spec in _SPECS}
 
 
 def get_sampler(name: str) -> SamplerSpec:
@@ -108,5 +179,5 @@ def check_request(name: str, *, steps: int, timesteps: int, options: Mapping[str
             takes = f"takes {', '.join(spec.options)}" if spec.options else "takes no options"
             raise UserError(f"sampler {name} has no option {option!r}: it {takes}")
     if options and options.get("eta") is not None:
-        check_eta(options["eta"])
+        load("rediffuse.samplers.levels:check_eta")(options["eta"])
     return spec

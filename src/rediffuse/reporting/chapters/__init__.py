@@ -1,0 +1,1 @@
+"""The topics of a report, each made into paragraphs, tables and figures."""
