@@ -60,8 +60,8 @@ def evaluate(
         return
     if samples is None or reference is None or given & of_a_run:
         raise UserError("evaluate: name a run (with --seed, --study), or give both --samples and --reference")
+    from rediffuse.cli.loose_table import print_scores
     from rediffuse.loose.images import NetworkChoice, Reading, evaluate_images
-    from rediffuse.loose.table import print_scores
 
     choice = NetworkChoice(features, weights, weights_sha256, network_size, device)
     reading = Reading(batch_size, size, keep)

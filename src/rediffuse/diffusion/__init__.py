@@ -8,7 +8,7 @@ from rediffuse.lazy import passes_on
 
 __all__ = passes_on(
     __name__,
-    "analytic:Estimate",
+    "analytic:Expectation",
     "analytic:GaussianMixture",
     "analytic:MixtureModel",
     "analytic:MixtureVelocity",
