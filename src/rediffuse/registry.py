@@ -12,6 +12,7 @@ Keyword arguments are facts about it (titles, directions, sizes): a stage that d
 import functools
 import importlib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any, Generic, Protocol, TypeVar
 
 from rediffuse.errors import UserError
@@ -50,6 +51,13 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         if name not in self._entries:
             raise UserError(f"{self.kind} {name!r} is unknown; use one of {', '.join(self._entries)}")
         return self._entries[name]
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """The keyword-only fields of every entry by name: what a stage states in its settings when it decides by one."""
+        return {
+            name: {field.name: getattr(entry, field.name) for field in fields(entry) if field.kw_only}  # type: ignore[arg-type]
+            for name, entry in self._entries.items()
+        }
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from rediffuse.errors import UserError
-from rediffuse.files import write_json
+from rediffuse.formats import write_json
 from rediffuse.reporting import colours
 from rediffuse.reporting.frames import read_frames
 from rediffuse.reporting.table import Table

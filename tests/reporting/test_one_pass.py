@@ -5,7 +5,8 @@ import io
 
 import pytest
 
-from rediffuse.files import read_json, write_json
+from rediffuse.files import read_json
+from rediffuse.formats import write_json
 from rediffuse.reporting import one_pass, one_pass_figures
 from rediffuse.reporting.cells import make_cells
 from rediffuse.reporting.frames import Frames, read_frames

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rediffuse.config import load_study
-from rediffuse.data import load
+from rediffuse.data.registry import load
 from rediffuse.errors import UserError
 from rediffuse.stages.networks import build_network, trained_network
 from rediffuse.stages.weights import write_weights

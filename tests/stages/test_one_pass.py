@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rediffuse.config import load_study
-from rediffuse.data import load
+from rediffuse.data.registry import load
 from rediffuse.errors import UserError
 from rediffuse.stages.fit import training_config
 from rediffuse.stages.one_pass import build, draw_images, generator_of, trained

@@ -1,6 +1,13 @@
 """Data sources and the form data sets take on disk."""
 
-from rediffuse.data.image_set import ImageSet, images_digest, open_image_set, save_image_set
-from rediffuse.data.registry import SOURCES, Source, find_source, load
+from typing import Any
 
-__all__ = ["SOURCES", "ImageSet", "Source", "find_source", "images_digest", "load", "open_image_set", "save_image_set"]
+
+def __getattr__(name: str) -> Any:
+    # Until stages/prepare.py imports from the modules themselves.
+    from rediffuse.registry import load
+
+    home = {"find_source": "registry", "load": "registry", "save_image_set": "image_set"}.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return load(f"rediffuse.data.{home}:{name}")

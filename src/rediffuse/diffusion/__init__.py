@@ -4,7 +4,13 @@ Everything takes plain tensors and keeps their dtype and device. t counts from 0
 images are N×C×H×W in [−1, 1], and likelihoods are in bits per dimension.
 """
 
-from rediffuse.diffusion.analytic import Estimate, GaussianMixture, MixtureModel, MixtureVelocity, random_mixture
+from rediffuse.diffusion.analytic import (
+    GaussianMixture,
+    MixtureModel,
+    MixtureVelocity,
+    WithStandardError,
+    random_mixture,
+)
 from rediffuse.diffusion.denoiser import (
     LEARNED_VARIANCES,
     VARIANCES,
@@ -74,7 +80,6 @@ __all__ = [
     "Denoised",
     "Denoiser",
     "DiffusionProcess",
-    "Estimate",
     "Gaussian",
     "GaussianMixture",
     "InterpolantObjective",
@@ -89,6 +94,7 @@ __all__ = [
     "TimestepSampler",
     "UniformTimesteps",
     "VelocityField",
+    "WithStandardError",
     "bits_per_dim",
     "bound_term",
     "bound_terms",

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rediffuse.errors import UserError
-from rediffuse.files import atomic_path, write_json
+from rediffuse.files import atomic_path
+from rediffuse.formats import write_json
 from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
 

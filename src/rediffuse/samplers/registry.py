@@ -104,9 +104,7 @@ SAMPLERS = Registry(
         source="Lu et al. 2022",
         order=2,
     ),
-    SamplerSpec(
-        "plms", "rediffuse.samplers.plms:plms", (), one_more, title="PLMS", source="Liu et al. 2022", order=2
-    ),
+    SamplerSpec("plms", "rediffuse.samplers.plms:plms", (), one_more, title="PLMS", source="Liu et al. 2022", order=2),
     SamplerSpec(
         "ode-euler",
         "rediffuse.samplers.probability_flow:euler",
