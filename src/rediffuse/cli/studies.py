@@ -17,8 +17,8 @@ def check(
 ) -> None:
     """Validate a study, look for the weight files it names, and print the runs it resolves to."""
     from rediffuse.config import load_study
-    from rediffuse.config.describe import describe_study
     from rediffuse.pipeline.digests import weights_digests
+    from rediffuse.runs.describe import describe_study
 
     loaded = load_study(file)
     weights_digests(loaded.study.evaluation, Path(), there=True)

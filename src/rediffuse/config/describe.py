@@ -1,4 +1,4 @@
-"""What a study may say and what one does say, written from the models themselves."""
+"""What a study may say, written from the models themselves; and settings as lines."""
 
 import json
 from collections.abc import Iterator
@@ -7,11 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from rediffuse.config.load import LoadedStudy, _models_in
-from rediffuse.config.study import ResolvedRun, Study
-from rediffuse.models.latent_options import LatentNetwork
+from rediffuse.config.load import _models_in
+from rediffuse.config.study import Study
 from rediffuse.models.registry import MODELS
-from rediffuse.runs import facts
 
 
 def json_schema() -> str:
@@ -58,40 +56,6 @@ def _sections(model: type[BaseModel], where: str) -> Iterator[tuple[type[BaseMod
             keyed = f"{name}.<name>" if getattr(field.annotation, "__origin__", None) is dict else name
             keyed = f"{name}[]" if getattr(field.annotation, "__origin__", None) is tuple else keyed
             yield from _sections(inner, f"{where}.{keyed}" if where else keyed)
-
-
-def describe_study(loaded: LoadedStudy, full: bool = False) -> str:
-    """The resolved runs of a study: a few lines each, or with `full` every setting."""
-    study = loaded.study
-    lines = [f"study {study.study}: {study.title}", f"data {study.data.name}, seeds {list(study.seeds)}"]
-    for run in [*loaded.runs.values(), *loaded.ablations.values()]:
-        what = f"{run.role} of {run.of}" if run.of else run.role
-        lines += [
-            "",
-            f"{run.name} ({what}{f', {run.model}' if run.diffusion is None else ''}), seeds {list(run.seeds)}",
-        ]
-        every = flatten(run.model_dump(mode="json", exclude={"study", "name", "role", "of", "seeds"}))
-        lines += [f"  {line}" for line in (every if full else _summary(run))]
-    return "\n".join(lines)
-
-
-def _summary(run: ResolvedRun) -> Iterator[str]:
-    net, diffusion, training = run.network, run.diffusion, run.training
-    if isinstance(net, LatentNetwork):
-        yield f"network   {net.channels} channels, latent {net.latent}"
-    else:
-        scales, attention = list(net.multipliers), list(net.attention)
-        yield f"network   {net.channels} channels × {scales}, {net.blocks} blocks, attention at {attention}"
-    if diffusion is not None:
-        predicts = f"predicts {diffusion.prediction}, {diffusion.variance}, {diffusion.loss}"
-        yield f"diffusion T={diffusion.timesteps} {diffusion.schedule}, {predicts}"
-    if run.weights is not None:
-        yield f"weights   {run.weights.folder} ({run.weights.sha256[:12]}…), not trained here"
-    else:
-        adam = f"Adam {training.learning_rate:g}, EMA {training.ema_decay:g}"
-        yield f"training  {training.steps:,} steps of {training.batch_size}, {adam}"
-    named = " ".join(setting for setting, _, _ in facts.settings(run))
-    yield f"samples   {run.sampling.images:,} images each: {named}"
 
 
 def flatten(value: dict[str, Any], prefix: str = "") -> Iterator[str]:
