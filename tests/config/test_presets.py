@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from rediffuse.config import load_study
-from rediffuse.models.presets import IMAGE_FIELDS, FIELDS
 from rediffuse.config.trained import Network
 from rediffuse.errors import UserError
 from rediffuse.models import UNetConfig
+from rediffuse.models.presets import FIELDS, IMAGE_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY_ONLY = {"preset", "class_conditional"}

@@ -151,7 +151,7 @@ def test_arguments_that_do_not_fit_together_are_refused(work, arguments, reason)
             "loose.images.write_statistics",
             "from the beginning",
         ),
-        (("train", "baseline"), "stages.train.run", "goes on where it was"),
+        (("train", "baseline"), "pipeline.work.require", "goes on where it was"),
     ],
 )
 def test_ctrl_c_says_whether_the_verb_goes_on_where_it_was(work, verb, stage, said):
