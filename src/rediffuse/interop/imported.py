@@ -32,7 +32,8 @@ def take_weights(job: Job, context: Context, image_set: ImageSet) -> dict[str, A
     _compare(package, build_network(run, image_set).config, run, source)
     write_weights(folder / "weights.safetensors", package.state, {"job": job.name})
     write_atomically(folder / "history.csv", HISTORY)
-    write_settings(job, context)
+    count = sum(value.numel() for value in package.state.values())
+    write_settings(job, context, (count, count))
     return {}
 
 
