@@ -25,5 +25,6 @@ def take_weights(job: Job, context: Context, image_set: ImageSet) -> dict[str, A
     state = checked_weights(run, build_network(run, image_set).config, context.root)
     write_weights(folder / "weights.safetensors", state, {"job": job.name})
     write_atomically(folder / "history.csv", HISTORY)
-    write_settings(job, context)
+    count = sum(value.numel() for value in state.values())
+    write_settings(job, context, (count, count))
     return {}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rediffuse.files import write_json
+from rediffuse.formats import write_json
 from rediffuse.machine import environment, machine
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.digests import Digests
