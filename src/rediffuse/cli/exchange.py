@@ -48,13 +48,14 @@ def export(
 ) -> None:
     """Write a trained run as safetensors with its configuration and a model card."""
     from rediffuse.data.image_set import open_image_set
-    from rediffuse.interop.exchange import export_run
+    from rediffuse.interop.exchange import check_export, export_run
     from rediffuse.pipeline.digests import Digests
     from rediffuse.pipeline.receipts import read_receipt, why_stale
 
     context = open_study(study)
     resolved = context.loaded.run(run)
     check_seed(resolved, seed)
+    check_export(resolved, to, format_name)
     job = context.plan.find("train", run, seed)
     stale = why_stale(job, Digests(context.root))
     receipt = read_receipt(context.root / job.receipt)

@@ -25,6 +25,16 @@ FORMATS = ("diffusers", FORMAT)
 RUN = "imported"
 
 
+def check_export(run: ResolvedRun, to: Path, format_name: str) -> None:
+    """Raise UserError when a run cannot be exported, however well it is trained."""
+    if format_name not in FORMATS:
+        raise UserError(f"--format: {format_name!r} is not known; use one of {', '.join(FORMATS)}")
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise UserError(f"--to: {to} is there already; name a new folder")
+    if run.diffusion is None:
+        raise UserError(f"export: {run.name} is a {run.model}; only U-Nets have a format that others read")
+
+
 def export_run(
     run: ResolvedRun,
     folder: Path,
@@ -42,14 +52,10 @@ def export_run(
         origin: what made them, by name.
 
     Raises:
-        UserError: `to` holds something already, or the format cannot say what the run is.
+        UserError: the weights are not those of the run, or the format cannot say what it is.
     """
-    if format_name not in FORMATS:
-        raise UserError(f"--format: {format_name!r} is not known; use one of {', '.join(FORMATS)}")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise UserError(f"--to: {to} is there already; name a new folder")
-    if run.diffusion is None:
-        raise UserError(f"export: {run.name} is a {run.model}; only U-Nets have a format that others read")
+    check_export(run, to, format_name)
+    assert run.diffusion is not None
     path = folder / WEIGHTS
     network = build_network(run, image_set).config
     state = read_tensors(path)
