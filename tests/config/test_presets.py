@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from rediffuse.config import load_study
-from rediffuse.config.presets import IMAGE_FIELDS, PRESETS
 from rediffuse.config.trained import Network
 from rediffuse.errors import UserError
 from rediffuse.models import UNetConfig
+from rediffuse.models.presets import FIELDS, IMAGE_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY_ONLY = {"preset", "class_conditional"}
@@ -38,7 +38,7 @@ def test_a_study_and_the_network_have_the_same_fields_with_the_same_defaults():
     }
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize("name", sorted(FIELDS))
 def test_every_preset_resolves_to_the_fields_of_its_network(name: str, tmp_path: Path):
     from rediffuse.models import preset
 

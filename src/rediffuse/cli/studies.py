@@ -18,8 +18,8 @@ def check(
 ) -> None:
     """Validate a study, look for the weight files it names, and print the runs it resolves to."""
     from rediffuse.config import load_study
-    from rediffuse.config.describe import describe_study
     from rediffuse.pipeline.digests import weights_digests
+    from rediffuse.runs.describe import describe_study
 
     loaded = load_study(file)
     weights_digests(loaded.study.evaluation, Path(), there=True)
@@ -75,7 +75,7 @@ def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="The reference page instead of JSON.")] = False,
 ) -> None:
     """Print what a study may say: the JSON schema, or a page with every key, meaning and default."""
-    from rediffuse.config.describe import json_schema, reference_page
+    from rediffuse.runs.describe import json_schema, reference_page
 
     print(reference_page() if markdown else json_schema())
 

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rediffuse.config.checks import check_claims, check_run
-from rediffuse.config.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.config.sections import Sampling
 from rediffuse.config.study import Overrides, ResolvedRun, Run, Settings, Study, merge
 from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
+from rediffuse.models.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.models.registry import MODELS
 
 Model = TypeVar("Model", bound=BaseModel)

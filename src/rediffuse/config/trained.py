@@ -28,7 +28,7 @@ class Network(NetworkOptions):
 
     preset: str | None = Field(
         None,
-        description="network of the literature to start from (`rediffuse.config.presets`); it sets every other key but "
+        description="network of the literature to start from (`rediffuse.models.presets`); it sets every other key but "
         "`class_conditional` and `checkpointing`, and keys given beside it or in later layers win",
     )
     class_conditional: bool = Field(False, description="tell the network the class of each image, or a null token")

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from rediffuse.config import LoadedStudy, ResolvedRun, load_study
-from rediffuse.config.describe import flatten
 from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.data.image_set import open_image_set
@@ -22,6 +21,7 @@ from rediffuse.interop.sources import IddpmFacts, read_any, write_diffusers
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.receipts import read_receipt, why_stale
+from rediffuse.runs.describe import flatten
 from rediffuse.runs.networks import build_network
 
 FORMATS = ("diffusers", FORMAT)
