@@ -16,7 +16,7 @@ STAGE = Stage(
 
 def run(job, context):
     """Write brightness/brightness.json: the mean pixel by setting."""
-    from rediffuse.files import write_json
+    from rediffuse.formats import write_json
     from rediffuse.runs.samples import read_samples
 
     folder = context.root / job.folder
