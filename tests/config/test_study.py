@@ -7,9 +7,9 @@ import yaml
 from rediffuse.config.generators import Generator, check_generator, resolve
 
 from rediffuse.config import load_study
-from rediffuse.config.describe import json_schema, reference_page
 from rediffuse.config.study import merge
 from rediffuse.config.yaml12 import read_yaml
+from rediffuse.runs.describe import json_schema, reference_page
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = load_study(ROOT / "studies" / "smoke.yaml").study

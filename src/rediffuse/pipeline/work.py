@@ -49,9 +49,7 @@ def work(context: Context, job: Job, *, force: bool = False, later: bool = False
     write_json(context.root / job.timing, {"seconds": seconds, **measured, **provenance(context, job)})
     write_receipt(job, context.root)
     if job.declaration.log is not None:
-        from rediffuse.tracking.late import log_or_leave
-
-        log_or_leave(context, job, later=later)
+        load("rediffuse.tracking.late:log_or_leave")(context, job, later=later)
     return True
 
 
@@ -85,9 +83,7 @@ def _watching(context: Context, job: Job) -> Iterator[Any]:
     if not job.declaration.watched or not context.loaded.study.tracking.enabled:
         yield None
         return
-    from rediffuse.tracking.live import watching
-
-    with watching(context, job) as watch:
+    with load("rediffuse.tracking.live:watching")(context, job) as watch:
         yield watch
 
 
