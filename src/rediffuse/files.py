@@ -69,6 +69,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON with sorted keys; NaN and infinity are refused."""
-    write_atomically(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+def __getattr__(name: str) -> Any:
+    # Until every caller imports these from `formats`.
+    if name not in ("write_json", "csv_text"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rediffuse import formats
+
+    return getattr(formats, name)
