@@ -1,16 +1,14 @@
 """Registries name code as text: looking a name up imports nothing, and what is named is there."""
 
 import importlib
-import pkgutil
 import re
 import subprocess
 import sys
-from types import ModuleType
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-import rediffuse
 from rediffuse.config.sections import LpipsWeights, Sampler
 from rediffuse.config.study import Kind
 from rediffuse.config.trained import Diffusion
@@ -18,26 +16,22 @@ from rediffuse.data.registry import SOURCES
 from rediffuse.data.registry import load as load_data
 from rediffuse.diffusion.objectives import LOSSES, WEIGHTINGS
 from rediffuse.diffusion.schedules import SCHEDULES, respaced_timesteps
-from rediffuse.evaluation.lpips import LEAST
-from rediffuse.evaluation.networks import LPIPS_LEAST
+from rediffuse.evaluation.feature_networks import LPIPS_LEAST
 from rediffuse.models.registry import MODELS
 from rediffuse.registry import Registry, load
 
+SRC = Path(__file__).resolve().parents[2] / "src"
 LAZY = ("diffusion", "training", "models", "data", "samplers")
 
 
-def modules() -> list[ModuleType]:
-    found = pkgutil.walk_packages(rediffuse.__path__, "rediffuse.")
-    return [importlib.import_module(info.name) for info in found if not info.name.endswith("__main__")]
-
-
 def registries() -> dict[str, Registry[Any]]:
-    return {
-        f"{module.__name__}.{name}": value
-        for module in modules()
-        for name, value in vars(module).items()
-        if isinstance(value, Registry) and not name.startswith("_")
-    }
+    """Every registry of the library, by where it stands."""
+    found = {}
+    for path in sorted(SRC.rglob("rediffuse/**/*.py")):
+        names = re.findall(r"^(\w+)\b.*= Registry\(", path.read_text(), re.MULTILINE)
+        module = ".".join(path.relative_to(SRC).with_suffix("").parts)
+        found |= {f"{module}.{name}": getattr(importlib.import_module(module), name) for name in names}
+    return found
 
 
 def choices(section: type, field: str) -> set[str]:
@@ -85,10 +79,13 @@ def test_a_study_may_name_every_kind_of_model():
     assert set(get_args(Kind)) == set(MODELS)
 
 
-def test_whatever_depends_on_the_kind_of_model_knows_them_all():
-    ways = {name: registry for name, registry in registries().items() if registry.keys() & MODELS.keys()}
-    assert {"rediffuse.models.registry.MODELS", "rediffuse.stages.train.WAYS"} <= ways.keys()
-    assert {name: set(MODELS) - set(registry) for name, registry in ways.items()} == {name: set() for name in ways}
+def test_whatever_depends_on_the_kind_of_model_knows_all_that_it_is_asked_for():
+    bounded = {name for name, model in MODELS.items() if model.bound}
+    ways = {where: set(found) for where, found in registries().items() if found.keys() & MODELS.keys()}
+    assert ways.pop("rediffuse.stages.nll.WAYS") == bounded
+    # Beside training there is taking weights that were trained elsewhere.
+    assert ways.pop("rediffuse.stages.train.WAYS") == {*MODELS, "weights"}
+    assert {where: found ^ set(MODELS) for where, found in ways.items()} == {where: set() for where in ways}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +100,5 @@ def test_spacings_are_those_that_respacing_knows():
         assert len(respaced_timesteps(1000, 10, spacing)) == 10
 
 
-def test_the_least_sides_of_lpips_are_those_of_its_networks():
-    assert LPIPS_LEAST == LEAST
-    assert choices(LpipsWeights, "network") == set(LEAST)
+def test_every_network_of_lpips_has_a_least_side():
+    assert choices(LpipsWeights, "network") == set(LPIPS_LEAST)
