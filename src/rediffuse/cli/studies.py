@@ -76,7 +76,7 @@ def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="The reference page instead of JSON.")] = False,
 ) -> None:
     """Print what a study may say: the JSON schema, or a page with every key, meaning and default."""
-    from rediffuse.config.describe import json_schema, reference_page
+    from rediffuse.runs.describe import json_schema, reference_page
 
     print(reference_page() if markdown else json_schema())
 

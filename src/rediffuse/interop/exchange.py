@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from rediffuse.config import LoadedStudy, ResolvedRun, load_study
-from rediffuse.config.describe import flatten
 from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.data.image_set import ImageSet
@@ -19,6 +18,7 @@ from rediffuse.interop.layout import refuse_others
 from rediffuse.interop.model_card import model_card, parameter_count
 from rediffuse.interop.own_format import FORMAT, WEIGHTS, Package, check_state, read_tensors, write_package
 from rediffuse.interop.sources import IddpmFacts, read_any, write_diffusers
+from rediffuse.runs.describe import flatten
 from rediffuse.runs.networks import build_network
 
 FORMATS = ("diffusers", FORMAT)

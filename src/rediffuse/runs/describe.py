@@ -1,11 +1,63 @@
-"""What a study says: its runs as `rediffuse check` prints them."""
+"""What a study may say and what one does say, written from the models themselves."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
-from rediffuse.config import LoadedStudy, ResolvedRun
-from rediffuse.config.describe import flatten
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from rediffuse.config.load import LoadedStudy, _models_in
+from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.models.latent_options import LatentNetwork
+from rediffuse.models.registry import MODELS
 from rediffuse.runs import facts
+
+
+def json_schema() -> str:
+    """JSON schema of a study, for editors."""
+    return json.dumps(Study.model_json_schema(), indent=2, ensure_ascii=False)
+
+
+def reference_page() -> str:
+    """Markdown page with every key, its meaning, its type and its default."""
+    lines = [
+        "# What a study may say",
+        "",
+        "Written by `rediffuse schema --markdown` from the models in `src/rediffuse/config`; a test keeps it current.",
+        "A run is a set of overrides on `defaults`: mappings merge key by key, lists and `samplers` are replaced whole.",
+    ]
+    sections = [*_sections(Study, "")]
+    for name, kind in MODELS.items():
+        if kind.one_pass:
+            sections += [
+                (kind.network_options, f"runs.<name>.network of {name}"),
+                (kind.training_options, f"runs.<name>.training of {name}"),
+            ]
+    for model, where in sections:
+        lines += ["", f"## {where or 'Top level'}", "", (model.__doc__ or "").strip(), ""]
+        lines += ["| key | meaning | default |", "| --- | --- | --- |"]
+        for name, field in model.model_fields.items():
+            default = field.get_default(call_default_factory=True)
+            if default is PydanticUndefined:
+                shown = "required"
+            elif isinstance(default, BaseModel) or (isinstance(default, dict) and default):
+                shown = "see below"
+            else:
+                shown = f"`{json.dumps(default, ensure_ascii=False)}`"
+            choices = getattr(field.annotation, "__args__", ())
+            allowed = f" ({', '.join(choices)})" if choices and all(isinstance(c, str) for c in choices) else ""
+            lines.append(f"| `{name}` | {field.description}{allowed} | {shown} |")
+    return "\n".join(lines)
+
+
+def _sections(model: type[BaseModel], where: str) -> Iterator[tuple[type[BaseModel], str]]:
+    yield model, where
+    for name, field in model.model_fields.items():
+        for inner in _models_in(field.annotation):
+            keyed = f"{name}.<name>" if getattr(field.annotation, "__origin__", None) is dict else name
+            keyed = f"{name}[]" if getattr(field.annotation, "__origin__", None) is tuple else keyed
+            yield from _sections(inner, f"{where}.{keyed}" if where else keyed)
 
 
 def describe_study(loaded: LoadedStudy, full: bool = False) -> str:
@@ -40,3 +92,12 @@ def _summary(run: ResolvedRun) -> Iterator[str]:
         yield f"training  {training.steps:,} steps of {training.batch_size}, {adam}"
     named = " ".join(setting for setting, _, _ in facts.settings(run))
     yield f"samples   {run.sampling.images:,} images each: {named}"
+
+
+def flatten(value: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """`section.key: value` lines of a nested mapping."""
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from flatten(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}: {json.dumps(inner, ensure_ascii=False)}"
