@@ -104,7 +104,7 @@ def table(frames: Frames, cells: Cells) -> Table:
     """Quality of every one-pass model beside the compared runs at each step count of their first sampler."""
     rows: list[tuple[Value, ...]] = []
     marked = []
-    for model, seed, setting, steps in _places(frames):
+    for model, _, setting, steps in _places(frames):
         if facts.is_one_pass(model):
             marked.append(len(rows))
         found = [cells.get((model.name, setting, metric)) for metric in headline_metrics()]
