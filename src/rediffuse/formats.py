@@ -1,4 +1,4 @@
-"""How results are written down; what infrastructure keeps for itself is written by `rediffuse.files`."""
+"""How values become the text of a result file: unlike `files`, this decides its bytes."""
 
 import csv
 import io
@@ -11,12 +11,12 @@ from rediffuse.files import write_atomically
 
 
 def json_text(value: Any) -> str:
-    """`value` as indented JSON with sorted keys; NaN and infinity are refused."""
+    """`value` as indented JSON with sorted keys and a last newline; ValueError for NaN and infinity."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as `json_text` has it."""
+    """Write `json_text(value)` to `path`, whole or not at all."""
     write_atomically(path, json_text(value))
 
 

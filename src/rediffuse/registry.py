@@ -12,7 +12,7 @@ Keyword arguments are facts about it (titles, directions, sizes): a stage that d
 import functools
 import importlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Generic, Protocol, TypeVar
 
 from rediffuse.errors import UserError
@@ -45,6 +45,13 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """The keyword-only fields of every entry by name: what a stage states in its settings when it decides by one."""
+        return {
+            name: {field.name: getattr(entry, field.name) for field in fields(entry) if field.kw_only}  # type: ignore[arg-type]
+            for name, entry in self._entries.items()
+        }
 
     def find(self, name: str) -> Entry:
         """The entry `name`. Raises UserError that lists the names there are."""

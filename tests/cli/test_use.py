@@ -1,78 +1,98 @@
-"""`rediffuse use` replaces params.yaml, but never edits that lie nowhere else."""
+"""`rediffuse use` replaces the active study only where nothing is lost."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-STUDIES = Path(__file__).resolve().parents[2] / "studies"
-EDITED = (STUDIES / "smoke.yaml").read_bytes().replace(b"steps: 60", b"steps: 61")
+from rediffuse.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main")
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "studies").mkdir()
     for name in ("smoke", "digits"):
-        (tmp_path / "studies" / f"{name}.yaml").write_bytes((STUDIES / f"{name}.yaml").read_bytes())
+        shutil.copy(ROOT / "studies" / f"{name}.yaml", tmp_path / "studies")
+    shutil.copy(tmp_path / "studies" / "digits.yaml", tmp_path / "params.yaml")
     return tmp_path
 
 
-def use(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rediffuse", "use", *arguments]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+@pytest.fixture
+def use(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs the verb in the project; gives its exit code, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(project)
+        monkeypatch.setattr(sys, "argv", ["rediffuse", "use", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return run
 
 
-def commit(project: Path) -> None:
-    git = "git -c user.name=a -c user.email=a@b.c"
-    subprocess.run(f"git init -q && git add -A && {git} commit -qm x", shell=True, cwd=project, check=True)
+def edit(project: Path) -> bytes:
+    with (project / "params.yaml").open("a") as file:
+        file.write("# mine\n")
+    return (project / "params.yaml").read_bytes()
 
 
-def test_a_study_takes_the_place_of_none_and_of_another(project: Path):
-    for name in ("smoke", "digits"):
-        assert use(project, name).returncode == 0
-        assert (project / "params.yaml").read_bytes() == (STUDIES / f"{name}.yaml").read_bytes()
+def is_smoke(project: Path) -> bool:
+    return (project / "params.yaml").read_bytes() == (project / "studies" / "smoke.yaml").read_bytes()
 
 
-def test_edits_that_lie_nowhere_else_are_kept(project: Path):
-    (project / "params.yaml").write_bytes(EDITED)
-    (project / "studies" / "smoke.yaml").unlink()
-    answer = use(project, "digits")
-    assert answer.returncode == 2
-    assert len(answer.stderr.splitlines()) == 1
-    for said in ("params.yaml holds edits that lie nowhere else", "`cp params.yaml studies/smoke.yaml`", "--force"):
-        assert said in answer.stderr
-    assert (project / "params.yaml").read_bytes() == EDITED
-
-    subprocess.run("cp params.yaml studies/smoke.yaml", shell=True, cwd=project, check=True)
-    assert use(project, "digits").returncode == 0
-    assert (project / "params.yaml").read_bytes() == (STUDIES / "digits.yaml").read_bytes()
+def test_a_study_that_lies_in_studies_is_replaced_and_so_is_none(project: Path, use):
+    code, said, _ = use("smoke")
+    assert code == 0
+    assert is_smoke(project)
+    assert "the former one is studies/digits.yaml" in said
+    (project / "params.yaml").unlink()
+    assert use("smoke")[0] == 0
+    assert is_smoke(project)
 
 
-def test_the_advice_overwrites_no_study(project: Path):
-    (project / "params.yaml").write_bytes(EDITED)
-    assert "`cp params.yaml studies/smoke-edited.yaml`" in use(project, "digits").stderr
-    (project / "params.yaml").write_bytes(b"study: [no name\n")
-    assert "`cp params.yaml studies/edited.yaml`" in use(project, "digits").stderr
-    assert (project / "params.yaml").read_bytes() == b"study: [no name\n"
+def test_edits_that_lie_nowhere_else_are_kept(project: Path, use):
+    edited = edit(project)
+    code, said, why = use("smoke")
+    assert (code, said) == (2, "")
+    [line] = why.splitlines()
+    assert "params.yaml has edits that lie nowhere else" in line
+    assert "cp params.yaml studies/NAME.yaml" in line
+    assert "--force" in line
+    assert (project / "params.yaml").read_bytes() == edited
 
 
-def test_force_replaces_edits(project: Path):
-    (project / "params.yaml").write_bytes(EDITED)
-    assert use(project, "digits", "--force").returncode == 0
-    assert (project / "params.yaml").read_bytes() == (STUDIES / "digits.yaml").read_bytes()
+def test_saved_edits_are_replaced(project: Path, use):
+    edit(project)
+    shutil.copy(project / "params.yaml", project / "studies" / "mine.yaml")
+    assert "the former one is studies/mine.yaml" in use("smoke")[1]
+    assert is_smoke(project)
 
 
-def test_what_is_committed_can_be_had_again(project: Path):
-    (project / "params.yaml").write_bytes(EDITED)
-    commit(project)
-    (project / "params.yaml").write_bytes(EDITED + b"# one more edit\n")
-    assert use(project, "digits").returncode == 2
-    (project / "params.yaml").write_bytes(EDITED)
-    assert use(project, "digits").returncode == 0
+def test_force_loses_edits(project: Path, use):
+    edit(project)
+    assert use("smoke", "--force")[0] == 0
+    assert is_smoke(project)
 
 
-def test_the_file_that_is_active_stays_as_it_is(project: Path):
-    (project / "params.yaml").write_bytes(EDITED)
-    assert use(project, "params.yaml").returncode == 0
-    assert (project / "params.yaml").read_bytes() == EDITED
+def test_committed_edits_are_replaced_and_found_in_git(project: Path, use):
+    edited = edit(project)
+    for command in (("init", "-q"), ("add", "params.yaml"), ("commit", "-q", "-m", "mine")):
+        subprocess.run([*GIT, *command], cwd=project, check=True)
+    assert "the former one is in git" in use("smoke")[1]
+    assert is_smoke(project)
+    shown = subprocess.run(["git", "show", "HEAD:./params.yaml"], cwd=project, capture_output=True, check=True).stdout
+    assert shown == edited
+
+
+def test_a_study_that_is_wrong_or_not_there_changes_nothing(project: Path, use):
+    (project / "studies" / "wrong.yaml").write_text("study: wrong\n")
+    before = (project / "params.yaml").read_bytes()
+    for name in ("wrong", "nowhere"):
+        assert use(name)[0] == 2
+        assert (project / "params.yaml").read_bytes() == before

@@ -9,7 +9,7 @@ from rediffuse.stages.one_pass import build, draw_images, generator_of, trained
 from rediffuse.stages.weights import write_weights
 
 from rediffuse.config import load_study
-from rediffuse.data import load
+from rediffuse.data.registry import load
 from rediffuse.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,6 +1,5 @@
 """Verbs about studies: check, use, schema, status."""
 
-import re
 import subprocess
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +30,7 @@ def use(
     study: Annotated[str, typer.Argument(help="Name in studies/ (such as smoke), or a file.")],
     force: Annotated[bool, typer.Option("--force", help="Replace params.yaml even if its edits are lost.")] = False,
 ) -> None:
-    """Make a study the active one: check it, then copy it to params.yaml, unless that holds edits of its own."""
+    """Make a study the active one: check it, then copy it to params.yaml, unless edits there would be lost."""
     from rediffuse.config import load_study
     from rediffuse.files import write_atomically
 
@@ -40,34 +39,36 @@ def use(
         known = ", ".join(sorted(p.stem for p in Path("studies").glob("*.yaml"))) or "none"
         raise UserError(f"{path}: no such study; use one of {known}, or name a file ending in .yaml")
     loaded = load_study(path)
-    content = path.read_bytes()
-    if not force and ACTIVE.exists() and not _lies_elsewhere(ACTIVE.read_bytes(), path):
-        raise UserError(
-            f"params.yaml holds edits that lie nowhere else; save it (`cp params.yaml {_place_to_save()}`), "
-            "or replace it and lose them with --force"
-        )
-    write_atomically(ACTIVE, content)
-    print(f"params.yaml is now {path}: {loaded.study.title}\nnext: `dvc repro`")
+    former = None if force or not ACTIVE.exists() else _also_in(path)
+    write_atomically(ACTIVE, path.read_bytes())
+    print(f"params.yaml is now {path}: {loaded.study.title}")
+    if former is not None:
+        print(f"the former one is {former}")
+    print("next: `dvc repro`")
 
 
-def _lies_elsewhere(active: bytes, asked: Path) -> bool:
-    """Whether what params.yaml holds can be had again: from a study's file, or from the last commit."""
-    if any(path.read_bytes() == active for path in (asked, *Path("studies").glob("*.yaml"))):
-        return True
+def _also_in(chosen: Path) -> str | None:
+    """Where the active study's content lies besides params.yaml; None where it is the chosen study's.
+
+    Raises:
+        UserError: nowhere: the study of its name differs, or there is none.
+    """
+    content = ACTIVE.read_bytes()
+    if content == chosen.read_bytes():
+        return None
+    for path in sorted(Path("studies").glob("*.yaml")):
+        if path.read_bytes() == content:
+            return str(path)
     try:
         committed = subprocess.run(["git", "show", f"HEAD:./{ACTIVE}"], capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):  # no git, no commit, or no params.yaml in it
-        return False
-    return committed == active
-
-
-def _place_to_save() -> Path:
-    """A file in studies/ that is free, called like the study that params.yaml says it is, where that can be read."""
-    said = re.search(rb"^study:[ \t]*[\"']?([a-z0-9][a-z0-9-]*)", ACTIVE.read_bytes(), re.MULTILINE)
-    name = said.group(1).decode() if said else "edited"
-    while (place := Path("studies", f"{name}.yaml")).exists():
-        name += "-edited"
-    return place
+    except (OSError, subprocess.CalledProcessError):
+        committed = None
+    if committed == content:
+        return f"in git (`git show HEAD:./{ACTIVE}`)"
+    raise UserError(
+        f"{ACTIVE} has edits that lie nowhere else, neither in studies/ nor in git: save it first "
+        f"(`cp {ACTIVE} studies/NAME.yaml`), or give --force to lose them"
+    )
 
 
 @app.command()

@@ -6,8 +6,8 @@ from rediffuse.config.sections import LpipsWeights
 from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
 from rediffuse.data.registry import SOURCES, Source
+from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS, LPIPS_LEAST
 from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS
-from rediffuse.evaluation.networks import FEATURE_NETWORKS, LPIPS_LEAST
 from rediffuse.models.registry import MODELS
 from rediffuse.samplers.registry import SAMPLERS
 
@@ -56,8 +56,8 @@ def _check_unet(run: ResolvedRun, diffusion: Diffusion, source: Source, side: in
     for key, sampler in run.sampling.samplers.items():
         where, kind = f"sampling.samplers.{key}", sampler.kind or key
         flow = diffusion.prediction == "velocity"
-        fitting = [name for name, spec in SAMPLERS.items() if (spec.path == "interpolant") == flow and spec.studied]
-        if kind not in SAMPLERS or not SAMPLERS[kind].studied:
+        fitting = [name for name, spec in SAMPLERS.items() if (spec.path == "interpolant") == flow and spec.evaluations]
+        if kind not in SAMPLERS or SAMPLERS[kind].evaluations is None:
             raise ValueError(f"{where}.kind: {kind!r} is not a sampler; use one of {', '.join(fitting)}")
         if kind not in fitting:
             raise ValueError(
@@ -126,11 +126,9 @@ def _check_classes(run: ResolvedRun, diffusion: Diffusion, classes: int | None) 
 
 def _check_sizes(run: ResolvedRun, size: int | None) -> None:
     if size is None:
-        if SOURCES[run.data.source_name].sized:
-            raise ValueError(
-                f"data.image_size: {run.data.source_name} has images of any size; say which side to use, such as 64"
-            )
-        return
+        raise ValueError(
+            f"data.image_size: {run.data.source_name} has images of any size; say which side to use, such as 64"
+        )
     networks: list[tuple[str, Network | GuidingClassifier]] = []
     if isinstance(run.network, Network):
         networks.append(("network", run.network))

@@ -114,6 +114,15 @@ def _one_pass_settings(study: Study, path: str | Path, where: str, run: Run) -> 
             raise UserError(f"{path}: {where}.{name}: a {run.model} has none; leave it out")
     if other := set(run.sampling) - {"images", "batch_size"}:
         raise UserError(f"{path}: {where}.sampling.{min(other)}: a {run.model} is sampled in one way; leave it out")
+    for section, options in (("network", "network_options"), ("training", "training_options")):
+        own = getattr(model, options).model_fields
+        for key in getattr(run, section):
+            theirs = [name for name, other in MODELS.items() if key in getattr(other, options).model_fields]
+            if theirs and key not in own:
+                raise UserError(
+                    f"{path}: {where}.{section}.{key}: is for model: {' or '.join(theirs)}, not for {run.model}; "
+                    "leave it out"
+                )
     sampling = {**study.defaults.sampling.model_dump(mode="json"), **run.sampling}
     return {
         "network": _validate(model.network_options, run.network, path, (where, "network")),

@@ -1,50 +1,68 @@
-"""The data sources by name: one file a source, one line here."""
+"""The data sources by name: one file a source, one entry here. Looking one up imports neither torch nor numpy."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rediffuse.errors import UserError
 from rediffuse.registry import Registry
-from rediffuse.registry import load as find
+from rediffuse.registry import load as load_reference
 
 if TYPE_CHECKING:
     from rediffuse.data.image_set import ImageSet
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
 class Source:
-    """A data source: `build(options, download_dir, progress)` reads it; `options` is its dataclass of options.
+    """A data source and its facts.
 
-    channels, image_size, images, held_out, classes: its shape and counts; None where only the images themselves can
-    tell, no classes being 0. sized: whether a study has to say which side to use.
+    options_reference, build_reference: "module:attribute" of `options` and `build`. summary: it in a few words.
+    channels, image_size (pixels a side), images, held_out, classes (0: none): of what it gives unless its options say
+    otherwise, None where only the images themselves can tell.
     """
 
     name: str
-    options_code: str
-    build_code: str
-    summary: str = ""
+    options_reference: str
+    build_reference: str
+    _: KW_ONLY
+    summary: str
     channels: int | None = None
     image_size: int | None = None
     images: int | None = None
     held_out: int | None = None
     classes: int | None = None
-    sized: bool = False
 
     @property
     def options(self) -> type:
-        """Its dataclass of options."""
-        return find(self.options_code)
+        """Its frozen dataclass of options; imported when it is asked for."""
+        return load_reference(self.options_reference)
 
     @property
-    def build(self) -> "Callable[[Any, Path, Progress | None], ImageSet]":
-        """What reads it."""
-        return find(self.build_code)
+    def build(self) -> "Callable[[Any, Path, Callable[[int, int], None] | None], ImageSet]":
+        """(options, download_dir, progress) → `ImageSet`; imported when it is asked for."""
+        return load_reference(self.build_reference)
+
+    def read_options(self, given: Any) -> Any:
+        """`given` (None, a mapping, or already options) as `options`.
+
+        A list may stand for a tuple and text for a path, as in a file; nothing else is converted. Raises UserError,
+        naming the option and what is allowed, for an unknown one, a missing one or a value of another type.
+        """
+        kind = self.options
+        if isinstance(given, kind):
+            return given
+        if given is not None and not isinstance(given, Mapping):
+            raise UserError(f"options of data source {self.name!r} must be a mapping, not {type(given).__name__}")
+        known = [field.name for field in fields(kind)]
+        for key in given or {}:
+            if key not in known:
+                allowed = ", ".join(known) or "none"
+                raise UserError(f"data source {self.name!r} has no option {key!r}; its options: {allowed}")
+        return _validated(self.name, kind, given) if known else kind()
 
 
-SOURCES: Registry[Source] = Registry(
+SOURCES = Registry(
     "data source",
     Source(
         "digits",
@@ -110,21 +128,18 @@ SOURCES: Registry[Source] = Registry(
         images=202599,
         held_out=19962,
         classes=0,
-        sized=True,
     ),
     Source(
         "archive",
         "rediffuse.data.archive:ArchiveOptions",
         "rediffuse.data.archive:archive",
         summary="any tar or zip of pictures",
-        sized=True,
     ),
     Source(
         "folder",
         "rediffuse.data.archive:ArchiveOptions",
         "rediffuse.data.archive:archive",
         summary="any folder of pictures",
-        sized=True,
     ),
 )
 
@@ -133,17 +148,34 @@ def load(
     name: str,
     options: Mapping[str, Any] | object | None = None,
     download_dir: str | Path = Path("data/downloads"),
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> "ImageSet":
     """Read the data source `name`.
 
     `options` is its options dataclass or a mapping with the same keys; downloaded files are kept in `download_dir` and
-    used again; `progress(done, total)` is called while bytes arrive or images are decoded.
+    used again; `progress(done, total)` is called while bytes arrive or images are decoded. Raises UserError for an
+    unknown source or option, and for data that cannot be had or read.
     """
-    source, read_options = find_source(name), find("rediffuse.data.options:read_options")
-    return source.build(read_options(name, source.options, options), Path(download_dir), progress)
+    source = find_source(name)
+    return source.build(source.read_options(options), Path(download_dir), progress)
 
 
 def find_source(name: str) -> Source:
-    """The source called `name`, or a `UserError` that lists the names there are."""
+    """The source called `name`. Raises UserError that lists the names."""
     return SOURCES.find(name)
+
+
+def _validated(name: str, kind: type, given: Mapping[str, Any] | None) -> Any:
+    import pydantic
+    import pydantic_core
+
+    try:
+        # As JSON: there a path is text and a tuple a list, and yet a number is no text and true no number.
+        return pydantic.TypeAdapter(kind).validate_json(pydantic_core.to_json(given or {}, fallback=repr), strict=True)
+    except pydantic.ValidationError as wrong:
+        [first, *_] = wrong.errors()
+        key = first["loc"][0]
+        if first["type"] == "missing":
+            raise UserError(f"data source {name!r} needs the option {key!r}") from None
+        wanted = first["msg"].removeprefix("Input ").removeprefix("should be ")
+        raise UserError(f"option {key!r} of data source {name!r} must be {wanted}, not {first['input']!r}") from None

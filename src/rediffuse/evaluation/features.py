@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rediffuse.errors import UserError
-from rediffuse.evaluation.networks import FEATURE_NETWORKS
+from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.registry import load
 
 Progress = Callable[[int, int], None]
@@ -93,19 +93,17 @@ DEFAULT_OPTIONS = FeatureOptions()
 def load_feature_network(
     name: str, options: FeatureOptions = DEFAULT_OPTIONS, progress: Progress | None = None
 ) -> FeatureNetwork:
-    """The network called `name`: efficientnet-lite0, inception-v3, inception-v3-clean, torchscript (whose file is
-    `options.weights`) or torchscript:<path>.
+    """The network called `name`: efficientnet-lite0, inception-v3, inception-v3-clean or torchscript:<path>.
 
     `progress(done, total)` is called while weights are fetched. An unknown name, or weights that cannot be had, raise
     `UserError`.
     """
-    if name.startswith("torchscript:"):
-        name, options = "torchscript", replace(options, weights=Path(name.removeprefix("torchscript:")))
-        return load(FEATURE_NETWORKS[name].code)(options, progress, named_by_file=True)
-    if name not in FEATURE_NETWORKS:
-        known = ", ".join([*sorted(set(FEATURE_NETWORKS) - {"torchscript"}), "torchscript:<path>"])
+    kind, colon, file = name.partition(":")
+    spec = FEATURE_NETWORKS.get(kind)
+    if spec is None or bool(colon) != spec.takes_file:
+        known = ", ".join(name + ":<path>" * spec.takes_file for name, spec in FEATURE_NETWORKS.items())
         raise UserError(f"no feature network named {name!r}; there are: {known}")
-    return load(FEATURE_NETWORKS[name].code)(options, progress)
+    return load(spec.reference)(*spec.arguments, *([Path(file)] if colon else []), options, progress)
 
 
 def as_images(images: np.ndarray | torch.Tensor) -> torch.Tensor:

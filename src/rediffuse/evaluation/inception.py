@@ -126,13 +126,3 @@ def _find_weights(file: RemoteFile, options: FeatureOptions, progress: Progress 
             f"fetch it from {file.urls[0]} and name it as the weights file"
         )
     return fetch(file, Path(options.download_dir), progress)
-
-
-def make_legacy(options: FeatureOptions, progress: Progress | None) -> InceptionV3:
-    """The network of published FIDs, with TensorFlow's resizing."""
-    return InceptionV3("legacy_tensorflow", options, progress)
-
-
-def make_clean(options: FeatureOptions, progress: Progress | None) -> InceptionV3:
-    """The network with clean-fid's resizing."""
-    return InceptionV3("clean", options, progress)

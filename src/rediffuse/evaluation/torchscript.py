@@ -25,7 +25,14 @@ class TorchScriptNetwork:
     (features [B, dim], logits [B, K]); it does its own scaling. `name`: what to call it, after the file when absent.
     """
 
-    def __init__(self, path: Path, options: FeatureOptions = DEFAULT_OPTIONS, name: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: FeatureOptions = DEFAULT_OPTIONS,
+        progress: Progress | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
         if not path.is_file():
             raise UserError(f"the TorchScript file {path} does not exist")
         try:
@@ -70,10 +77,3 @@ class TorchScriptNetwork:
     def _call(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         output = self._model(batch)
         return output if isinstance(output, tuple) else (output, None)
-
-
-def make(options: FeatureOptions, progress: Progress | None, *, named_by_file: bool = False) -> TorchScriptNetwork:
-    """The network of the file `options.weights`, called "torchscript" or after its file."""
-    if options.weights is None:
-        raise UserError("a TorchScript feature network needs its file; give its weights")
-    return TorchScriptNetwork(options.weights, options, name=None if named_by_file else "torchscript")

@@ -1,4 +1,4 @@
-"""Networks of the literature, and small ones, by name: plain data, so that a study can name one without loading torch.
+"""Networks of the literature, and small ones, by name.
 
 A study says `network: {preset: ho-cifar10}` and may give other keys beside it, which then win.
 """
@@ -92,7 +92,7 @@ def preset_fields(name: str) -> dict[str, Any]:
     return dict(FIELDS[name])
 
 
-PRESETS: dict[str, UNetConfig] = {name: UNetConfig(**fields) for name, fields in FIELDS.items()}
+PRESETS = {name: UNetConfig(**fields) for name, fields in FIELDS.items()}
 
 
 def preset(name: str, **changes: object) -> UNetConfig:

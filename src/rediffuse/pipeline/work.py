@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rediffuse.files import write_json
+from rediffuse.formats import write_json
+from rediffuse.machine import environment, machine
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.digests import Digests
-from rediffuse.pipeline.machine import environment, machine
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.receipts import require, why_stale, write_receipt
 from rediffuse.registry import load

@@ -13,6 +13,7 @@ from rediffuse.config.sections import Evaluation, Hardware
 from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.evaluation.classes import class_diversity
 from rediffuse.evaluation.colours import ColourStatistics, colour_statistics
+from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, Features, load_feature_network
 from rediffuse.evaluation.intervals import grouped
 from rediffuse.evaluation.reference import (
@@ -25,6 +26,7 @@ from rediffuse.evaluation.reference import (
 )
 from rediffuse.evaluation.scoring import Scorer
 from rediffuse.progress import Progress
+from rediffuse.registry import load
 from rediffuse.runs import facts
 from rediffuse.runs.real_images import RealImages
 
@@ -40,6 +42,9 @@ def feature_network(evaluation: Evaluation, hardware: Hardware, root: Path) -> F
         weights_sha256=evaluation.weights_sha256,
         download_dir=root / "data" / "downloads",
     )
+    if evaluation.features == "torchscript":
+        # The plan names the reference after the study's `features`; which file it is, the digest in the keys says.
+        return load(FEATURE_NETWORKS["torchscript"].reference)(weights, options, name=evaluation.features)
     with Progress("feature network weights", "byte") as progress:
         return load_feature_network(evaluation.features, options, progress)
 

@@ -8,7 +8,7 @@ import torch
 
 from rediffuse.config.sections import Evaluation, Hardware
 from rediffuse.evaluation.intervals import grouped
-from rediffuse.evaluation.lpips import Lpips
+from rediffuse.evaluation.lpips import LpipsDistance
 from rediffuse.files import sha256
 from rediffuse.progress import Progress
 
@@ -29,7 +29,9 @@ def lpips_diversity(
     if asked is None:
         return None
     files = {"weights": root / asked.weights} | ({"heads": root / asked.heads} if asked.heads else {})
-    measure = Lpips(asked.network, files["weights"], files.get("heads"), size=asked.size, device=hardware.device)
+    measure = LpipsDistance(
+        asked.network, files["weights"], files.get("heads"), size=asked.size, device=hardware.device
+    )
     n = evaluation.group_size
     compared = min(n, MOST)
     record: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The samplers by name, with what each takes and costs.
+"""The samplers by name, with what each takes and costs: looking one up imports no torch.
 
     process = DiffusionProcess.create("cosine", 1000).respace(respaced_timesteps(1000, 50))
     noise = SampleNoise(seed, torch.arange(64), (3, 32, 32))
@@ -10,11 +10,14 @@ number of steps is that of the denoiser's process. The two flows take a `Velocit
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
 
 from rediffuse.errors import UserError
 from rediffuse.registry import Registry, load
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def one_a_step(steps: int) -> int:
@@ -22,145 +25,145 @@ def one_a_step(steps: int) -> int:
     return steps
 
 
-def twice_but_last(steps: int) -> int:
-    """Those of Heun's method: two a step, one in the last."""
+def two_but_last(steps: int) -> int:
+    """Network evaluations of a method that asks twice a step, once in the last."""
     return 2 * steps - 1
 
 
 def one_more(steps: int) -> int:
-    """Those of a multistep method that begins with Heun's."""
+    """Network evaluations of a method whose first step asks twice, unless it is the only one."""
     return steps + (steps > 1)
-
-
-def unknown(steps: int) -> None:
-    """The method decides."""
-    return None
 
 
 @dataclass(frozen=True)
 class SamplerSpec:
     """A sampler and its facts.
 
-    code: of `run`, as "module:function".
+    reference: "module:function" of `run`.
+    options: the keyword arguments of `run` beside `callback`.
     evaluations: steps -> network evaluations; None where the method decides (`solve_adaptive` and `EvaluationCounter`
     count).
-    options: the keyword arguments of `run` beside `callback`.
     path: "diffusion", sampled from a denoiser; or "interpolant", sampled from a `VelocityField` with `steps` as an
     option.
-    stochastic: whether it draws noise in its steps (DDIM does when eta > 0); the others depend on x_T alone.
     uses_variance: whether the reverse variance of the model matters.
+    title: its name in a sentence. source: the paper.
     order: order of convergence in the number of steps (weak order for the stochastic ones).
-    source: the paper.
-    title: its name as people write it.
-    studied: whether a study may name it.
+    stochastic: whether it draws noise in its steps (DDIM does when eta > 0); the others depend on x_T alone.
     """
 
     name: str
-    code: str
-    evaluations: Callable[[int], int | None] = one_a_step
+    reference: str
     options: tuple[str, ...] = ()
+    evaluations: Callable[[int], int] | None = one_a_step
     path: str = "diffusion"
-    order: int = 1
-    stochastic: bool = False
     uses_variance: bool = False
-    source: str = ""
-    title: str = ""
-    studied: bool = True
+    _: KW_ONLY
+    title: str
+    source: str
+    order: int
+    stochastic: bool = False
 
     @property
-    def run(self) -> Callable[..., Any]:
-        """(denoiser, noise, *, callback=None, options ...) -> x0 [B, C, H, W]."""
-        return load(self.code)
+    def run(self) -> "Callable[..., Tensor]":
+        """(denoiser, noise, *, callback=None, options ...) -> x0 [B, C, H, W]; imported when it is asked for."""
+        return load(self.reference)
 
     def nfe(self, steps: int) -> int | None:
         """Network evaluations of `steps` steps, or None where the method decides."""
-        return self.evaluations(steps)
+        return None if self.evaluations is None else self.evaluations(steps)
 
 
-SAMPLERS: Registry[SamplerSpec] = Registry(
+SAMPLERS = Registry(
     "sampler",
     SamplerSpec(
         "ancestral",
         "rediffuse.samplers.ancestral:ancestral",
-        stochastic=True,
-        uses_variance=True,
-        source="Ho et al. 2020",
+        (),
+        one_a_step,
+        "diffusion",
+        True,
         title="Ancestral",
+        source="Ho et al. 2020",
+        order=1,
+        stochastic=True,
     ),
     SamplerSpec(
         "ddim",
         "rediffuse.samplers.ddim:ddim",
-        one_a_step,
         ("eta",),
-        stochastic=True,
-        source="Song, Meng & Ermon 2021",
         title="DDIM",
+        source="Song, Meng & Ermon 2021",
+        order=1,
+        stochastic=True,
     ),
     SamplerSpec(
         "dpm-solver-pp",
         "rediffuse.samplers.dpm_solver_pp:dpm_solver_pp",
-        one_a_step,
         ("order",),
-        order=2,
-        source="Lu et al. 2022",
         title="DPM-Solver++ 2M",
+        source="Lu et al. 2022",
+        order=2,
     ),
-    SamplerSpec("plms", "rediffuse.samplers.plms:plms", one_more, order=2, source="Liu et al. 2022", title="PLMS"),
+    SamplerSpec("plms", "rediffuse.samplers.plms:plms", (), one_more, title="PLMS", source="Liu et al. 2022", order=2),
     SamplerSpec(
-        "ode-euler", "rediffuse.samplers.probability_flow:euler", source="Song et al. 2021", title="ODE, Euler"
+        "ode-euler",
+        "rediffuse.samplers.probability_flow:euler",
+        title="Probability-flow ODE, Euler",
+        source="Song et al. 2021",
+        order=1,
     ),
     SamplerSpec(
         "ode-heun",
         "rediffuse.samplers.probability_flow:heun",
-        twice_but_last,
-        order=2,
+        (),
+        two_but_last,
+        title="Probability-flow ODE, Heun",
         source="Karras et al. 2022",
-        title="ODE, Heun",
+        order=2,
     ),
     SamplerSpec(
         "ode-adaptive",
         "rediffuse.samplers.adaptive:adaptive",
-        unknown,
         ("tolerance", "fractional"),
-        order=3,
+        None,
+        title="Probability-flow ODE, adaptive",
         source="Song et al. 2021",
-        title="ODE, adaptive",
-        studied=False,
+        order=3,
     ),
     SamplerSpec(
         "reverse-sde",
         "rediffuse.samplers.reverse_sde:reverse_sde",
-        stochastic=True,
+        title="Reverse SDE, Euler-Maruyama",
         source="Song et al. 2021",
-        title="Reverse SDE",
+        order=1,
+        stochastic=True,
     ),
     SamplerSpec(
         "flow-euler",
         "rediffuse.samplers.flow:flow_euler",
-        one_a_step,
         ("steps",),
+        one_a_step,
         "interpolant",
+        title="Flow, Euler",
         source="Liu et al. 2023",
-        title="Straight path, Euler",
+        order=1,
     ),
     SamplerSpec(
         "flow-heun",
         "rediffuse.samplers.flow:flow_heun",
-        twice_but_last,
         ("steps",),
+        two_but_last,
         "interpolant",
-        order=2,
+        title="Flow, Heun",
         source="Liu et al. 2023",
-        title="Straight path, Heun",
+        order=2,
     ),
 )
 
 
 def get_sampler(name: str) -> SamplerSpec:
     """The sampler of that name. Raises `UserError` that lists the names."""
-    if name not in SAMPLERS:
-        raise UserError(f"sampler {name!r} is unknown: one of {', '.join(SAMPLERS)}")
-    return SAMPLERS[name]
+    return SAMPLERS.find(name)
 
 
 def check_request(name: str, *, steps: int, timesteps: int, options: Mapping[str, Any] | None = None) -> SamplerSpec:

@@ -15,7 +15,7 @@ WAYS = Registry(
     Way("dcgan", "rediffuse.jobs.one_pass_training:train_adversaries"),
     Way("wgan-gp", "rediffuse.jobs.one_pass_training:train_adversaries"),
     Way("vae", "rediffuse.jobs.one_pass_training:train_vae"),
-    Way("weights", "rediffuse.interop.imported:take_weights"),
+    Way("weights", "rediffuse.jobs.imported:take_weights"),
 )
 
 
