@@ -3,10 +3,10 @@ import json
 
 import numpy as np
 import pytest
-from rediffuse.evaluation.diversity import diversity
 
 from rediffuse.data.registry import load
 from rediffuse.errors import UserError
+from rediffuse.evaluation.distances import mean_distance
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.evaluation.inception_score import inception_score
 from rediffuse.evaluation.kernel import kernel_distance
@@ -55,7 +55,7 @@ def test_groups_are_consecutive_and_disjoint(reference, make_features):
     manifolds = [ManifoldReference(reference.features).score(part.features) for part in parts]
     for name in ("precision", "recall", "density", "coverage"):
         assert result[name]["groups"] == [getattr(scores, name) for scores in manifolds]
-    assert result["diversity"]["groups"] == [diversity(part.features).distance for part in parts]
+    assert result["diversity"]["groups"] == [mean_distance(part.features) for part in parts]
 
 
 def test_one_group_has_no_interval(reference, make_features):
