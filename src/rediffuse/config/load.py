@@ -133,6 +133,9 @@ def _one_pass_settings(study: Study, path: str | Path, where: str, run: Run) -> 
 
 
 def _check_roles(study: Study, path: str | Path) -> None:
+    for name, run in study.runs.items():
+        if run.role != "variant" and MODELS[run.model].one_pass:
+            raise UserError(f"{path}: runs.{name}.role: a {run.model} is no {run.role}; use role: variant")
     for role in ("baseline", "improved"):
         names = [name for name, run in study.runs.items() if run.role == role]
         if len(names) > 1:
