@@ -7,12 +7,16 @@ from sklearn.neighbors import NearestNeighbors
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation import distances
-from rediffuse.evaluation.manifold import ManifoldReference, manifold_scores
+from rediffuse.evaluation.manifold import ManifoldReference, ManifoldScores
 
 
 def sets(n: int, m: int, dim: int = 8, shift: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(n * m)
     return random.normal(size=(n, dim)) * 0.9 + shift, random.normal(size=(m, dim))
+
+
+def manifold_scores(x: np.ndarray, real: np.ndarray, **neighbours: int) -> ManifoldScores:
+    return ManifoldReference(real, **neighbours).score(x)
 
 
 def by_scikit_learn(x: np.ndarray, real: np.ndarray, k: int, density_k: int) -> tuple[float, float, float, float]:

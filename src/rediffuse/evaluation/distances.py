@@ -81,7 +81,11 @@ class DistanceBlocks:
 
 
 def mean_distance(features: ArrayLike) -> float:
-    """Mean Euclidean distance between two different rows of features [N, dim], N ≥ 2: all pairs, O(N² dim)."""
+    """Mean Euclidean distance between two different rows of features [N, dim], N ≥ 2: all pairs, O(N² dim).
+
+    Of a set of images, its diversity: copies score 0, noise much, and as a mean over independent pairs it is not biased
+    by N. Raises UserError for fewer than two rows, NaN and infinity.
+    """
     blocks = DistanceBlocks(features, "features", 2)
     total = 0.0
     for rows, block in blocks.among():
@@ -90,10 +94,8 @@ def mean_distance(features: ArrayLike) -> float:
     return total / (len(blocks) * (len(blocks) - 1))
 
 
-def mean_squared_distance(features: ArrayLike) -> float:
-    """Mean squared Euclidean distance between two different rows of features [N, dim], N ≥ 2, in O(N dim).
-
-    mean_{i≠j} |xᵢ − xⱼ|² = 2 Σᵢ |xᵢ − x̄|² / (N − 1), which is twice the trace of the covariance.
-    """
-    vectors = as_vectors(features, "features", 2)
-    return 2 * float(np.square(vectors - vectors.mean(0)).sum()) / (len(vectors) - 1)
+def pixel_vectors(images: np.ndarray) -> np.ndarray:
+    """uint8 images [N, C, H, W] as float64 vectors [N, C·H·W] of values in [0, 1]; ValueError for anything else."""
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError(f"images must be uint8 [N, C, H, W], not {images.dtype} {list(images.shape)}")
+    return images.reshape(len(images), -1) / 255.0
