@@ -13,7 +13,7 @@ import functools
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from rediffuse.errors import UserError
 
@@ -53,9 +53,9 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         return self._entries[name]
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """The keyword-only fields of every entry by name: what a stage states in its settings when it decides by one."""
+        """The keyword-only fields of every entry by name: a stage that decides by one states them in its settings."""
         return {
-            name: {field.name: getattr(entry, field.name) for field in fields(entry) if field.kw_only}  # type: ignore[arg-type]
+            name: {field.name: getattr(entry, field.name) for field in fields(cast(Any, entry)) if field.kw_only}
             for name, entry in self._entries.items()
         }
 

@@ -44,7 +44,10 @@ def test_the_interval_of_a_mean_holds_the_truth_as_often_as_it_says():
 
 
 def test_the_interval_of_the_diversity_holds_the_truth_as_often_as_it_says():
-    """The mean squared distance over pairs of images, twice the trace of the covariance: 500 repetitions; 95 % ± 3 standard errors."""
+    """The mean squared distance over pairs of images, twice the trace of the covariance.
+
+    500 repetitions; 95 % ± 3 standard errors.
+    """
     random = np.random.default_rng(1)
     scale = np.array([0.5, 1.0, 2.0, 3.0])
     found = []
