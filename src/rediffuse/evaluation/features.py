@@ -100,8 +100,10 @@ def load_feature_network(
     kind, colon, file = name.partition(":")
     spec = FEATURE_NETWORKS.get(kind)
     if spec is None or bool(colon) != spec.takes_file:
-        known = ", ".join(name + ":<path>" * spec.takes_file for name, spec in FEATURE_NETWORKS.items())
-        raise UserError(f"no feature network named {name!r}; there are: {known}")
+        raise UserError(
+            f"no feature network named {name!r}; there are: "
+            + ", ".join(known + ":<path>" * entry.takes_file for known, entry in FEATURE_NETWORKS.items())
+        )
     return load(spec.reference)(*spec.arguments, *([Path(file)] if colon else []), options, progress)
 
 

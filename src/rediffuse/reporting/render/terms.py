@@ -5,6 +5,8 @@ import math
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS, find_metric
+from rediffuse.evaluation.metrics import metric_short as registered_short
+from rediffuse.evaluation.metrics import metric_title as registered_title
 from rediffuse.runs import facts
 
 NOT_RUN = "not run"
@@ -34,12 +36,12 @@ def headline_metrics() -> list[str]:
 
 def metric_title(metric: str, features: str) -> str:
     """Full name of a metric. FID and Inception score are names of Inception-v3 metrics and of no other."""
-    return find_metric(metric).title_in(features) if is_metric(metric) else metric.replace("_", " ")
+    return registered_title(metric, features) if is_metric(metric) else metric.replace("_", " ")
 
 
 def metric_short(metric: str, features: str) -> str:
     """Name of a metric in a table header or on an axis."""
-    return find_metric(metric).short_in(features) if is_metric(metric) else metric.replace("_", " ")
+    return registered_short(metric, features) if is_metric(metric) else metric.replace("_", " ")
 
 
 def is_metric(name: str) -> bool:
