@@ -35,7 +35,7 @@ REFERENCE = re.compile(r"rediffuse(?:\.\w+)+:\w+")
 ALWAYS, WHOLE = "", "*"
 
 # A definition: {"text": digest, "uses": names and dotted names, "picks": those in which only a name is looked up, "says":
-# strings, "refers": "module:attribute" strings}; of a registry, one for each entry.
+# the strings that are looked up, "refers": "module:attribute" strings}; of a registry, one for each entry.
 Definition = dict[str, Any]
 # A module: {"definitions": {name: ...}, "registries": {name: {entry: ...}}, "imports": {local name: [module, name]}}.
 Module = dict[str, Any]
@@ -121,9 +121,9 @@ def _next(modules: dict[str, Module], place: tuple[str, str], spoken: set[str]) 
     for used in content["picks"]:
         following += _resolve(modules, name, used.split("."))
     for used in content["uses"]:
-        for place, found in _resolve(modules, name, used.split(".")):
-            entries = modules[place]["registries"].get(found, {})
-            following += [(place, found), *((place, f"{found}[{entry}]") for entry in entries)]
+        for home, found in _resolve(modules, name, used.split(".")):
+            entries = modules[home]["registries"].get(found, {})
+            following += [(home, found), *((home, f"{found}[{entry}]") for entry in entries)]
     return following + [_split(reference) for reference in content["refers"]]
 
 
@@ -261,13 +261,15 @@ def _define(nodes: list[Any]) -> Definition:
         if (picked := _picked(node)) is not None:
             looked_in, *rest = picked
             picks.add(str(_dotted(looked_in)))
+            inside = [part for top in rest for part in ast.walk(top) if isinstance(part, ast.Constant)]
+            says.update(part.value for part in inside if isinstance(part.value, str))
             waiting += rest
             continue
         if (dotted := _dotted(node)) is not None:
             uses.add(dotted)  # and not its parts, which name what leads to it
             continue
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            (refers if REFERENCE.fullmatch(node.value) else says).add(node.value)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and REFERENCE.fullmatch(node.value):
+            refers.add(node.value)
         waiting += ast.iter_child_nodes(node)
     text = "\n".join(ast.unparse(node) for node in nodes)
     return {
@@ -286,8 +288,8 @@ def _picked(node: ast.AST) -> list[ast.AST] | None:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "find"):
         if _dotted(node.func.value) is not None:
             return [node.func.value, *node.args, *node.keywords]
-    elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
-        if len(node.ops) == 1 and _dotted(node.comparators[0]) is not None:
+    elif isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.In | ast.NotIn):
+        if _dotted(node.comparators[0]) is not None:
             return [node.comparators[0], node.left]
     return None
 
