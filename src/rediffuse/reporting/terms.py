@@ -1,16 +1,16 @@
-"""Names, number formats and colours: the same in every table, figure and sentence."""
+"""Names and colours of metrics, runs and settings: the same in every table, figure and sentence."""
 
-import math
+from rediffuse.config import LoadedStudy
+from rediffuse.config.facts import CLASS_METRICS, HEADLINE_METRICS, METRICS, RUN_METRICS, RUN_SETTINGS
+from rediffuse.reporting import facts
+from rediffuse.reporting.facts import Run
 
-from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
-from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_METRICS, RUN_SETTINGS
-
-NOT_RUN = "not run"
-IMPORTED = "imported"
-NOT_RECORDED = "not recorded"
-NOT_ASKED = "—"
+#: The metric that sentences, ablations and small figures show.
+MAIN = "frechet_distance"
+HEADLINE = list(HEADLINE_METRICS)
 # What results are read against, by the name of its file.
 REAL_LINES = {"held-out": "held-out real images", "noise": "uniform noise"}
+REAL_LABEL = REAL_LINES["held-out"]
 
 FEATURES = {
     "efficientnet-lite0": "EfficientNet-Lite0",
@@ -47,11 +47,13 @@ def metric_short(metric: str, features: str) -> str:
     """Name of a metric in a table header or on an axis."""
     if features == "inception-v3":
         return metric_title(metric, features)
-    short = {"frechet_distance": "Fréchet distance", "kid": "Kernel distance", "inception_score": "IS formula",
-             "bits_per_dim": "bits/dim", "precision": "Precision", "recall": "Recall", "density": "Density",
-             "coverage": "Coverage", "diversity": "Diversity", "class_accuracy": "Class accuracy",
-             "class_diversity": "Class diversity"}  # fmt: skip
-    return short.get(metric, metric.replace("_", " "))
+    short = {
+        "frechet_distance": "Fréchet distance",
+        "kid": "Kernel distance",
+        "inception_score": "IS formula",
+        "bits_per_dim": "bits/dim",
+    }
+    return short.get(metric, metric.replace("_", " ").capitalize())
 
 
 def direction(metric: str) -> str:
@@ -59,104 +61,77 @@ def direction(metric: str) -> str:
     return (METRICS | CLASS_METRICS | RUN_METRICS)[metric]
 
 
-def decimals(magnitude: float, digits: int = 4) -> int:
-    """Decimal places that give a number of this magnitude `digits` significant digits."""
-    if magnitude == 0 or not math.isfinite(magnitude):
-        return 0
-    return min(12, max(0, digits - 1 - math.floor(math.log10(abs(magnitude)))))
+def capital(text: str) -> str:
+    """`text` as a sentence or heading begins with it."""
+    return text[:1].upper() + text[1:]
 
 
-def number(value: float, digits: int = 4) -> str:
-    """A measured value with `digits` significant digits, whole counts in full."""
-    if isinstance(value, int):
-        return str(value)
-    if not math.isfinite(value):
-        return "not finite"
-    if value != 0 and abs(value) < 1e-4:
-        return f"{value:.{digits - 1}e}"
-    return f"{value:.{decimals(value, digits)}f}"
+def every_run(loaded: LoadedStudy) -> list[Run]:
+    """The main runs: those that denoise step by step, then those that make an image in one pass."""
+    return [*diffusion_runs(loaded), *one_pass_runs(loaded)]
 
 
-def setting_text(value: object) -> str:
-    """A setting as one would write it in the study."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(setting_text(item) for item in value) or "none"
-    return str(value)
+def diffusion_runs(loaded: LoadedStudy) -> list[Run]:
+    """The main runs that denoise step by step."""
+    return [run for run in facts.main_runs(loaded) if not facts.is_one_pass(run)]
 
 
-def whole(count: int) -> str:
-    """A count, with separators of thousands from five digits on."""
-    return f"{count:,}" if abs(count) >= 10_000 else str(count)
+def one_pass_runs(loaded: LoadedStudy) -> list[Run]:
+    """The main runs that make an image in one pass."""
+    return [run for run in facts.main_runs(loaded) if facts.is_one_pass(run)]
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """ "1 image", "2 images"."""
-    return f"{whole(count)} {one if count == 1 else many or one + 's'}"
-
-
-def listed(parts: list[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
-
-
-def run_of_role(loaded: LoadedStudy, role: str) -> ResolvedRun | None:
+def run_of_role(loaded: LoadedStudy, role: str) -> Run | None:
     """The run of a role ("baseline" or "improved"), None when the study has none."""
-    return next((run for run in loaded.runs.values() if run.role == role), None)
+    return next((run for run in diffusion_runs(loaded) if run.role == role), None)
 
 
 def run_colours(loaded: LoadedStudy) -> dict[str, str]:
-    """A colour for each run; baseline and improved keep theirs whatever else a study has."""
+    """A colour for each run: baseline and improved keep theirs, one-pass models take the palette's other end."""
     fixed = {"baseline": BASELINE, "improved": IMPROVED}
-    variants = iter(VARIANTS * len(loaded.runs))
-    return {name: fixed.get(run.role) or next(variants) for name, run in loaded.runs.items()}
-
-
-def model_colours(loaded: LoadedStudy) -> dict[str, str]:
-    """`run_colours`, and a colour for each one-pass model from the other end of the palette than further runs'."""
-    palette = VARIANTS[::-1]
-    return run_colours(loaded) | {name: palette[i % len(palette)] for i, name in enumerate(loaded.generators)}
+    runs, models = diffusion_runs(loaded), one_pass_runs(loaded)
+    variants, others = iter(VARIANTS * len(runs)), iter(VARIANTS[::-1] * len(models))
+    return {run.name: fixed.get(run.role) or next(variants) for run in runs} | {m.name: next(others) for m in models}
 
 
 def run_label(loaded: LoadedStudy, name: str) -> str:
     """How a run is called in the report."""
-    if name in loaded.generators:
-        return loaded.generators[name].label
-    return loaded.runs[name].label if name in loaded.runs else name
+    return next((run.label for run in every_run(loaded) if run.name == name), name)
 
 
-def model_seed(model: ResolvedRun | ResolvedGenerator, seed: int) -> str:
-    """How a run or one-pass model is called in a sentence, with the seed where it has several."""
-    return model.label + (f" (seed {seed})" if len(model.seeds) > 1 else "")
+def unique_label(loaded: LoadedStudy, run: Run) -> str:
+    """A run's label, with its name where another run has the same."""
+    same = sum(other.label == run.label for other in diffusion_runs(loaded))
+    return run.label if same == 1 else f"{run.label} ({run.name})"
+
+
+def run_seed(run: Run, seed: int) -> str:
+    """How a run is called in a sentence, with the seed where it has several."""
+    return run.label + (f" (seed {seed})" if len(run.seeds) > 1 else "")
 
 
 def cell_label(loaded: LoadedStudy, run: str, setting: str) -> str:
     """How a run and setting, or a line of real images or noise, is called in a sentence."""
     if run == "real":
         return REAL_LINES.get(setting, setting)
-    if setting in RUN_SETTINGS.values() or run in loaded.generators:
-        return run_label(loaded, run)
-    return f"{run_label(loaded, run)} with {setting}"
+    label = run_label(loaded, run)
+    alone = setting in RUN_SETTINGS.values() or run in {model.name for model in one_pass_runs(loaded)}
+    return label if alone else f"{label} with {setting}"
 
 
-def compared_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
+def compared_runs(loaded: LoadedStudy) -> list[Run]:
     """The main runs that stand beside one another: a class-conditional run is told what the others are not."""
-    runs = list(loaded.runs.values())
+    runs = diffusion_runs(loaded)
     return [run for run in runs if not run.network.class_conditional] or runs
 
 
 def sampler_keys(loaded: LoadedStudy) -> list[str]:
     """The samplers of the compared runs, in the order in which the study names them."""
-    return list(dict.fromkeys(key for run in compared_runs(loaded) for _, key, _ in run.comparable_settings()))
+    return list(dict.fromkeys(key for run in compared_runs(loaded) for _, key, _ in facts.comparable_settings(run)))
 
 
 def settings_in_order(loaded: LoadedStudy) -> list[tuple[str, str, int]]:
     """(setting, sampler key, steps) of all compared runs: samplers as the study names them, most steps first."""
     order = {key: position for position, key in enumerate(sampler_keys(loaded))}
-    every = {setting for run in compared_runs(loaded) for setting in run.comparable_settings()}
+    every = {setting for run in compared_runs(loaded) for setting in facts.comparable_settings(run)}
     return sorted(every, key=lambda setting: (order[setting[1]], -setting[2]))

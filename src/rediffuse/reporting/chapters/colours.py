@@ -1,0 +1,60 @@
+"""Colours of samples beside those of real images: does every image have one hue, and does the batch have a cast?"""
+
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.table import Column, Links, Table, Value
+from rediffuse.reporting.tables import FROM
+from rediffuse.reporting.terms import NOT_ASKED, REAL_LINES
+
+
+COLUMNS = {
+    "images": Column("n"),
+    "red": Column("Mean red"),
+    "green": Column("Mean green"),
+    "blue": Column("Mean blue"),
+    "cast": Column("Cast"),
+    "between": Column("Variance between images", "%"),
+    "saturation": Column("Saturation"),
+    "hue": Column("Mean hue", "°"),
+    "hue_within": Column("Hues of one image agree"),
+    "hue_across": Column("Hues of all images agree"),
+}
+
+
+def table(frames: Frames) -> Table | str | None:
+    """Colour statistics of every setting that was scored, of held-out images and of noise; a sentence where images are
+    grey; None where nothing was scored.
+    """
+    if frames.colours.empty:
+        return "The images are grey: there are no colours to compare." if len(frames.quality) else None
+    labels = {model.name: model.label for model in frames.models()}
+    real = frames.colours["run"] == "real"
+    rows: list[tuple[Value, ...]] = []
+    # As in the file, but real images last.
+    for row in [*frames.colours[~real].to_dict("records"), *frames.colours[real].to_dict("records")]:
+        shown = [_value(name, row[name]) for name in COLUMNS]
+        who: tuple[Value, Value, Value]
+        if row["run"] == "real":
+            who = (REAL_LINES[row["setting"]], NOT_ASKED, NOT_ASKED)
+        else:
+            who = (labels[row["run"]], row["setting"], int(row["seed"]))
+        rows.append((*who, *shown, Links(frames.pedigree.ids([row["file"]]))))
+    return Table(
+        "colours",
+        "Colours of samples, of held-out images and of noise, channels in [0, 1].",
+        (Column("Images"), Column("Setting"), Column("Seed"), *COLUMNS.values(), FROM),
+        tuple(rows),
+        notes=(
+            "Cast: distance of the mean colour from that of all held-out images. Hues agree: length of their mean "
+            "direction, each pixel or image weighted by its colour; 1 when all are of one hue. A batch in which every "
+            "image has the same hue has 1 in the second where real images have less.",
+        ),
+        marked=frozenset(range(len(rows) - int(real.sum()), len(rows))),
+    )
+
+
+def _value(name: str, value: float | None) -> Value:
+    # What a batch does not have, as grey pixels have no hue, is None, or NaN in a column of numbers.
+    if value is None or value != value:
+        return NOT_ASKED
+    return 100 * value if name == "between" else value
+

@@ -1,0 +1,113 @@
+"""Fidelity and variety apart: precision, recall, density, coverage and diversity beside the line of real images."""
+
+from rediffuse.config import ResolvedGenerator, ResolvedRun
+from rediffuse.config.sections import Lpips
+from rediffuse.reporting.cells import Cell, Cells
+from rediffuse.reporting.frames import LPIPS, Frames
+from rediffuse.reporting.table import Column, Links, Table, Value
+from rediffuse.reporting.tables import FROM, estimate
+from rediffuse.reporting.terms import (
+    NOT_ASKED,
+    NOT_RUN,
+    REAL_LINES,
+    cell_label,
+    counted,
+    direction,
+    listed,
+    metric_short,
+    number,
+)
+
+
+METRICS = ("precision", "recall", "density", "coverage", "diversity")
+
+
+def shown_settings(run: ResolvedRun | ResolvedGenerator) -> list[tuple[str, str, int]]:
+    """(setting, sampler, steps) of the sampler that stands for a run, most steps first."""
+    if isinstance(run, ResolvedGenerator):
+        return run.settings()
+    _, main, _ = run.shown_setting()
+    return sorted((s for s in run.settings() if s[1] == main), key=lambda setting: -setting[2])
+
+
+def table(frames: Frames, cells: Cells) -> Table | None:
+    """The five metrics of every run and one-pass model beside held-out real images and noise; None without any."""
+    rows: list[tuple[Value, ...]] = []
+    places = [
+        (m.label, key, steps, m.name, setting) for m in frames.models() for setting, key, steps in shown_settings(m)
+    ]
+    lines: list[tuple[str, str, Value, str, str]] = [
+        (title, NOT_ASKED, NOT_ASKED, "real", name) for name, title in REAL_LINES.items()
+    ]
+    weighed = frames.loaded.study.evaluation.lpips
+    asked = {("real", "held-out")} | {(m.name, m.shown_setting()[0]) for m in frames.models()}
+    for label, sampler, steps, name, setting in [*places, *lines]:
+        found = [cells.get((name, setting, metric)) for metric in METRICS]
+        known = next((cell for cell in found if cell is not None), None)
+        links = Links(frames.pedigree.ids(known.files if known else ()))
+        perceptual = [_perceptual(cells, name, setting, asked)] if weighed else []
+        rows.append((label, sampler, steps, *map(estimate, found), *perceptual, known.n if known else NOT_RUN, links))
+    if not any(metric in METRICS for _, _, metric in cells):
+        return None
+    columns = (
+        Column("Model"), Column("Sampler"), Column("Steps"),
+        *(Column(metric_short(m, frames.features), f"{direction(m)} is better", estimate=True) for m in METRICS),
+        *([Column("LPIPS diversity", estimate=True)] if weighed else []), Column("n"), FROM,
+    )
+    interval = next((c.interval for c in cells.values() if c.metric in METRICS and c.low is not None), None)
+    return Table(
+        "fidelity",
+        "Fidelity (precision, density) and variety (recall, coverage, diversity) of the sampler that stands for each "
+        "model, at each number of steps.",
+        columns,
+        tuple(rows),
+        notes=(
+            "Precision: share of samples within the 3rd-neighbour ball of some training image; recall: share of "
+            "training images within that of some sample (Kynkäänniemi et al. 2019). Density and coverage: the same "
+            "with 5th-neighbour balls of training images, counted (Naeem et al. 2020). Diversity: mean feature "
+            "distance between two samples; that of real images is what samples should have, not exceed.",
+            "Recall and coverage grow with n, which is the same in every row."
+            + (f" Brackets: {interval}." if interval else ""),
+            *([_lpips_note(cells, weighed)] if weighed else []),
+        ),
+        marked=frozenset((len(rows) - 2, len(rows) - 1)),
+        narrow=True,
+    )
+
+
+def _perceptual(cells: Cells, name: str, setting: str, asked: set[tuple[str, str]]) -> Value:
+    return estimate(cells.get((name, setting, LPIPS)), asked=(name, setting) in asked)
+
+
+def _lpips_note(cells: Cells, lpips: Lpips) -> str:
+    """What the column holds and of how many images."""
+    n = next((cell.n for cell in cells.values() if cell.metric == LPIPS), None)
+    network = {"alex": "AlexNet", "vgg": "VGG-16"}[lpips.network]
+    images = "" if n is None else f" of the first {counted(n, 'image')} of each group"
+    size = "" if lpips.size is None else f", images brought to {lpips.size}×{lpips.size}"
+    return (
+        f"LPIPS diversity: mean LPIPS ({network}{size}) over all pairs{images}, for the setting that stands for each "
+        "model (Zhang et al. 2018); that of real images is what samples should have, not exceed."
+    )
+
+
+def words(frames: Frames, cells: Cells) -> str:
+    """Which of precision and recall each model lacks beside real images, at the setting that stands for it."""
+    real = {metric: cells.get(("real", "held-out", metric)) for metric in ("precision", "recall")}
+    parts = []
+    for run in frames.models():
+        setting, _, _ = run.shown_setting()
+        found = {metric: cells.get((run.name, setting, metric)) for metric in real}
+        shown = [f"{metric} {_against(found[metric], line)}" for metric, line in real.items() if found[metric] and line]
+        if shown:
+            parts.append(f"{cell_label(frames.loaded, run.name, setting)} has {listed(shown)}")
+    if not parts:
+        return ""
+    n = next(cell.n for cell in real.values() if cell is not None)
+    return f"Beside {counted(n, 'held-out real image')}: {'; '.join(parts)}."
+
+
+def _against(cell: Cell | None, line: Cell) -> str:
+    assert cell is not None
+    return f"{number(cell.value, 3)} (real images {number(line.value, 3)})"
+

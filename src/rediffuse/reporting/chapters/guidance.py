@@ -1,0 +1,199 @@
+"""Samples asked for by class: what guidance does to their quality, to the class that they show and to their diversity.
+
+Classifier-free guidance steers a class-conditional run; a noise-conditional classifier steers a run that knows none.
+"""
+
+from typing import NamedTuple
+import matplotlib.pyplot as plt
+from rediffuse.config import ResolvedRun
+from rediffuse.config.facts import CLASS_METRICS
+from rediffuse.reporting.cells import Cell, Cells, bounds
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.pictures import classifier_record
+from rediffuse.reporting.style import WIDTH, Picture, finish, outside_legend
+from rediffuse.reporting.table import Column, Estimate, Links, Table, Value
+from rediffuse.reporting.terms import NOT_ASKED, NOT_RUN, REAL, REAL_LINES, metric_short, run_colours
+
+
+MAIN = "frechet_distance"
+
+
+CLASSIFIER_FREE, BY_CLASSIFIER = "classifier-free", "by a classifier"
+
+
+METRICS = (MAIN, *CLASS_METRICS)
+
+
+class Guided(NamedTuple):
+    """A setting whose samples are asked for by class; `scale` is that of `method`."""
+
+    run: ResolvedRun
+    setting: str
+    kind: str
+    steps: int
+    method: str
+    scale: float
+    asked: bool  # whether the study says a scale, rather than leaving it at the network as trained
+
+
+def guided_settings(frames: Frames) -> list[Guided]:
+    """Every such setting of the main runs."""
+    found = []
+    for run in frames.loaded.runs.values():
+        for setting, key, steps in run.settings():
+            if not run.asks_classes(key):
+                continue
+            sampler = run.sampling.samplers[key]
+            if sampler.classifier_scale is not None:
+                method, scale, asked = BY_CLASSIFIER, sampler.classifier_scale, True
+            else:
+                method, asked = CLASSIFIER_FREE, sampler.guidance is not None
+                scale = 1.0 if sampler.guidance is None else sampler.guidance
+            found.append(Guided(run, setting, sampler.kind or key, steps, method, scale, asked))
+    return found
+
+
+def table(frames: Frames, cells: Cells) -> Table | None:
+    """Every setting whose samples are asked for by class; None when there is none."""
+    rows: list[tuple[Value, ...]] = []
+    for run, setting, kind, steps, method, scale, _ in guided_settings(frames):
+        found = [cells.get((run.name, setting, metric)) for metric in METRICS]
+        files = [file for cell in found[:1] if cell is not None for file in cell.files]
+        values: list[Value] = [NOT_RUN if cell is None else Estimate(cell.value, cell.low, cell.high) for cell in found]
+        links = Links(frames.pedigree.ids(files))
+        rows.append((run.label, kind, steps, method, f"{scale:g}", *values, _n(found), links))
+    if not rows:
+        return None
+    real = frames.real_classes
+    marked: frozenset[int] = frozenset()
+    if real:
+        marked = frozenset([len(rows)])
+        cell = cells.get(("real", "held-out", MAIN))
+        scores = (NOT_RUN if cell is None else cell.value, real["class_accuracy"], real["class_diversity"])
+        files = [] if cell is None else list(cell.files)
+        n = cell.n if cell is not None else real["n"]
+        rows.append((REAL_LINES["held-out"], *[NOT_ASKED] * 4, *scores, n, Links(frames.pedigree.ids(files))))
+    columns = (
+        Column("Run"), Column("Sampler"), Column("Steps"), Column("Guidance"), Column("Scale"),
+        *(Column(metric_short(metric, frames.features), estimate=True) for metric in METRICS), Column("n"),
+        Column("From"),
+    )
+    return Table(
+        "guidance",
+        "Samples asked for by class, by guidance scale; sample i is asked for class i mod K. Classifier-free: 0 ignores "
+        "the class, 1 is the network as trained. By a classifier: the factor of its gradient.",
+        columns,
+        tuple(rows),
+        notes=(
+            "Class accuracy: share of samples in which a logistic regression on the features of the training images "
+            "sees the class asked for. Class diversity: mean feature distance between two samples of one class."
+            + (f" Those of real images are of all {real['n']} held-out ones." if real else ""),
+            "What is asked for by class is not in the tables of baseline and improved: it is told what they are not.",
+        ),
+        marked=marked,
+    )
+
+
+def figure(frames: Frames, cells: Cells) -> Picture | None:
+    """Distance, class accuracy and diversity against the guidance scale."""
+    colours = run_colours(frames.loaded)
+    lines: dict[tuple[str, str, int, str], list[tuple[float, str]]] = {}
+    for run, setting, kind, steps, method, scale, asked in guided_settings(frames):
+        if asked and (run.name, setting, MAIN) in cells:
+            lines.setdefault((run.name, kind, steps, method), []).append((scale, setting))
+    lines = {key: sorted(points) for key, points in lines.items() if len(points) > 1}
+    if not lines:
+        return None
+    scales = sorted({scale for points in lines.values() for scale, _ in points})
+    drawing, grid = plt.subplots(1, 3, figsize=(WIDTH, 3.9))
+    for axes, metric in zip(grid, METRICS, strict=True):
+        for (name, kind, steps, method), points in lines.items():
+            found = [(scale, cells[name, setting, metric]) for scale, setting in points]
+            low, high = zip(*(bounds(cell) for _, cell in found), strict=True)
+            values = [cell.value for _, cell in found]
+            errors = [
+                [v - a for v, a in zip(values, low, strict=True)],
+                [b - v for v, b in zip(values, high, strict=True)],
+            ]
+            axes.errorbar(
+                [scale for scale, _ in found], values, yerr=errors, color=colours[name], marker="o", capsize=3,
+                linestyle="-" if method == CLASSIFIER_FREE else ":",
+                label=f"{frames.loaded.runs[name].label}, {method}, {kind}, {steps} steps",
+            )
+        title = metric_short(metric, frames.features)
+        axes.set(title=title, xlabel="guidance scale", xticks=scales)
+        line = cells.get(("real", "held-out", MAIN))
+        real = line.value if metric == MAIN and line else (frames.real_classes or {}).get(metric)
+        if real is not None:
+            axes.axhline(real, color=REAL, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
+    handles = [*grid[0].get_legend_handles_labels()[0]]
+    handles.append(plt.Line2D([], [], color=REAL, linestyle=(0, (6, 3)), label=REAL_LINES["held-out"]))
+    outside_legend(drawing, handles, columns=2)
+    return finish(
+        drawing, "guidance",
+        "What guidance does: distance to the training images (lower is better), share of samples that show their "
+        "class, and how different samples of one class are. Bars are the intervals of the table.",
+        "Three panels against guidance scale: Fréchet distance, class accuracy and class diversity.",
+    )
+
+
+def classifiers(frames: Frames) -> Table | None:
+    """Held-out accuracy of each noise-conditional classifier by t; None when there is none."""
+    rows: list[tuple[Value, ...]] = []
+    for run in frames.loaded.runs.values():
+        for seed in run.seeds if run.classifier is not None else ():
+            found = classifier_record(frames, run, seed)
+            if found is None:
+                rows.append((run.label, seed, *[NOT_RUN] * 6, Links(())))
+                continue
+            record, file = found
+            links = Links(frames.pedigree.ids([file]))
+            rows += [
+                (run.label, seed, row["t"], row["alpha_bar"], row["accuracy"], row["cross_entropy"],
+                 record["parameters"], record["n"], links)
+                for row in record["by_t"]
+            ]
+    if not rows:
+        return None
+    columns = (
+        Column("Classifier of"), Column("Seed"), Column("t"), Column("ᾱ_t"), Column("Accuracy"),
+        Column("Cross-entropy (nats)"), Column("Parameters"), Column("n"), Column("From"),
+    )
+    return Table(
+        "classifiers",
+        "Noise-conditional classifiers on noisy held-out images, by t: where little of the image is left, none can "
+        "tell its class, and its gradient says nothing.",
+        columns,
+        tuple(rows),
+        folded=True,
+    )
+
+
+def accuracy_figure(frames: Frames) -> Picture | None:
+    """Held-out accuracy of each classifier against t, first seed; None when there is none."""
+    colours = run_colours(frames.loaded)
+    found = {}
+    for run in frames.loaded.runs.values():
+        record = classifier_record(frames, run, run.seeds[0]) if run.classifier is not None else None
+        if record is not None:
+            found[run.name] = record[0]
+    if not found:
+        return None
+    drawing, axes = plt.subplots(figsize=(WIDTH * 0.6, 3.6))
+    for name, judged in found.items():
+        t, accuracy = zip(*((row["t"], row["accuracy"]) for row in judged["by_t"]), strict=True)
+        axes.plot(t, accuracy, color=colours[name], marker="o", label=f"classifier of {frames.loaded.runs[name].label}")
+    chance = 1 / next(iter(found.values()))["classes"]
+    axes.axhline(chance, color=REAL, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1, label="chance")
+    axes.set(xlabel="t", ylabel="accuracy (share)", ylim=(0, 1))
+    axes.legend()
+    return finish(
+        drawing, "classifier-accuracy",
+        "How well the noise-conditional classifier knows the class of a noisy held-out image, by t.",
+        "Accuracy against t, falling from near 1 to chance.",
+    )
+
+
+def _n(found: list[Cell | None]) -> int | str:
+    return next((cell.n for cell in found if cell is not None), NOT_RUN)
+

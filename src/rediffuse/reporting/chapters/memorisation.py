@@ -1,0 +1,185 @@
+"""Memorisation: how near samples lie to training images, beside how near held-out real images lie to them."""
+
+from collections.abc import Iterator
+from typing import Any
+import matplotlib.pyplot as plt
+import numpy as np
+from rediffuse.config import ResolvedGenerator, ResolvedRun
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.grids import mosaic, show
+from rediffuse.reporting.pictures import examination_record, images_at, sample_images
+from rediffuse.reporting.style import WIDTH, Picture, finish
+from rediffuse.reporting.table import Column, Links, Table, Value
+from rediffuse.reporting.tables import FROM
+from rediffuse.reporting.terms import NOT_ASKED, REAL, REAL_LINES, counted, listed, model_colours, model_seed, number
+
+
+SPACES = {"pixels": "pixels", "features": "features"}
+
+
+REAL_LABEL = REAL_LINES["held-out"]
+
+
+LABELS = 2.6  # inches for the names of rows
+
+
+SIDE = 0.62  # inches an image
+
+
+#: Standard deviations of Mann and Whitney's statistic beyond which samples lie clearly nearer or farther.
+CLEAR = 3.0
+
+
+def words(frames: Frames) -> str:
+    """Which models' samples lie clearly nearer to training images than held-out images do."""
+    nearer, farther = [], []
+    for run, seed, record, _ in examined(frames):
+        who = model_seed(run, seed)
+        for space, scores in record["memorisation"].items():
+            text = f"{who} in {SPACES[space]} (z = {number(scores['z'], 3)})"
+            if scores["z"] < -CLEAR:
+                nearer.append(text)
+            elif scores["z"] > CLEAR:
+                farther.append(text)
+    if not any(True for _ in examined(frames)):
+        return ""
+    texts = [
+        f"Clearly nearer to the training images than held-out images are: {listed(nearer)}."
+        if nearer
+        else "No model's samples lie clearly nearer to the training images than held-out images do."
+    ]
+    if farther:
+        texts.append(
+            f"Clearly farther: {listed(farther)}; samples that lie off the images would hide copies among them."
+        )
+    return " ".join(texts)
+
+
+def table(frames: Frames) -> Table | None:
+    """Distances to the nearest training image, of samples and of held-out images; None when nothing was examined."""
+    rows: list[tuple[Value, ...]] = []
+    for run, seed, record, file in examined(frames):
+        links = Links(frames.pedigree.ids([file]))
+        for space, title in SPACES.items():
+            m = record["memorisation"][space]
+            ratio: Value = NOT_ASKED if m["ratio"] is None else m["ratio"]
+            medians = (m["median_samples"], m["median_held_out"])
+            rows.append((run.label, record["setting"], seed, title, *medians, ratio, 100 * m["closer"], m["auroc"],
+                         m["z"], m["samples"], m["held_out"], links))
+    if not rows:
+        return None
+    columns = (
+        Column("Model"), Column("Setting"), Column("Seed"), Column("Space"), Column("Median distance, samples"),
+        Column("Median distance, held-out images"), Column("Ratio"),
+        Column("Nearer than the nearest 5 % of held-out", "% of samples"), Column("P(sample farther than held-out)"),
+        Column("z"), Column("Samples"), Column("Held-out images"), FROM,
+    )
+    return Table(
+        "memorisation",
+        "Distance to the nearest training image: samples against real images that no model has seen.",
+        columns,
+        tuple(rows),
+        notes=(
+            "A model that generalises has ratio 1, 5 % of samples nearer, probability 0.5 and z = 0; one that copies has "
+            "less of each but the second. z: Mann and Whitney's statistic (Meehan et al. 2020). Bad samples lie far "
+            "from everything: a z above 0 clears no model.",
+            "Pixels count as values in [0, 1], features are those of the evaluation; distances are Euclidean.",
+        ),
+    )
+
+
+def duplicates(frames: Frames) -> Table | None:
+    """Samples that are a training image, or one another, byte for byte or nearly; held-out images counted likewise."""
+    rows: list[tuple[Value, ...]] = []
+    last: tuple[dict[str, Any], str] | None = None
+    for run, seed, record, file in examined(frames):
+        rows.append(
+            (run.label, record["setting"], seed, *_counts(record["duplicates"]["samples"]), _links(frames, file))
+        )
+        last = last or (record["duplicates"]["held_out"], file)
+    if last is None:
+        return None
+    rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_counts(last[0]), _links(frames, last[1])))
+    columns = (
+        Column("Images"), Column("Setting"), Column("Seed"), Column("n"), Column("Equal to a training image"),
+        Column("Nearly equal to one"), Column("Equal to an earlier one of the n"),
+        Column("Nearly equal to another of the n"), FROM,
+    )
+    return Table(
+        "duplicates",
+        "Exact and near duplicates: of training images, and among the images themselves.",
+        columns,
+        tuple(rows),
+        notes=(
+            f"Near: a root mean square difference of at most {last[0]['threshold']:g} of the range of a pixel "
+            f"({255 * last[0]['threshold']:.0f} of 255 levels), exact ones included.",
+        ),
+        marked=frozenset([len(rows) - 1]),
+    )
+
+
+def _counts(counted_: dict[str, Any]) -> tuple[int, int, int, int, int]:
+    return (counted_["samples"], counted_["exact"], counted_["near"], counted_["exact_among"], counted_["near_among"])
+
+
+def _links(frames: Frames, file: str) -> Links:
+    return Links(frames.pedigree.ids([file]))
+
+
+def figure(frames: Frames) -> Picture | None:
+    """The first samples of each run and one-pass model and the first held-out images, each above its nearest training images."""
+    blocks: list[tuple[str, str, list[np.ndarray]]] = []
+    held_out: tuple[str, str, list[np.ndarray]] | None = None
+    for run, seed, record, _ in examined(frames):
+        if seed != run.seeds[0]:
+            continue
+        rows = record["neighbours"]["samples"]
+        images = sample_images(frames, run.name, seed, record["setting"], len(rows))
+        strips = _strips(frames, rows, images)
+        if strips:
+            how = "one pass" if isinstance(run, ResolvedGenerator) else record["setting"]
+            blocks.append((f"{run.label}, {how}", model_colours(frames.loaded)[run.name], strips))
+        if held_out is None:
+            real = record["neighbours"]["held_out"]
+            strips = _strips(frames, real, images_at(frames, [row["position"] for row in real]))
+            held_out = (REAL_LABEL, REAL, strips) if strips else None
+    if not blocks:
+        return None
+    blocks += [held_out] if held_out else []
+    count = max(len(strips[0]) for _, _, strips in blocks)
+    columns = 2 if len(blocks) > 1 else 1
+    lines = -(-len(blocks) // columns)
+    half = WIDTH / columns
+    side = min(SIDE, (half - LABELS / columns - 0.2) / count)
+    drawing, grid = plt.subplots(
+        3 * lines, columns, figsize=(WIDTH, lines * (3 * side + 0.55)), squeeze=False, layout="none"
+    )
+    height = lines * (3 * side + 0.55)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    names = ("image", "nearest in\npixels", "nearest in\nfeatures")
+    for place, (label, colour, strips) in enumerate(blocks):
+        line, column = divmod(place, columns)
+        for i, (name, images) in enumerate(zip(names, strips, strict=True)):
+            axes = grid[3 * line + i, column]
+            left, top = column * half + 0.85, line * (3 * side + 0.55) + 0.35 + i * side
+            axes.set_position((left / WIDTH, 1 - (top + side) / height, count * side / WIDTH, side / height))
+            show(axes, mosaic(images, count))
+            axes.set_anchor("W")
+            axes.text(-0.01, 0.5, name, ha="right", va="center", fontsize=8, color="#444444", transform=axes.transAxes)
+            if i == 0:
+                axes.set_title(label, fontsize=10, color=colour, loc="left")
+    return finish(
+        drawing, "neighbours",
+        f"Copies? The first {counted(count, 'sample')} of each model, and held-out real images, each above its nearest "
+        "training image in pixels and in features. A column is an image and its neighbours; none was picked.",
+        "Blocks of three rows for each model: samples, nearest training images in pixels, and in features.", raster=True,
+    )
+
+
+def _strips(frames: Frames, rows: list[dict[str, Any]], images: np.ndarray | None) -> list[np.ndarray]:
+    """The images and their nearest training images in each space; empty when any of them is not there."""
+    near = [images_at(frames, [row[space]["training"] for row in rows]) for space in SPACES]
+    there = [part for part in (images, *near) if part is not None]
+    return there if len(there) == 3 and len(there[0]) == len(rows) > 0 else []
+

@@ -1,0 +1,267 @@
+"""Quality against steps and against seconds."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from rediffuse.config import LoadedStudy
+from rediffuse.reporting.cells import Cell, Cells, bounds
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.one_pass_figures import one_pass_points
+from rediffuse.reporting.style import (
+    DASHES,
+    MARKERS,
+    WIDTH,
+    Picture,
+    finish,
+    label_points,
+    log_steps,
+    outside_legend,
+    plain_log,
+    reference_line,
+)
+from rediffuse.reporting.terms import (
+    NOISE,
+    REAL,
+    cell_label,
+    compared_runs,
+    direction,
+    metric_short,
+    metric_title,
+    number,
+    run_colours,
+    sampler_keys,
+)
+from typing import Any
+from rediffuse.config import ResolvedGenerator
+from rediffuse.reporting.cells import Cells, bounds
+from rediffuse.reporting.grids import mosaic, show
+from rediffuse.reporting.pictures import held_out_images, sample_images
+from rediffuse.reporting.style import WIDTH, Picture, finish
+from rediffuse.reporting.terms import REAL_LINES, metric_short, model_colours, number
+from rediffuse.config import ResolvedRun
+from rediffuse.reporting.cells import Cell, Cells, compare, optional
+from rediffuse.reporting.claims import Verdict
+from rediffuse.reporting.pedigree import SHORT
+from rediffuse.reporting.table import Anchor, Column, Estimate, Links, Table, Value
+from rediffuse.reporting.terms import (
+    NOT_ASKED,
+    NOT_RECORDED,
+    NOT_RUN,
+    REAL_LINES,
+    cell_label,
+    compared_runs,
+    direction,
+    metric_short,
+    metric_title,
+    run_label,
+    run_of_role,
+    settings_in_order,
+)
+
+
+MAIN = "frechet_distance"
+
+
+def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name: str) -> Picture | None:
+    """Metrics against the number of sampling steps, one panel each."""
+    lines = _lines(frames.loaded, cells, metrics)
+    if not lines:
+        return None
+    height = 5.2 if len(metrics) == 1 else 3.9 * len(metrics)
+    figure, grid = plt.subplots(len(metrics), 1, figsize=(WIDTH, height), squeeze=False)
+    for axes, metric in zip(grid[:, 0], metrics, strict=True):
+        for place, ((run, key), by_steps) in enumerate(lines.items()):
+            # Moved sideways by a few per cent, so that bars at one number of steps can be told apart.
+            shift = 1.03 ** (place - (len(lines) - 1) / 2)
+            points = [
+                (n * shift, cells[run, setting, metric]) for n, setting in by_steps if (run, setting, metric) in cells
+            ]
+            if points:
+                _draw_points(frames.loaded, axes, run, key, [x for x, _ in points], [cell for _, cell in points])
+        _scale(axes, cells, metric)
+        _reference_lines(frames.loaded, axes, cells, metric)
+        log_steps(axes, [steps for points in lines.values() for steps, _ in points])
+        better = direction(metric)
+        axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")
+        axes.set_xlabel("sampling steps")
+        title = metric_title(metric, frames.features)
+        axes.set_title(title[:1].upper() + title[1:])
+    outside_legend(figure, _handles(frames.loaded, lines))
+    what = " and ".join(metric_title(metric, frames.features) for metric in metrics)
+    n = frames.loaded.study.evaluation.group_size
+    return finish(
+        figure, name,
+        f"Quality against the number of sampling steps: {what}, from {n} images. Bars are the intervals of the tables, "
+        "lines are moved sideways a little to show them; dashed lines are held-out real images and noise at the same "
+        "n.",
+        f"Lines of {what} against sampling steps, one for each run and sampler.",
+    )
+
+
+def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
+    """The main metric against the time that one image takes."""
+    lines = _lines(frames.loaded, cells, [MAIN])
+    times = frames.sampling.dropna(subset=["ms_per_image"]).groupby(["run", "setting"])["ms_per_image"].mean() / 1000
+    figure, axes = plt.subplots(figsize=(WIDTH, 5.2))
+    drawn, labels = {}, []
+    for (run, key), by_steps in lines.items():
+        points = [
+            (float(times[run, setting]), steps, cells[run, setting, MAIN])
+            for steps, setting in by_steps
+            if (run, setting) in times.index and (run, setting, MAIN) in cells
+        ]
+        if points:
+            drawn[run, key] = by_steps
+            _draw_points(frames.loaded, axes, run, key, [x for x, _, _ in points], [cell for _, _, cell in points])
+            labels += [(x, cell.value, str(steps)) for x, steps, cell in points]
+    if not drawn:
+        plt.close(figure)
+        return None
+    marks = one_pass_points(frames, cells, axes, MAIN)
+    _scale(axes, cells, MAIN)
+    _reference_lines(frames.loaded, axes, cells, MAIN)
+    axes.set_xscale("log")
+    plain_log(axes, "x")
+    label_points(axes, labels)
+    axes.set_xlabel("sampling time (s per image)")
+    axes.set_ylabel(f"{metric_short(MAIN, frames.features)}\n(lower is better, no unit)")
+    title = metric_title(MAIN, frames.features)
+    axes.set_title(f"{title[:1].upper()}{title[1:]}")
+    outside_legend(figure, _handles(frames.loaded, drawn) + marks)
+    return finish(
+        figure, "quality-seconds",
+        f"Quality against sampling time: {title} by seconds per image; the small numbers are sampling steps"
+        f"{', stars are one-pass models' if marks else ''}. Times are those of the "
+        "machine named in the table of hardware and software.",
+        f"Lines of {title} against seconds per image, one for each run and sampler.",
+    )
+
+
+def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[str, str], list[tuple[int, str]]]:
+    """(run, sampler) -> [(steps, setting)] by rising steps, for those that have a value."""
+    lines: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for run in compared_runs(loaded):
+        for setting, key, steps in sorted(run.comparable_settings(), key=lambda s: s[2]):
+            if any((run.name, setting, metric) in cells for metric in metrics):
+                lines.setdefault((run.name, key), []).append((steps, setting))
+    order = sampler_keys(loaded)
+    runs = list(loaded.runs)
+    return dict(sorted(lines.items(), key=lambda line: (runs.index(line[0][0]), order.index(line[0][1]))))
+
+
+def _look(loaded: LoadedStudy, run: str, key: str) -> dict[str, object]:
+    index = sampler_keys(loaded).index(key)
+    style = {"marker": MARKERS[index % len(MARKERS)], "linestyle": DASHES[index % len(DASHES)]}
+    return {"color": run_colours(loaded)[run], **style}
+
+
+def _draw_points(
+    loaded: LoadedStudy, axes: Axes, run: str, key: str, x: list[float] | list[int], points: list[Cell]
+) -> None:
+    values = np.array([cell.value for cell in points])
+    ends = np.array([bounds(cell) for cell in points]).T
+    axes.errorbar(
+        x, values, yerr=np.abs(ends - values), capsize=3, elinewidth=1.2, markeredgecolor="white", markeredgewidth=0.6,
+        **_look(loaded, run, key),  # type: ignore[arg-type]
+    )
+
+
+def _handles(loaded: LoadedStudy, lines: dict[tuple[str, str], list[tuple[int, str]]]) -> list[Line2D]:
+    return [
+        Line2D([], [], label=f"{loaded.runs[run].label}, {key}", **_look(loaded, run, key))  # type: ignore[arg-type]
+        for run, key in lines
+    ]
+
+
+def _scale(axes: Axes, cells: Cells, metric: str) -> None:
+    """Logarithmic where all is positive, symmetric-logarithmic where an unbiased estimate falls below zero."""
+    chosen = [cell for cell in cells.values() if cell.metric == metric]
+    lowest = min(bounds(cell)[0] for cell in chosen)
+    values = [cell.value for cell in chosen if cell.value > 0]
+    if metric == "inception_score" or not values or max(values) / min(values) < 5:
+        return
+    if lowest > 0:
+        axes.set_yscale("log")
+        plain_log(axes)
+    else:
+        linear = 10 ** np.floor(np.log10(np.median(values)) - 1)
+        axes.set_yscale("symlog", linthresh=linear)
+        axes.axhline(0, color="#AAAAAA", linewidth=0.8, zorder=0)
+        axes.annotate(
+            f"linear below {number(float(linear), 1)}", (0.0, linear), xycoords=axes.get_yaxis_transform(),
+            xytext=(3, 2), textcoords="offset points", fontsize=8, color="#777777",
+        )
+
+
+def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str) -> None:
+    lines = [(cell, colour) for name, colour in (("noise", NOISE), ("held-out", REAL))
+             if (cell := cells.get(("real", name, metric))) is not None]
+    heights = [axes.transAxes.inverted().transform(axes.transData.transform((1, c.value)))[1] for c, _ in lines]
+    close = len(lines) == 2 and abs(heights[0] - heights[1]) < 0.2
+    for place, (cell, colour) in enumerate(lines):
+        label = cell_label(loaded, "real", cell.setting).replace("held-out ", "held-out\n")
+        align = "center" if not close else "bottom" if heights[place] == max(heights) else "top"
+        reference_line(axes, cell.value, f"{label}\n{number(cell.value)} (n = {cell.n})", colour, align)
+
+
+def one_pass_points(frames: Frames, cells: Cells, axes: Axes, metric: str) -> list[Line2D]:
+    """Draw each one-pass model as a star at its seconds per image; the legend's handles."""
+    handles = []
+    for name, model in frames.loaded.generators.items():
+        rows = frames.sampling[frames.sampling["run"] == name].dropna(subset=["ms_per_image"])
+        [(setting, _, _)] = model.settings()
+        cell = cells.get((name, setting, metric))
+        if cell is None or rows.empty:
+            continue
+        low, high = bounds(cell)
+        look = {"color": model_colours(frames.loaded)[name], "marker": MARKER, "markersize": 12, "linestyle": "none"}
+        axes.errorbar(
+            [float(rows["ms_per_image"].mean()) / 1000], [cell.value],
+            yerr=[[cell.value - low], [high - cell.value]], capsize=3, elinewidth=1.2, **look,  # type: ignore[arg-type]
+        )
+        handles.append(Line2D([], [], label=f"{model.label}, one pass", **look))  # type: ignore[arg-type]
+    return handles
+
+
+def quality(frames: Frames, metrics: list[str]) -> Table:
+    """Every value of every run and training seed."""
+    rows: list[tuple[Value, ...]] = []
+    by_place = {(r["run"], r["seed"], r["setting"], r["metric"]): r for r in frames.quality.to_dict("records")}
+    for run in frames.loaded.runs.values():
+        for seed in run.seeds:
+            for setting, key, steps in run.settings():
+                places = [(run.name, seed, setting, metric) for metric in metrics]
+                found = [by_place.get(place) for place in places]
+                known = next((row for row in found if row is not None), None)
+                values: list[Value] = [
+                    NOT_RUN if row is None
+                    else f"not available: {row['unavailable']}" if optional(row["value"]) is None
+                    else Estimate(float(row["value"]), optional(row["low"]), optional(row["high"]))
+                    for row in found
+                ]
+                counts: list[Value] = [NOT_RUN] * 4
+                if known is not None:
+                    counts = [
+                        NOT_RECORDED if optional(known[c]) is None else int(known[c])
+                        for c in ("nfe", "n", "groups", "images")
+                    ]
+                nfe, *rest = counts
+                links = Links(frames.pedigree.ids([known["file"]] if known is not None else ()))
+                rows.append((_label(frames, run), seed, key, steps, nfe, *values, *rest, links))
+    columns = (Column("Run"), Column("Seed"), Column("Sampler"), Column("Steps"), Column("Network evaluations"))
+    counts_columns = (Column("n"), Column("Groups"), Column("Images"), FROM)
+    return Table(
+        "quality",
+        "Every value of every run, training seed, sampler and number of steps.",
+        (*columns, *(_metric_column(metric, frames.features) for metric in metrics), *counts_columns),
+        tuple(rows),
+        notes=(
+            "n is the number of images that one value is computed from; the value shown is the mean over the groups.",
+        ),
+        folded=True,
+        narrow=True,
+    )
+

@@ -1,0 +1,125 @@
+"""What trained networks make of damaged images, and how a sample comes about."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.grids import mosaic, row_label, show
+from rediffuse.reporting.pictures import restoration_images, restoration_record
+from rediffuse.reporting.style import WIDTH, Picture, finish
+from rediffuse.reporting.table import Column, Estimate, Links, Table, Value
+from rediffuse.reporting.terms import compared_runs, run_colours
+
+
+SHOWN = 8
+
+
+LABELS = 3.0  # inches for the names of rows
+
+
+INPUTS = {
+    "inpainting": "middle quarter missing",
+    "denoising": "noise added",
+    "super-resolution": "2×2 means",
+}
+
+
+def table(frames: Frames) -> Table | None:
+    """PSNR of each task, method, run and seed; None when nothing was restored."""
+    rows: list[tuple[Value, ...]] = []
+    tasks: dict[str, list[tuple[Value, ...]]] = {}
+    for run in frames.loaded.runs.values():
+        for seed in run.seeds:
+            found = restoration_record(frames, run, seed)
+            if found is None:
+                continue
+            record, path = found
+            links = Links(frames.pedigree.ids([path]))
+            for task, scores in record["tasks"].items():
+                damaged = _estimate(scores["damaged"])
+                for method, score in scores["restored"].items():
+                    row = (task, method, run.label, seed, damaged, _estimate(score), score["n"], links)
+                    tasks.setdefault(task, []).append(row)
+    for task in INPUTS:
+        rows += tasks.get(task, [])
+    if not rows:
+        return None
+    columns = (
+        Column("Task"), Column("Method"), Column("Run"), Column("Seed"),
+        Column("Damaged image (PSNR, dB)", estimate=True), Column("Restored image (PSNR, dB)", estimate=True),
+        Column("Images"), Column("From"),
+    )
+    study = frames.loaded.study.restoration
+    return Table(
+        "restoration",
+        "Restoring held-out images with networks that were trained for nothing but sampling (higher is better).",
+        columns,
+        tuple(rows),
+        notes=(
+            f"Noise to remove: σ = {study.sigma:g} where pixels span [−1, 1]. {study.steps} steps; RePaint walks each "
+            f"{study.resamples} times. Brackets: 95 % t-interval over images.",
+            "A posterior mean has the highest PSNR that any method can have; a sample is sharper and scores less.",
+        ),
+    )
+
+
+def figure(frames: Frames) -> Picture | None:
+    """Original, damaged and restored images of the compared runs."""
+    runs = [run for run in compared_runs(frames.loaded) if restoration_images(frames, run) is not None]
+    if not runs:
+        return None
+    first = restoration_images(frames, runs[0])
+    assert first is not None
+    strips: list[tuple[str, str, np.ndarray]] = [("original", "#222222", first["original"])]
+    for task, damage in INPUTS.items():
+        strips.append((f"{task}: {damage}", "#222222", first[f"{task}/damaged"]))
+        for run in runs:
+            arrays = restoration_images(frames, run) or {}
+            for name, images in arrays.items():
+                method = name.removeprefix(f"{task}/")
+                if method not in (name, "damaged"):
+                    strips.append((f"{run.label}, {method}", run_colours(frames.loaded)[run.name], images))
+    side = (WIDTH - LABELS) / SHOWN
+    size = (WIDTH, (side + 0.04) * len(strips) + 0.2)
+    drawing, grid = plt.subplots(len(strips), 1, figsize=size, squeeze=False, layout="none")
+    drawing.subplots_adjust(left=LABELS / WIDTH, right=1.0, top=0.995, bottom=0.005, hspace=0.05)
+    for axes, (label, colour, images) in zip(grid[:, 0], strips, strict=True):
+        show(axes, mosaic(images[:SHOWN], SHOWN))
+        axes.text(-0.02, 0.5, label, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes)
+    return finish(
+        drawing, "restoration",
+        "Held-out images, what was done to them, and what each run makes of it. The images are the first of the "
+        "table's; none was picked.",
+        "Rows of images: originals, damaged ones and restored ones by task and run.", raster=True,
+    )
+
+
+def film(frames: Frames) -> Picture | None:
+    """x_t and the estimate of x_0 along the steps of ancestral sampling."""
+    runs = [run for run in compared_runs(frames.loaded) if restoration_images(frames, run) is not None]
+    if not runs:
+        return None
+    count = len((restoration_images(frames, runs[0]) or {})["film-t"])
+    drawing, grid = plt.subplots(
+        2 * len(runs), count + 1, figsize=(WIDTH, 2 * len(runs) * WIDTH / (count + 2) + 0.3), squeeze=False
+    )
+    for i, run in enumerate(runs):
+        arrays = restoration_images(frames, run) or {}
+        for j in range(count + 1):
+            title = (f"t = {arrays['film-t'][j]:.0f}" if j < count else "sample") if i == 0 else ""
+            show(grid[2 * i, j], mosaic(arrays["film-x"][j][:1], 1), title)
+            show(grid[2 * i + 1, j], mosaic(arrays["film-x0"][j][:1], 1))
+        colour = run_colours(frames.loaded)[run.name]
+        row_label(grid[2 * i, 0], f"{run.label}\n$x_t$", colour)
+        row_label(grid[2 * i + 1, 0], "estimate\nof $x_0$", colour)
+    return finish(
+        drawing, "film",
+        f"How a sample comes about: x_t and the network's estimate of x_0 from it, along "
+        f"{frames.loaded.study.restoration.steps} steps of ancestral sampling from the same noise.",
+        "Film strips of one sample of each run: the noisy image above, the estimate of the clean one below.",
+        raster=True,
+    )
+
+
+def _estimate(score: dict[str, float]) -> Estimate:
+    return Estimate(score["value"], score["low"], score["high"])
+

@@ -1,0 +1,115 @@
+"""Images and records that lie beside the frames: real images, samples, previews, and what single stages wrote of a run."""
+
+from typing import Any
+import numpy as np
+from rediffuse.config import ResolvedGenerator, ResolvedRun
+from rediffuse.errors import UserError
+from rediffuse.reporting.frames import Frames, read_json
+from rediffuse.reporting.paths import data_folder
+from collections.abc import Iterator
+import matplotlib.pyplot as plt
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.grids import mosaic, show
+from rediffuse.reporting.pictures import examination_record, images_at, sample_images
+from rediffuse.reporting.style import WIDTH, Picture, finish
+from rediffuse.reporting.table import Column, Links, Table, Value
+from rediffuse.reporting.tables import FROM
+from rediffuse.reporting.terms import NOT_ASKED, REAL, REAL_LINES, counted, listed, model_colours, model_seed, number
+
+
+def held_out_images(frames: Frames, count: int) -> np.ndarray | None:
+    """`count` held-out real images spread over the split, uint8 [N, C, H, W]; None when the data are not there."""
+    folder = frames.root / data_folder(frames.loaded)
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        held_out = np.flatnonzero(np.load(folder / "held_out.npy", allow_pickle=False))
+    except (FileNotFoundError, ValueError):
+        return None
+    # Held-out images may lie sorted by class: evenly spaced ones show all of them.
+    chosen = held_out[np.arange(min(count, len(held_out))) * len(held_out) // max(1, min(count, len(held_out)))]
+    return np.ascontiguousarray(images[chosen]) if len(chosen) else None
+
+
+def sample_images(frames: Frames, run: str, seed: int, setting: str, count: int) -> np.ndarray | None:
+    """The first `count` samples of a setting, uint8 [N, C, H, W]; None when it was not sampled."""
+    path = frames.root / frames.loaded.model(run).folder(seed) / "samples" / f"{setting}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return np.ascontiguousarray(file["images"][:count])
+    except (FileNotFoundError, ValueError, KeyError, OSError):
+        return None
+
+
+def restoration_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
+    """What restoration/psnr.json of a run says and its path; None when there is none."""
+    path = run.folder(seed) / "restoration" / "psnr.json"
+    record = read_json(frames.root / path)
+    return None if record is None else (record, str(path))
+
+
+def classifier_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
+    """What classifier.json of a run says and its path; None when there is none."""
+    path = run.folder(seed) / "classifier.json"
+    record = read_json(frames.root / path)
+    return None if record is None else (record, str(path))
+
+
+def examination_record(
+    frames: Frames, model: ResolvedRun | ResolvedGenerator, seed: int
+) -> tuple[dict[str, Any], str] | None:
+    """What examination/examination.json of a run or one-pass model says and its path; None when there is none."""
+    path = model.folder(seed) / "examination" / "examination.json"
+    record = read_json(frames.root / path)
+    if record is not None and not {"memorisation", "duplicates", "neighbours", "by_count"} <= set(record):
+        raise UserError(f"{path}: is not an examination; remove it and run `dvc repro`")
+    return None if record is None else (record, str(path))
+
+
+def training_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
+    """What examination/training.json says of samples drawn during training, and its path; None when there is none."""
+    path = run.folder(seed) / "examination" / "training.json"
+    record = read_json(frames.root / path)
+    if record is not None and not {"n", "steps", "held_out", "rows"} <= set(record):
+        raise UserError(f"{path}: holds no scores of a training; remove it and run `dvc repro`")
+    return None if record is None else (record, str(path))
+
+
+def images_at(frames: Frames, positions: list[int]) -> np.ndarray | None:
+    """Real images by their positions in images.npy, uint8 [N, C, H, W]; None when the data are not there."""
+    try:
+        images = np.load(frames.root / data_folder(frames.loaded) / "images.npy", mmap_mode="r", allow_pickle=False)
+        return np.ascontiguousarray(images[positions])
+    except (FileNotFoundError, ValueError, IndexError):
+        return None
+
+
+def restoration_images(frames: Frames, run: ResolvedRun) -> dict[str, np.ndarray] | None:
+    """The pictures of restoration/images.npz of a run's first seed; None when there are none."""
+    path = frames.root / run.folder(run.seeds[0]) / "restoration" / "images.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (FileNotFoundError, ValueError, OSError):
+        return None
+
+
+def preview_image(frames: Frames, run: str, seed: int, step: int) -> np.ndarray | None:
+    """The grid of samples drawn after a training step, uint8 [H, W, 3]; None when there is none."""
+    from PIL import Image, UnidentifiedImageError
+
+    path = frames.root / frames.loaded.model(run).folder(seed) / "previews" / f"step-{step:06d}.png"
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (FileNotFoundError, UnidentifiedImageError):
+        return None
+
+
+def examined(frames: Frames) -> Iterator[tuple[ResolvedRun | ResolvedGenerator, int, dict[str, Any], str]]:
+    """(run or one-pass model, seed, record, file) of everything that was examined."""
+    for model in frames.models():
+        for seed in model.seeds:
+            found = examination_record(frames, model, seed)
+            if found is not None:
+                yield model, seed, *found
+

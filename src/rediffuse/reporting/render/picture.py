@@ -1,0 +1,192 @@
+"""How every figure looks, and how it becomes the same bytes each time."""
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+import matplotlib
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from PIL import Image
+from rediffuse.files import write_atomically
+import numpy as np
+from rediffuse.config import ResolvedRun
+from rediffuse.reporting.cells import Cells
+from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.pictures import held_out_images, preview_image, sample_images
+from rediffuse.reporting.style import WIDTH, Picture, finish
+from rediffuse.reporting.terms import NOT_RUN, REAL_LINES, metric_short, number, run_colours, whole
+
+
+matplotlib.use("Agg")
+
+
+WIDTH = 10.0
+
+
+DPI = 130
+
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished figure. `raster`: it shows photographs, so that Markdown links its PNG, not its SVG."""
+
+    name: str
+    caption: str
+    alt: str
+    png: bytes
+    svg: bytes
+    raster: bool
+
+    def data_uri(self) -> str:
+        """The figure as a URI that needs no file."""
+        # Lines with thousands of points are smaller as pixels, and the page holds all of its figures.
+        kind, content = min(("svg+xml", self.svg), ("png", self.png), key=lambda pair: len(pair[1]))
+        return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+    def write(self, folder: Path) -> None:
+        """Write <name>.png and <name>.svg."""
+        write_atomically(folder / f"{self.name}.png", self.png)
+        write_atomically(folder / f"{self.name}.svg", self.svg)
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The style of all figures: white, quiet grid, matplotlib's own font, fixed ids in SVG."""
+    style = {
+        **sns.axes_style("whitegrid"),
+        **sns.plotting_context("notebook", font_scale=0.95),
+        "font.family": ["DejaVu Sans"],
+        "svg.hashsalt": "rediffuse",
+        "svg.fonttype": "path",
+        "axes.titlesize": 12,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#555555",
+        "grid.color": "#E4E4E4",
+        "grid.linewidth": 0.8,
+        "lines.linewidth": 1.8,
+        "lines.markersize": 6,
+        "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+        "figure.constrained_layout.h_pad": 0.1,
+        "figure.constrained_layout.w_pad": 0.08,
+    }
+    with plt.rc_context(style):
+        yield
+
+
+def finish(figure: Figure, name: str, caption: str, alt: str, raster: bool = False) -> Picture:
+    """Render a figure and close it. No date, no random id: the same figure is the same bytes."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    return Picture(name, caption, alt, _indexed(png), svg.getvalue(), raster)
+
+
+def _indexed(png: io.BytesIO) -> bytes:
+    """The same picture in 256 colours, enough for lines on white and grey digits, and a third of the size."""
+    indexed = io.BytesIO()
+    with Image.open(png) as image:
+        # By the largest error: a median cut paints a name in few pixels in the colour of another.
+        colours = image.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        colours.save(indexed, "PNG", optimize=True)
+    return indexed.getvalue()
+
+
+def log_steps(axes: Axes, steps: Sequence[int]) -> None:
+    """A logarithmic x axis with a tick at each number of steps."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(sorted(set(steps))))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def plain_log(axes: Axes, which: str = "y") -> None:
+    """Ordinary numbers instead of powers of ten on a logarithmic axis, with some between the powers if it spans few."""
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    low, high = sorted(axes.get_ylim() if which == "y" else axes.get_xlim())
+    span = high / low if low > 0 else 1e9
+    subs = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0) if span < 8 else (1.0, 2.0, 5.0) if span < 1e3 else (1.0,)
+    axis.set_major_locator(LogLocator(base=10, subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def reference_line(axes: Axes, value: float, label: str, colour: str, align: str = "center") -> None:
+    """A horizontal line across the axes, its name in the margin at its end."""
+    axes.axhline(value, color=colour, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
+    axes.annotate(
+        label, (1.0, value), xycoords=axes.get_yaxis_transform(), xytext=(5, 0), textcoords="offset points", ha="left",
+        va=align, color=colour, fontsize=9.5, linespacing=1.15, annotation_clip=False,
+    )
+
+
+def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """A small text above each (x, y), leaving out those that would cover another point or text."""
+    axes.autoscale_view()
+    places = [axes.transData.transform((x, y)) for x, y, _ in points]
+    taken = [(float(left), float(up)) for left, up in places]
+    for (x, y, text), (left, up) in zip(points, places, strict=True):
+        if all(abs(left - other) > 18 or not 3 < higher - up < 24 for other, higher in taken):
+            taken.append((float(left), float(up) + 12))
+            axes.annotate(
+                text, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8, color="#444444",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
+            )
+
+
+def outside_legend(figure: Figure, handles: list[Any], columns: int = 3) -> None:
+    """A legend below the axes."""
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=3.2)
+
+
+def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
+    """uint8 [N, C, H, W] -> uint8 [rows, columns·(W + 1) + 1, 3]: images in reading order with white lines between."""
+    count, channels, height, width = images.shape
+    if channels not in (1, 3):
+        raise ValueError(f"images with {channels} channels cannot be shown; use 1 or 3")
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, 3), 255, dtype=np.uint8)
+    for index, image in enumerate(images):
+        top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
+        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    return sheet
+
+
+def show(axes: Axes, image: np.ndarray | None, title: str = "", note: str = "", absent: str = NOT_RUN) -> None:
+    """A picture (uint8 [H, W, 3]) without axes; `absent` in its place when there is none."""
+    axes.set_axis_off()
+    if image is None:
+        axes.text(0.5, 0.5, absent, ha="center", va="center", color="#777777", fontsize=9, transform=axes.transAxes)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    else:
+        axes.imshow(image, interpolation="nearest")
+    if title:
+        axes.set_title(title, fontsize=10, fontweight="normal", loc="center")
+    if note:
+        axes.text(0.5, -0.04, note, ha="center", va="top", fontsize=9, color="#333333", transform=axes.transAxes)
+
+
+def row_label(axes: Axes, text: str, colour: str) -> None:
+    """A name to the left of a row of pictures."""
+    axes.text(
+        -0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes
+    )
+

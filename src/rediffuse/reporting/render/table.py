@@ -1,0 +1,178 @@
+"""One definition of a table, written as CSV, Markdown, LaTeX and (by the page's template) HTML."""
+
+import csv
+import html
+import io
+import re
+from dataclasses import dataclass
+from typing import TypeAlias
+from rediffuse.reporting.terms import NOT_ASKED, NOT_RECORDED, NOT_RUN, decimals, number, whole
+
+
+
+
+
+
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its header, its unit, whether it holds estimates, and whether it is set in a fixed-width face."""
+
+    header: str
+    unit: str = ""
+    estimate: bool = False
+    code: bool = False
+
+    @property
+    def title(self) -> str:
+        """Header with unit."""
+        return f"{self.header} ({self.unit})" if self.unit else self.header
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption and notes.
+
+    marked: rows that stand out on the page; folded: it opens on demand; narrow: intervals may stand below their values,
+    for tables of many columns.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    notes: tuple[str, ...] = ()
+    marked: frozenset[int] = frozenset()
+    folded: bool = False
+    narrow: bool = False
+
+    def __post_init__(self) -> None:
+        wrong = [row for row in self.rows if len(row) != len(self.columns)]
+        if wrong:
+            raise ValueError(f"table {self.name}: a row has {len(wrong[0])} cells for {len(self.columns)} columns")
+
+    def csv(self) -> str:
+        """Comma-separated values: plain numbers, an estimate's parts in columns of their own."""
+        columns: list[list[str]] = []
+        for index, column in enumerate(self.columns):
+            values = [row[index] for row in self.rows]
+            columns.append([column.title, *(_csv(value) for value in values)])
+            if column.estimate:
+                parts = [value.parts()[1:] if isinstance(value, Estimate) else ("", "", "") for value in values]
+                for name, filled in zip(("low", "high", "std over seeds"), zip(*parts, strict=True), strict=False):
+                    if any(filled):
+                        columns.append([f"{column.header} {name}", *filled])
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows(zip(*columns, strict=True))
+        return stream.getvalue()
+
+    def markdown(self) -> str:
+        """GitHub's Markdown, without caption and notes."""
+        head = [markdown_escape(column.title).replace("|", "\\|") for column in self.columns]
+        align = ["---" if self._is_text(i) else "---:" for i in range(len(self.columns))]
+        rows = [[_markdown(c, v) for c, v in zip(self.columns, row, strict=True)] for row in self.rows]
+        return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, align, *rows))
+
+    def latex(self) -> str:
+        """A LaTeX table environment (packages booktabs and, for its fonts, textcomp)."""
+        align = "".join("l" if self._is_text(i) else "r" for i in range(len(self.columns)))
+        lines = ["% needs \\usepackage{booktabs}", "\\begin{table}", "\\centering",
+                 f"\\caption{{{latex_escape(self.caption)}}}", f"\\label{{tab:{self.name}}}", f"\\begin{{tabular}}{{{align}}}", "\\toprule"]
+        lines += [" & ".join(latex_escape(column.title) for column in self.columns) + r" \\", "\\midrule"]
+        for row in self.rows:
+            cells = [_latex(column, value) for column, value in zip(self.columns, row, strict=True)]
+            # A row that begins with a bracket would be read as the argument of the line break before it.
+            lines.append(("{}" if cells[0].startswith("[") else "") + " & ".join(cells) + r" \\")
+        lines += ["\\bottomrule", "\\end{tabular}"]
+        lines += [f"\\par\\smallskip\\footnotesize {latex_escape(note)}" for note in self.notes]
+        return "\n".join([*lines, "\\end{table}", ""])
+
+    def numeric(self, index: int) -> bool:
+        """Whether a column holds numbers, to be aligned to the right."""
+        return not self._is_text(index)
+
+    def _is_text(self, index: int) -> bool:
+        values = [row[index] for row in self.rows if row[index] not in (NOT_RUN, NOT_RECORDED, NOT_ASKED)]
+        return not values or not all(isinstance(value, int | float | Estimate) for value in values)
+
+
+def plain(value: Value) -> str:
+    """A cell as text, counts with separators of thousands."""
+    if isinstance(value, int):
+        return whole(value)
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, Links):
+        return " ".join(value.ids)
+    return value.id if isinstance(value, Anchor) else str(value)
+
+
+def _csv(value: Value) -> str:
+    if isinstance(value, Estimate):
+        return value.parts()[0]
+    return number(value) if isinstance(value, int | float) else plain(value)
+
+
+def _markdown(column: Column, value: Value) -> str:
+    if isinstance(value, Links):
+        return " ".join(f"[{i}](#{i.lower()})" for i in value.ids)
+    if isinstance(value, Anchor):
+        return f'<a id="{value.id.lower()}"></a>{value.id}'
+    text = plain(value).replace("|", "\\|")
+    return f"`{text}`" if column.code and text else markdown_escape(text)
+
+
+def cell_html(column: Column, value: Value) -> str:
+    """A cell as HTML."""
+    if isinstance(value, Links):
+        return " ".join(f'<a href="#{html.escape(i.lower())}">{html.escape(i)}</a>' for i in value.ids)
+    if isinstance(value, Anchor):
+        return f'<span id="{html.escape(value.id.lower())}">{html.escape(value.id)}</span>'
+    if isinstance(value, Estimate):
+        head, gap, tail = str(value).partition(" ")
+        return head + (f' <span class="nowrap">{html.escape(tail)}</span>' if gap else "")
+    text = html.escape(plain(value))
+    return f"<code>{text}</code>" if column.code and text else text
+
+
+def _latex(column: Column, value: Value) -> str:
+    text = latex_escape(plain(value))
+    return f"\\texttt{{{text}}}" if column.code and text else text
+
+
+def markdown_escape(text: str) -> str:
+    """Text that Markdown shows as it is, apart from `code` in backquotes."""
+    parts = re.split(r"(`[^`]*`)", text)
+    for i in range(0, len(parts), 2):
+        parts[i] = re.sub(r"([*_])", r"\\\1", parts[i].replace("<", "&lt;").replace(">", "&gt;"))
+    return "".join(parts)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}", "`": "'",
+    "±": r"$\pm$", "×": r"$\times$", "—": "---", "–": "--", "−": "$-$", "→": r"$\to$", "≤": r"$\le$", "≥": r"$\ge$",
+    "≈": r"$\approx$", "·": r"$\cdot$", "…": r"\dots{}", "∞": r"$\infty$", "α": r"$\alpha$", "β": r"$\beta$",
+    "γ": r"$\gamma$", "ε": r"$\epsilon$", "η": r"$\eta$", "λ": r"$\lambda$", "μ": r"$\mu$", "σ": r"$\sigma$",
+    "ᾱ": r"$\bar\alpha$", "√": r"$\surd$", "²": r"$^2$", "₀": r"$_0$", "’": "'", "“": "``", "”": "''",
+}
+
+
+# Letters with a combining tilde, bar or hat come as two characters.
+_COMBINING = {"\u0303": r"\tilde", "\u0304": r"\bar", "\u0302": r"\hat"}
+
+
+def latex_escape(text: str) -> str:
+    """Text that LaTeX (with UTF-8 input) sets as it is; characters outside Latin-1 without a macro become "?"."""
+    out: list[str] = []
+    for character in text:
+        if character in _COMBINING:
+            base = out.pop().strip("$") if out else ""
+            out.append(f"${_COMBINING[character]}{{{base}}}$")
+        elif character in _LATEX:
+            out.append(_LATEX[character])
+        else:
+            out.append(character if ord(character) < 256 else "?")
+    return "".join(out)
+
