@@ -2,9 +2,9 @@
 
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-export PATH := $(BIN):$(PATH)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # A study is dozens of processes: without Python's compiled files each would compile torch and MLflow anew, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,7 +37,7 @@ ui: $(INSTALLED)
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --port 5000
 
 clean:
-	rm -rf runs state mlartifacts mlruns mlflow.db .snakemake
+	rm -rf plan runs state mlartifacts mlruns mlflow.db .snakemake
 	find data -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +
 
 install: $(INSTALLED)

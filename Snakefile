@@ -1,8 +1,7 @@
-# Executes every job of the active study (params.yaml). `snakemake --cores 2` builds the report and all it needs;
-# `snakemake --cores 8 ablations` runs the ablations; `snakemake --report study.html` shows what was made.
-# Targets, which DVC asks for too: `prepared`, `referenced`, `real_lines`, `costs`, `trained`, `classified`, `sampled`,
-# `fitted`, `drawn`, `evaluated`, `examined`, `likelihoods`, `restored`, `measured` (all that the report reads),
-# `report`.
+# Executes the jobs of the active study (params.yaml). `snakemake --cores 2` builds the report and all it needs;
+# `snakemake --cores 8 ablations` runs the ablations; any file can be asked for by its name, any stage by its own
+# (`train`, or `trained`), and `measured` is all that the report reads. `snakemake --report study.html` shows what was made.
+# The rules are made from the declarations in src/rediffuse/stages.
 
 from snakemake.utils import min_version
 
@@ -11,13 +10,5 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
-
-
-rule all:
-    input:
-        receipts_of("report"),
-
-
-include: "workflow/rules/data.smk"
-include: "workflow/rules/runs.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/jobs.smk"
+include: "workflow/rules/targets.smk"

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import inspect
 import re
+from collections.abc import Mapping
 
 INTRODUCTION = """# The library
 
@@ -46,7 +47,7 @@ def entry(name: str, value: object) -> str:
         return text + "".join(members(value))
     if inspect.isfunction(value):
         return f"### `{name}`\n\n```python\n{name}{signature(value)}\n```\n\n{documentation(value)}\n"
-    shown = ", ".join(f"`{key}`" for key in value) if isinstance(value, dict | tuple) else f"`{value}`"
+    shown = ", ".join(f"`{key}`" for key in value) if isinstance(value, Mapping | tuple) else f"`{value}`"
     return f"### `{name}`\n\n{type(value).__name__}: {shown}\n"
 
 

@@ -1,13 +1,11 @@
 """Files that are either whole or absent: write to a temporary name, fsync, rename."""
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +52,6 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON with sorted keys; NaN and infinity are refused."""
-    write_atomically(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def csv_text(rows: Iterable[dict[str, Any]]) -> str:
-    """Rows as CSV; floats in the shortest form that reads back the same."""
-    rows = list(rows)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
 def read_json(path: str | Path) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -85,3 +67,12 @@ def digest(value: Any) -> str:
     """Hexadecimal SHA-256 of a JSON-serialisable value in canonical form (sorted keys, no spaces)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def __getattr__(name: str) -> Any:
+    # Until every caller imports these from `formats`.
+    if name not in ("write_json", "csv_text"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rediffuse import formats
+
+    return getattr(formats, name)

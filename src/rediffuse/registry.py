@@ -12,6 +12,7 @@ Keyword arguments are facts about it (titles, directions, sizes): a stage that d
 import functools
 import importlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Generic, Protocol, TypeVar
 
 from rediffuse.errors import UserError
@@ -45,6 +46,13 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """The keyword-only fields of every entry by name: what a stage states in its settings when it decides by one."""
+        return {
+            name: {field.name: getattr(entry, field.name) for field in fields(entry) if field.kw_only}  # type: ignore[arg-type]
+            for name, entry in self._entries.items()
+        }
+
     def find(self, name: str) -> Entry:
         """The entry `name`. Raises UserError that lists the names there are."""
         if name not in self._entries:
@@ -57,3 +65,11 @@ def load(reference: str) -> Any:
     """What "module:attribute" names."""
     module, _, attribute = reference.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+@dataclass(frozen=True)
+class Way:
+    """The code that does a thing in one of several ways, as "module:function"."""
+
+    name: str
+    code: str

@@ -1,16 +1,16 @@
 """What `config.facts` says of data sets, samplers and feature networks is what the registries hold."""
 
 import pytest
-
 from rediffuse.config.facts import DATASETS, FEATURE_NETWORKS, LPIPS_LEAST, METRICS, SAMPLERS
+
 from rediffuse.config.sections import Lpips, Sampler
 from rediffuse.config.trained import Diffusion, Training
-from rediffuse.data import SOURCES, load
+from rediffuse.data.registry import SOURCES, load
 from rediffuse.diffusion.objectives import LOSSES, WEIGHTINGS
 from rediffuse.diffusion.schedules import SCHEDULES
-from rediffuse.evaluation.features import FEATURE_NETWORKS as NETWORKS
-from rediffuse.evaluation.lpips import LEAST
-from rediffuse.evaluation.scoring import METRICS as SCORES
+from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS as NETWORKS
+from rediffuse.evaluation.feature_networks import LPIPS_LEAST as LEAST
+from rediffuse.evaluation.metrics import METRICS as SCORES
 from rediffuse.samplers.registry import SAMPLERS as REGISTRY
 
 
@@ -39,7 +39,7 @@ def test_samplers_are_those_of_the_registry_for_trained_denoisers_with_their_opt
 
 
 def test_feature_networks_are_those_of_the_registry_and_a_file_of_ones_own():
-    assert set(FEATURE_NETWORKS) == {*NETWORKS, "torchscript"}
+    assert set(FEATURE_NETWORKS) == set(NETWORKS)
 
 
 def test_metrics_are_those_that_are_computed():

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rediffuse.config.generators import Generator, check_generator, resolve
 
 from rediffuse.config import load_study
 from rediffuse.config.describe import json_schema, reference_page
-from rediffuse.config.generators import Generator, check_generator, resolve
 from rediffuse.config.study import merge
 from rediffuse.config.yaml12 import read_yaml
 

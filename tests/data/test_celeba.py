@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rediffuse.data import load
+from rediffuse.data.registry import load
 from rediffuse.errors import UserError
 
 

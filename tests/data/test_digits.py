@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from rediffuse.data import images_digest, load
+from rediffuse.data.image_set import images_digest
+from rediffuse.data.registry import load
 
 
 @pytest.fixture(scope="module")

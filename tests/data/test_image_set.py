@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from rediffuse.data import ImageSet, images_digest, load, open_image_set, save_image_set
+from rediffuse.data.image_set import ImageSet, images_digest, open_image_set, save_image_set
+from rediffuse.data.registry import load
 from rediffuse.data.splits import stratified_held_out
 from rediffuse.errors import UserError
 

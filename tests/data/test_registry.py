@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from rediffuse.data import SOURCES, load
 from rediffuse.data.archive import ArchiveOptions
-from rediffuse.data.options import read_options
+from rediffuse.data.registry import SOURCES, load
 from rediffuse.errors import UserError
 
 
 def test_an_unknown_source_lists_those_there_are():
-    with pytest.raises(UserError, match="no data source named 'imagenet'; there are: archive, celeba, cifar10"):
+    with pytest.raises(UserError, match="data source 'imagenet' is unknown; use one of digits, smoke, cifar10"):
         load("imagenet")
 
 
@@ -33,28 +32,44 @@ def test_a_missing_option_is_named():
 @pytest.mark.parametrize(
     ("key", "value", "wanted"),
     [
-        ("size", "big", "a whole number or null"),
-        ("size", True, "a whole number or null"),
-        ("channels", "cmyk", "one of rgb, grey"),
-        ("path", 3, "a path"),
+        ("size", "big", "a valid integer, not 'big'"),
+        ("size", True, "a valid integer, not True"),
+        ("size", "8", "a valid integer, not '8'"),
+        ("channels", "cmyk", "'rgb' or 'grey', not 'cmyk'"),
+        ("path", 3, "a valid string, not 3"),
     ],
 )
-def test_a_value_of_the_wrong_type_is_named_with_what_is_right(key, value, wanted):
-    with pytest.raises(UserError, match=f"option '{key}' of data source 'archive' must be {wanted}, not"):
-        read_options("archive", ArchiveOptions, {"path": "x", key: value})
+def test_a_value_of_the_wrong_type_is_named_with_what_is_right(key: str, value: object, wanted: str):
+    with pytest.raises(UserError, match=f"option '{key}' of data source 'archive' must be {wanted}"):
+        SOURCES["archive"].read_options({"path": "x", key: value})
 
 
 def test_options_may_be_given_as_their_dataclass():
     options = ArchiveOptions(Path("x"))
-    assert read_options("archive", ArchiveOptions, options) is options
+    assert SOURCES["archive"].read_options(options) is options
 
 
-def test_lists_become_tuples():
-    options = read_options("cifar10", SOURCES["cifar10"].options, {"mirrors": ["http://a"]})
-    assert options.mirrors == ("http://a",)
+def test_text_becomes_a_path_and_a_list_a_tuple():
+    options = SOURCES["cifar10"].read_options({"archive": "a", "mirrors": ["http://a"]})
+    assert (options.archive, options.mirrors) == (Path("a"), ("http://a",))
+    assert SOURCES["archive"].read_options({"path": Path("x")}) == ArchiveOptions(Path("x"))
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_every_source_is_found_where_its_entry_says(source):
+    assert isinstance(source.options, type)
+    assert callable(source.build)
+
+
+@pytest.mark.parametrize("source", [SOURCES["digits"], SOURCES["smoke"]], ids=lambda source: source.name)
+def test_facts_of_the_embedded_data_sets_are_those_of_their_images(source):
+    images = load(source.name)
+    assert (source.channels, source.image_size, source.image_size) == images.shape
+    assert (source.images, source.held_out) == (len(images), images.held_out.sum())
+    assert source.classes == len(images.class_names)
 
 
 def test_reading_data_needs_neither_torch_nor_the_pipeline():
-    banned = ["torch", "pydantic", "dvc", "snakemake", "mlflow", "rediffuse.config"]
-    code = f"import sys, rediffuse.data; rediffuse.data.load('smoke'); assert not {set(banned)} & set(sys.modules)"
+    banned = {"torch", "pydantic", "dvc", "snakemake", "mlflow", "rediffuse.config"}
+    code = f"import sys, rediffuse.data.registry as r; r.load('smoke'); assert not {banned} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

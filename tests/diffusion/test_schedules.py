@@ -80,7 +80,7 @@ def test_explicit_ends_are_used_as_they_are():
 @pytest.mark.parametrize(
     ("schedule", "timesteps", "options", "words"),
     [
-        ("linera", 100, {}, "unknown schedule 'linera'; choose one of linear"),
+        ("linera", 100, {}, "schedule 'linera' is unknown; use one of linear"),
         ("linear", 0, {}, "at least 1"),
         ("linear", 100, {"beta_end": 0.5}, "both beta_start and beta_end"),
         ("linear", 100, {"beta_start": 0.5, "beta_end": 0.1}, "beta_start <= beta_end"),

@@ -46,9 +46,7 @@ def test_neighbours_are_those_of_scikit_learn(training, held_out, space):
     samples = group(60, 2)
     found = copies(samples, training, held_out, shown=5)["neighbours"]
     for name, of in (("samples", samples), ("held_out", held_out)):
-        sides = [
-            g.features if space == "features" else g.images.reshape(len(g), -1) / 255.0 for g in (training, of)
-        ]  # fmt: skip
+        sides = [g.features if space == "features" else g.images.reshape(len(g), -1) / 255.0 for g in (training, of)]
         distance, index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(sides[0]).kneighbors(sides[1][:5])
         assert [row["position"] for row in found[name]] == list(range(5))
         assert [row[space]["training"] for row in found[name]] == index[:, 0].tolist()
@@ -122,9 +120,11 @@ def test_distances_by_class_are_those_of_as_many_images_of_the_class_alone(train
     assert found["count"] == 25
     for name, of in (("samples", samples), ("held_out", held_out)):
         exact = [
-            frechet_distance(*moments(of.features[of.labels == k][:25]), *moments(training.features[training.labels == k]))
+            frechet_distance(
+                *moments(of.features[of.labels == k][:25]), *moments(training.features[training.labels == k])
+            )
             for k in range(CLASSES)
-        ]  # fmt: skip
+        ]
         assert found[name]["distances"] == pytest.approx(exact, rel=1e-8)
         assert found[name]["mean"] == pytest.approx(np.mean(exact), rel=1e-8)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from rediffuse.data import load
+from rediffuse.data.registry import load
 from rediffuse.errors import UserError
 from rediffuse.evaluation.efficientnet import EfficientNetLite0
 from rediffuse.evaluation.features import FeatureOptions, load_feature_network

@@ -7,15 +7,25 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from rediffuse.errors import UserError
-from rediffuse.evaluation.lpips import CHANNELS, Lpips
+from rediffuse.evaluation.lpips import CHANNELS, LpipsDistance
 
 # Convolutions of torchvision's `features`: index, channels in and out, kernel, stride, padding; "pool" before some.
-ALEX = [(0, 3, 64, 11, 4, 2), "pool", (3, 64, 192, 5, 1, 2), "pool", (6, 192, 384, 3, 1, 1), (8, 384, 256, 3, 1, 1),
-        (10, 256, 256, 3, 1, 1)]  # fmt: skip
+ALEX = [
+    (0, 3, 64, 11, 4, 2),
+    "pool",
+    (3, 64, 192, 5, 1, 2),
+    "pool",
+    (6, 192, 384, 3, 1, 1),
+    (8, 384, 256, 3, 1, 1),
+    (10, 256, 256, 3, 1, 1),
+]
 VGG = [
-    [(0, 3, 64), (2, 64, 64)], [(5, 64, 128), (7, 128, 128)], [(10, 128, 256), (12, 256, 256), (14, 256, 256)],
-    [(17, 256, 512), (19, 512, 512), (21, 512, 512)], [(24, 512, 512), (26, 512, 512), (28, 512, 512)],
-]  # fmt: skip
+    [(0, 3, 64), (2, 64, 64)],
+    [(5, 64, 128), (7, 128, 128)],
+    [(10, 128, 256), (12, 256, 256), (14, 256, 256)],
+    [(17, 256, 512), (19, 512, 512), (21, 512, 512)],
+    [(24, 512, 512), (26, 512, 512), (28, 512, 512)],
+]
 
 
 def random_weights(network: str) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -88,32 +98,32 @@ def test_the_distance_is_the_papers_equation(tmp_path, images, network):
     net, heads = random_weights(network)
     torch.save(net, tmp_path / "net.pth")
     torch.save(heads, tmp_path / "heads.pth")
-    found = Lpips(network, tmp_path / "net.pth", tmp_path / "heads.pth").distance(images[:2], images[2:4])
+    found = LpipsDistance(network, tmp_path / "net.pth", tmp_path / "heads.pth").distance(images[:2], images[2:4])
     expected = [plain_lpips(network, net, heads, images[i], images[i + 2]) for i in range(2)]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_the_diversity_is_the_mean_over_all_pairs(files, images):
-    measure = Lpips("alex", *files)
+    measure = LpipsDistance("alex", *files)
     pairs = [(i, j) for i in range(5) for j in range(i)]
     each = measure.distance(images[[i for i, _ in pairs]], images[[j for _, j in pairs]])
     assert measure.diversity(images, batch_size=1) == pytest.approx(each.mean(), rel=1e-6)
 
 
 def test_equal_images_are_at_distance_zero(files, images):
-    measure = Lpips("alex", *files)
+    measure = LpipsDistance("alex", *files)
     np.testing.assert_array_equal(measure.distance(images, images), 0)
     assert measure.diversity(images[:1].repeat(3, 0)) == 0
 
 
 def test_grey_images_count_as_rgb_and_small_ones_are_brought_to_a_size(files):
     small = np.random.default_rng(1).integers(0, 256, (4, 1, 8, 8), dtype=np.uint8)
-    measure = Lpips("alex", *files, size=64)
+    measure = LpipsDistance("alex", *files, size=64)
     found = measure.distance(small[:2], small[2:])
     np.testing.assert_array_equal(found, measure.distance(small[:2].repeat(3, 1), small[2:].repeat(3, 1)))
     assert (found > 0).all()
     with pytest.raises(UserError, match="at least 31 pixels, not 8: give a larger size"):
-        Lpips("alex", *files).distance(small[:2], small[2:])
+        LpipsDistance("alex", *files).distance(small[:2], small[2:])
 
 
 def test_the_authors_whole_module_in_one_file_gives_the_same(files, tmp_path, images):
@@ -121,8 +131,8 @@ def test_the_authors_whole_module_in_one_file_gives_the_same(files, tmp_path, im
     slices = {0: 1, 3: 2, 6: 3, 8: 4, 10: 5}
     whole = {f"net.slice{slices[int(n.split('.')[1])]}.{n.removeprefix('features.')}": v for n, v in net.items()}
     torch.save(whole | heads, tmp_path / "whole.pth")
-    found = Lpips("alex", tmp_path / "whole.pth").distance(images[:2], images[2:4])
-    np.testing.assert_array_equal(found, Lpips("alex", *files).distance(images[:2], images[2:4]))
+    found = LpipsDistance("alex", tmp_path / "whole.pth").distance(images[:2], images[2:4])
+    np.testing.assert_array_equal(found, LpipsDistance("alex", *files).distance(images[:2], images[2:4]))
 
 
 def test_torchscript_files_serve_too(files, tmp_path, images):
@@ -134,19 +144,19 @@ def test_torchscript_files_serve_too(files, tmp_path, images):
     model = torch.nn.ModuleDict({"features": model.features})
     model.load_state_dict(net, assign=True)
     torch.jit.script(model).save(str(tmp_path / "net.pt"))
-    found = Lpips("alex", tmp_path / "net.pt", files[1]).distance(images[:2], images[2:4])
-    np.testing.assert_array_equal(found, Lpips("alex", *files).distance(images[:2], images[2:4]))
+    found = LpipsDistance("alex", tmp_path / "net.pt", files[1]).distance(images[:2], images[2:4])
+    np.testing.assert_array_equal(found, LpipsDistance("alex", *files).distance(images[:2], images[2:4]))
 
 
 def test_weights_that_are_not_there_are_named(files, tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.pth do not exist: give torchvision's network"):
-        Lpips("alex", tmp_path / "nowhere.pth", files[1])
+        LpipsDistance("alex", tmp_path / "nowhere.pth", files[1])
     with pytest.raises(UserError, match=r"heads\.safetensors holds no features\.0\.weight"):
-        Lpips("alex", files[1], files[1])
+        LpipsDistance("alex", files[1], files[1])
     with pytest.raises(UserError, match=r"net\.safetensors holds no lin0\.model\.1\.weight of 64 channels"):
-        Lpips("alex", files[0])
+        LpipsDistance("alex", files[0])
     with pytest.raises(UserError, match=r"features\.0\.weight is \[64, 3, 11, 11\], not \[64, 3, 3, 3\]"):
-        Lpips("vgg", *files)
+        LpipsDistance("vgg", *files)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04"])
@@ -154,7 +164,7 @@ def test_weights_that_are_not_there_are_named(files, tmp_path):
 def test_damaged_files_are_named(tmp_path, files, content, name):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=f"{name} holds no weights"):
-        Lpips("alex", tmp_path / name, files[1])
+        LpipsDistance("alex", tmp_path / name, files[1])
 
 
 def test_negative_heads_are_refused(files, tmp_path):
@@ -162,9 +172,9 @@ def test_negative_heads_are_refused(files, tmp_path):
     heads["lin2.model.1.weight"][0, 5] = -0.1
     save_file(heads, tmp_path / "bad.safetensors")
     with pytest.raises(UserError, match=r"lin2\.model\.1\.weight has negative weights"):
-        Lpips("alex", files[0], tmp_path / "bad.safetensors")
+        LpipsDistance("alex", files[0], tmp_path / "bad.safetensors")
 
 
 def test_sets_of_different_sizes_are_refused(files, images):
     with pytest.raises(UserError, match="not 5 with 4"):
-        Lpips("alex", *files).distance(images, images[:4])
+        LpipsDistance("alex", *files).distance(images, images[:4])

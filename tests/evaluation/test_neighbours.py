@@ -6,7 +6,7 @@ import scipy.stats
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from rediffuse.data import load
+from rediffuse.data.registry import load
 from rediffuse.errors import UserError
 from rediffuse.evaluation import distances
 from rediffuse.evaluation.diversity import pixel_vectors

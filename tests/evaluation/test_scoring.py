@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from rediffuse.data import load
+from rediffuse.data.registry import load
 from rediffuse.errors import UserError
 from rediffuse.evaluation.diversity import diversity
 from rediffuse.evaluation.frechet import FrechetReference
@@ -26,8 +26,15 @@ def test_the_result_has_the_form_kept_in_a_metrics_file(reference, make_features
     assert (result["images"], result["features"], result["resize"]) == (60, "made-up", "none")
     assert result["reference"] == {"dataset": "digits", "split": "train", "count": 100, "sha256": None}
     assert set(result["metrics"]) == {
-        "frechet_distance", "kid", "inception_score", "precision", "recall", "density", "coverage", "diversity"
-    }  # fmt: skip
+        "frechet_distance",
+        "kid",
+        "inception_score",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "diversity",
+    }
     for metric in result["metrics"].values():
         assert set(metric) == {"value", "low", "high", "std", "groups", "n", "interval"}
         assert metric["low"] < metric["value"] < metric["high"]

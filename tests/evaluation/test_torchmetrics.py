@@ -11,7 +11,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from rediffuse.evaluation.frechet import frechet_distance, moments
 from rediffuse.evaluation.inception_score import inception_score
 from rediffuse.evaluation.kernel import kernel_distance, kernel_distance_subsets
-from rediffuse.evaluation.lpips import Lpips
+from rediffuse.evaluation.lpips import LpipsDistance
 
 
 class Identity(torch.nn.Module):
@@ -73,5 +73,5 @@ def test_lpips_with_the_authors_heads_on_a_random_network(network, tmp_path):
         images = np.random.default_rng(0).integers(0, 256, (4, 3, 40, 40), dtype=np.uint8)
         scaled = torch.from_numpy(images).float() / 127.5 - 1
         theirs = module(scaled[:2], scaled[2:]).flatten().numpy()
-    ours = Lpips(network, tmp_path / "whole.pth").distance(images[:2], images[2:])
+    ours = LpipsDistance(network, tmp_path / "whole.pth").distance(images[:2], images[2:])
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)

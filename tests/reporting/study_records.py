@@ -8,7 +8,7 @@ import numpy as np
 from rediffuse.config import ResolvedGenerator, ResolvedRun
 from rediffuse.evaluation.examination import ImageGroup, class_shares, copies, distance_by_count
 from rediffuse.evaluation.frechet import FrechetReference, moments
-from rediffuse.files import write_json
+from rediffuse.formats import write_json
 
 if TYPE_CHECKING:
     from tests.reporting.study_tree import StudyTree

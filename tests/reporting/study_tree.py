@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun, load_study
-from rediffuse.files import digest, sha256, write_json
+from rediffuse.files import digest, sha256
+from rediffuse.formats import write_json
 from tests.reporting.study_records import exact_costs, metrics_record, write_examination, write_training_scores
 
 PROJECT = Path(__file__).resolve().parents[2]

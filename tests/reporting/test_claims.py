@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from rediffuse.reporting.cells import Cell, compare
-from rediffuse.reporting.claims import judge, tally
+from rediffuse.reporting.experiments.cells import Cell, compare
+from rediffuse.reporting.experiments.claims import judge, tally
 from tests.reporting.study_tree import StudyTree
 
 

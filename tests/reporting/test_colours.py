@@ -9,9 +9,9 @@ import pytest
 
 from rediffuse.errors import UserError
 from rediffuse.files import write_json
-from rediffuse.reporting import colours
-from rediffuse.reporting.frames import read_frames
-from rediffuse.reporting.table import Table
+from rediffuse.reporting.chapters import colours
+from rediffuse.reporting.read.frames import read_frames
+from rediffuse.reporting.render.table import Table
 from tests.reporting.study_tree import PROJECT, StudyTree
 
 FOUND = {

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from rediffuse.reporting import compute, compute_resolution
-from rediffuse.reporting.frames import Frames, read_frames
-from rediffuse.reporting.table import Estimate, Table
-from rediffuse.reporting.terms import NOT_RECORDED
+from rediffuse.reporting.chapters import compute, compute_resolution
+from rediffuse.reporting.read.frames import Frames, read_frames
+from rediffuse.reporting.render.table import Estimate, Table
+from rediffuse.reporting.render.terms import NOT_RECORDED
 from tests.reporting.study_tree import StudyTree
 
 
@@ -56,7 +56,7 @@ def test_without_the_clock_the_exact_counts_stand_and_times_are_not_recorded(tre
 
 
 def test_a_clone_shows_the_times_that_the_evidence_kept(tree: StudyTree) -> None:
-    from rediffuse.reporting.evidence import write_timings
+    from rediffuse.reporting.read.evidence import write_timings
 
     before = rows(compute.model(frames_of(tree)))
     write_timings(tree.loaded, tree.root, tree.out)

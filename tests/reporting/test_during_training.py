@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from rediffuse.errors import UserError
-from rediffuse.reporting import during_training
-from rediffuse.reporting.frames import Frames, read_frames
-from rediffuse.reporting.style import Picture, finish, styled
+from rediffuse.reporting.chapters import during_training
+from rediffuse.reporting.read.frames import Frames, read_frames
+from rediffuse.reporting.render.style import Picture, finish, styled
 from tests.reporting.study_tree import PROJECT, StudyTree
 
 

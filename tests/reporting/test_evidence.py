@@ -1,4 +1,5 @@
-from rediffuse.files import read_json, write_json
+from rediffuse.files import read_json
+from rediffuse.formats import write_json
 from rediffuse.reporting import collect_ablations, collect_timings, write_ablations, write_evidence
 from tests.reporting.study_tree import StudyTree
 

@@ -10,11 +10,11 @@ import yaml
 
 from rediffuse.errors import UserError
 from rediffuse.files import write_json
-from rediffuse.reporting import fidelity, memorisation, mode_coverage, sample_count
-from rediffuse.reporting.cells import make_cells
-from rediffuse.reporting.frames import Frames, read_frames
-from rediffuse.reporting.style import styled
-from rediffuse.reporting.table import Table
+from rediffuse.reporting.chapters import fidelity, memorisation, mode_coverage, sample_count
+from rediffuse.reporting.experiments.cells import make_cells
+from rediffuse.reporting.read.frames import Frames, read_frames
+from rediffuse.reporting.render.style import styled
+from rediffuse.reporting.render.table import Table
 from tests.reporting.study_tree import PROJECT, StudyTree
 
 

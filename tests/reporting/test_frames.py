@@ -2,13 +2,13 @@ import json
 
 import numpy as np
 import pytest
-
 from rediffuse.config.facts import METRICS
+
 from rediffuse.errors import UserError
 from rediffuse.files import read_json, write_json
-from rediffuse.reporting.cells import make_cells
-from rediffuse.reporting.evidence import write_timings
-from rediffuse.reporting.frames import read_frames
+from rediffuse.reporting.experiments.cells import make_cells
+from rediffuse.reporting.read.evidence import write_timings
+from rediffuse.reporting.read.frames import read_frames
 from tests.reporting.study_tree import StudyTree
 
 

@@ -6,10 +6,10 @@ import io
 import pytest
 
 from rediffuse.files import read_json, write_json
-from rediffuse.reporting import one_pass, one_pass_figures
-from rediffuse.reporting.cells import make_cells
-from rediffuse.reporting.frames import Frames, read_frames
-from rediffuse.reporting.table import Table
+from rediffuse.reporting.chapters import one_pass, one_pass_figures
+from rediffuse.reporting.experiments.cells import make_cells
+from rediffuse.reporting.read.frames import Frames, read_frames
+from rediffuse.reporting.render.table import Table
 from tests.reporting.study_tree import StudyTree
 
 

@@ -11,8 +11,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-
 from rediffuse.config.facts import METRICS
+
 from rediffuse.files import read_json, write_atomically, write_json
 from rediffuse.reporting import build_report, write_evidence
 from tests.reporting.study_tree import PROJECT, StudyTree

@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from rediffuse.reporting.table import Anchor, Column, Estimate, Links, Table, latex_escape
+from rediffuse.reporting.render.table import Anchor, Column, Estimate, Links, Table, latex_escape
 
 
 def table(*rows: tuple, columns: tuple[Column, ...] | None = None) -> Table:

@@ -1,9 +1,9 @@
 import pytest
 
-from rediffuse.reporting.cells import Cell
-from rediffuse.reporting.frames import read_frames
-from rediffuse.reporting.sentences import headline
-from rediffuse.reporting.terms import BASELINE, IMPROVED, metric_title, number, run_colours
+from rediffuse.reporting.chapters.sentences import headline
+from rediffuse.reporting.experiments.cells import Cell
+from rediffuse.reporting.read.frames import read_frames
+from rediffuse.reporting.render.terms import BASELINE, IMPROVED, metric_title, number, run_colours
 from tests.reporting.study_tree import StudyTree
 
 

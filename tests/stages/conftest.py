@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 import yaml
-
 from rediffuse.stages.context import Context
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from rediffuse.stages.context import Context
+from rediffuse.stages.samples import read_samples
 
 from rediffuse.config import load_study
 from rediffuse.errors import UserError
 from rediffuse.reporting.build import build_report
 from rediffuse.stages.classifier import classifier
-from rediffuse.stages.context import Context
 from rediffuse.stages.evaluate import evaluate
 from rediffuse.stages.prepare import prepare
 from rediffuse.stages.reference import reference
 from rediffuse.stages.sample import sample
-from rediffuse.stages.samples import read_samples
 from rediffuse.stages.train import train
 
 ROOT = Path(__file__).resolve().parents[2]

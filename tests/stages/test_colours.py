@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
+from rediffuse.stages.context import Context
+from rediffuse.stages.scoring import Judge
 
 from rediffuse.evaluation.colours import colour_statistics
-from rediffuse.stages.context import Context
 from rediffuse.stages.prepare import prepare
 from rediffuse.stages.real import real
 from rediffuse.stages.reference import reference
-from rediffuse.stages.scoring import Judge
 from tests.stages.conftest import open_study, smoke_study
 
 

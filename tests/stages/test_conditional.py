@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from rediffuse.stages.context import Context
+from rediffuse.stages.samples import read_samples
 
 from rediffuse.reporting import build_report
-from rediffuse.stages.context import Context
 from rediffuse.stages.evaluate import evaluate
 from rediffuse.stages.examine import examine
 from rediffuse.stages.nll import nll
@@ -17,7 +18,6 @@ from rediffuse.stages.prepare import prepare
 from rediffuse.stages.reference import reference
 from rediffuse.stages.restore import restore
 from rediffuse.stages.sample import sample
-from rediffuse.stages.samples import read_samples
 from rediffuse.stages.train import train
 
 ROOT = Path(__file__).resolve().parents[2]

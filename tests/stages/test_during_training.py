@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rediffuse.stages.context import Context
+from rediffuse.stages.during_training import draw
+from rediffuse.stages.live_scores import live_scores
+from rediffuse.stages.networks import trained_network
+from rediffuse.stages.samples import read_of_training
+from rediffuse.stages.scoring import Judge
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.frechet import frechet_distance
-from rediffuse.stages.context import Context
-from rediffuse.stages.during_training import draw
 from rediffuse.stages.examine import examine
-from rediffuse.stages.live_scores import live_scores
-from rediffuse.stages.networks import trained_network
 from rediffuse.stages.prepare import prepare
 from rediffuse.stages.reference import reference
 from rediffuse.stages.sample import sample
-from rediffuse.stages.samples import read_of_training
-from rediffuse.stages.scoring import Judge
 from rediffuse.stages.train import train
 from tests.stages.conftest import open_study, smoke_study
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from rediffuse.stages.samples import read_samples
 from safetensors.torch import load_file
 
 from rediffuse.cli import main
 from rediffuse.interop.own_format import Package, read_package
 from rediffuse.interop.sources import write_diffusers
 from rediffuse.models import UNet, preset
-from rediffuse.stages.samples import read_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("ancestral-5", "ddim-5")

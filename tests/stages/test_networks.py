@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from rediffuse.config import load_study
-from rediffuse.data import load
-from rediffuse.errors import UserError
 from rediffuse.stages.networks import build_network, trained_network
 from rediffuse.stages.weights import write_weights
+
+from rediffuse.config import load_study
+from rediffuse.data.registry import load
+from rediffuse.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = load("smoke")

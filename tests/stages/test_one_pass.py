@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from rediffuse.config import load_study
-from rediffuse.data import load
-from rediffuse.errors import UserError
 from rediffuse.stages.fit import training_config
 from rediffuse.stages.one_pass import build, draw_images, generator_of, trained
 from rediffuse.stages.weights import write_weights
+
+from rediffuse.config import load_study
+from rediffuse.data.registry import load
+from rediffuse.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = load("smoke")

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rediffuse.stages.context import Context
+from rediffuse.stages.scoring import Judge
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.frechet import frechet_distance
 from rediffuse.files import sha256
-from rediffuse.stages.context import Context
 from rediffuse.stages.prepare import prepare
 from rediffuse.stages.real import real
 from rediffuse.stages.reference import reference
-from rediffuse.stages.scoring import Judge
 from tests.stages.conftest import Rows, open_study, smoke_study
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-
-from rediffuse.evaluation.lpips import Lpips
-from rediffuse.files import sha256
-from rediffuse.reporting import build_report
 from rediffuse.stages.context import Context
 from rediffuse.stages.samples import read_samples
+
+from rediffuse.evaluation.lpips import LpipsDistance
+from rediffuse.files import sha256
+from rediffuse.reporting import build_report
 from tests.evaluation.test_lpips import random_weights
 from tests.stages.test_exchange import run
 
@@ -57,7 +57,7 @@ def examination(project: Path, model: str) -> dict[str, Any]:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_diversity_is_the_mean_over_the_pairs_of_each_group(project: Path, model: str) -> None:
     images = read_samples(project / f"runs/smoke/{model}/seed0/samples/{MODELS[model]}.npz").images
-    measure = Lpips("alex", project / "alex.pth", project / "heads.pth", size=64)
+    measure = LpipsDistance("alex", project / "alex.pth", project / "heads.pth", size=64)
     groups = []
     for start in (0, 12, 24):
         first, second = zip(*combinations(range(start, start + 12), 2), strict=True)

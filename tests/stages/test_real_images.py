@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rediffuse.stages.context import Context
+from rediffuse.stages.real_images import RealImages
+from rediffuse.stages.scoring import Judge
 
 from rediffuse.data.image_set import open_image_set
 from rediffuse.evaluation.classes import FeatureClassifier
@@ -16,11 +19,8 @@ from rediffuse.evaluation.examination import distance_by_count, nearest_by_space
 from rediffuse.evaluation.features import FeatureOptions, Features
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.evaluation.torchscript import TorchScriptNetwork
-from rediffuse.stages.context import Context
 from rediffuse.stages.prepare import prepare
-from rediffuse.stages.real_images import RealImages
 from rediffuse.stages.reference import reference
-from rediffuse.stages.scoring import Judge
 from tests.stages.conftest import Rows, open_study, smoke_study
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rediffuse.training.one_pass import OnePassResult, Players, train_one_pass
+from rediffuse.training.one_pass_options import OnePassConfig
 from safetensors.torch import save
 
 from rediffuse.errors import UserError
@@ -20,8 +22,6 @@ from rediffuse.models.vae import VAE
 from rediffuse.training.adversarial import Adversaries
 from rediffuse.training.batches import Batches
 from rediffuse.training.diverged import TrainingDiverged
-from rediffuse.training.one_pass import OnePassResult, Players, train_one_pass
-from rediffuse.training.one_pass_options import OnePassConfig
 from rediffuse.training.variational import Variational, held_out_bound
 
 KINDS = ("dcgan", "wgan-gp", "vae")

@@ -28,8 +28,8 @@ def import_(
     ] = True,
 ) -> None:
     """Turn published weights into a study that samples and scores them without training."""
+    from rediffuse.interop.exchange import import_weights
     from rediffuse.interop.sources import IddpmFacts
-    from rediffuse.stages.exchange import import_weights
 
     facts = IddpmFacts(image_size, heads, timesteps=timesteps, schedule=schedule, rescaled_timesteps=rescaled)
     for line in import_weights(Path(), path, into, like, null_class=null_class, facts=facts):
@@ -46,7 +46,7 @@ def export(
     study: StudyFile = ACTIVE,
 ) -> None:
     """Write a trained run as safetensors with its configuration and a model card."""
-    from rediffuse.stages.exchange import export_run
+    from rediffuse.interop.exchange import export_run
 
     context = open_study(study)
     resolved = context.loaded.run(run)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rediffuse.cli.base import ACTIVE, Seed, StudyFile, app, open_study, run_stage_of
+from rediffuse.cli.base import ACTIVE, Force, Later, Seed, StudyFile, app, do_stage, open_study
 from rediffuse.errors import UserError
 
 Features = Annotated[
@@ -42,6 +42,8 @@ def evaluate(
     device: Device = "cpu",
     batch_size: BatchSize = 64,
     keep: Keep = 10_000,
+    force: Force = False,
+    later: Later = False,
 ) -> None:
     """Score the samples of one run, or with --samples and --reference any images against any others.
 
@@ -52,13 +54,14 @@ def evaluate(
     given = {
         name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
-    of_a_run = {"run", "seed", "study"}
+    of_a_run = {"run", "seed", "study", "force", "later"}
     if run is not None and given <= of_a_run:
-        return run_stage_of(open_study(study), "evaluate", run, seed)
+        do_stage(open_study(study), "evaluate", run, seed, force=force, later=later)
+        return
     if samples is None or reference is None or given & of_a_run:
         raise UserError("evaluate: name a run (with --seed, --study), or give both --samples and --reference")
-    from rediffuse.stages.loose_images import NetworkChoice, Reading, evaluate_images
-    from rediffuse.stages.loose_table import print_scores
+    from rediffuse.loose.images import NetworkChoice, Reading, evaluate_images
+    from rediffuse.loose.table import print_scores
 
     choice = NetworkChoice(features, weights, weights_sha256, network_size, device)
     reading = Reading(batch_size, size, keep)
@@ -84,7 +87,7 @@ def statistics(
     keep: Keep = 10_000,
 ) -> None:
     """Write statistics of any images for `evaluate --reference`; clean-fid and pytorch-fid read them too."""
-    from rediffuse.stages.loose_images import NetworkChoice, Reading, write_statistics
+    from rediffuse.loose.images import NetworkChoice, Reading, write_statistics
 
     choice = NetworkChoice(features, weights, weights_sha256, network_size, device)
     card = write_statistics(images, output, choice, Reading(batch_size, size, keep), bare=format == "clean-fid")

@@ -1,40 +1,49 @@
-"""Verbs of the pipeline: its stages, and what is made of their files."""
+"""Verbs of the pipeline: one a stage, made from its declaration, and those that plan, build, accept and gather."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rediffuse.cli.base import (
-    ACTIVE,
-    RunName,
-    Seed,
-    StudyFile,
-    app,
-    open_study,
-    run_stage,
-    run_stage_of,
-    stage_function,
-)
+from rediffuse.cli.base import ACTIVE, Force, Later, RunName, Seed, StudyFile, app, do_stage, open_study
 from rediffuse.errors import UserError
+from rediffuse.pipeline.stage import Stage, stages
+
+#: Stages whose verbs can do more than their job: they stand below, or with the verbs for images of any origin.
+OWN_VERBS = ("cost", "evaluate", "report")
+
+
+def _add_verb(stage: Stage) -> None:
+    def of_study(study: StudyFile = ACTIVE, force: Force = False, later: Later = False) -> None:
+        do_stage(open_study(study), stage.name, force=force, later=later)
+
+    def of_run(
+        run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE, force: Force = False, later: Later = False
+    ) -> None:
+        do_stage(open_study(study), stage.name, run, seed, force=force, later=later)
+
+    app.command(stage.name, help=stage.summary)(of_run if stage.scope == "run" else of_study)
+
+
+for _stage in stages().values():
+    if _stage.name not in OWN_VERBS:
+        _add_verb(_stage)
 
 
 @app.command()
-def prepare(study: StudyFile = ACTIVE) -> None:
-    """Write the study's images to data/ (downloading them where the source asks for it)."""
-    run_stage(open_study(study), "prepare")
+def report(study: StudyFile = ACTIVE, force: Force = False, later: Later = False) -> None:
+    """Write tables, figures and the report from what is on disk, and sum them up."""
+    context = open_study(study)
+    do_stage(context, "report", force=force, later=later)
+    from rich.console import Console
 
+    from rediffuse.reporting import terminal_summary
 
-@app.command()
-def reference(study: StudyFile = ACTIVE) -> None:
-    """Write the reference statistics of the training images in the study's feature network."""
-    run_stage(open_study(study), "reference")
-
-
-@app.command()
-def real(study: StudyFile = ACTIVE) -> None:
-    """Score held-out real images and noise as samples are scored: the lines results are read against."""
-    run_stage(open_study(study), "real")
+    # A log has no width of its own, and the customary 80 columns would break the table's lines.
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console.print(terminal_summary(context.loaded, context.plan, context.root))
 
 
 @app.command()
@@ -53,74 +62,130 @@ def cost(
     exact: Annotated[bool, typer.Option("--exact", help="Count only; measure no time and no peak memory.")] = False,
     record: Annotated[bool, typer.Option("--record", help="As the pipeline does: write runs/<study>/cost/.")] = False,
     study: StudyFile = ACTIVE,
+    force: Force = False,
+    later: Later = False,
 ) -> None:
     """Say what networks cost: parameters, FLOPs, memory, seconds of training and sampling."""
-    if record:
+    if record or force or later:
         if runs or presets or batches or resolutions or steps or json_file or profile or exact:
             raise UserError("--record measures the study as the pipeline does; give it no run and no other option")
-        run_stage(open_study(study), "cost")
+        do_stage(open_study(study), "cost", force=force, later=later)
         return
-    from rediffuse.stages.cost_table import CostRequest, show_cost
+    from rediffuse.cost.table import CostRequest, show_cost
 
     request = CostRequest(
-        tuple(runs or ()), tuple(presets or ()), tuple(batches or ()), tuple(resolutions or ()), tuple(steps or ()),
-        json_file, profile, exact,
-    )  # fmt: skip
+        tuple(runs or ()),
+        tuple(presets or ()),
+        tuple(batches or ()),
+        tuple(resolutions or ()),
+        tuple(steps or ()),
+        json_file,
+        profile,
+        exact,
+    )
     show_cost(request, study)
 
 
-STAGES_OF_A_RUN = {
-    "classifier": "Train the noise-conditional classifier that guides one run's samples.",
-    "sample": "Sample one trained run with every sampler and step count of the study.",
-    "nll": "Compute the bound on the likelihood of held-out images under one trained run.",
-    "restore": "Try one trained run on damaged held-out images: inpainting, denoising, super-resolution.",
-    "examine": "Examine the samples of one run or one-pass model: copies, classes, and what their number does to their distance.",
-    "fit": "Train one one-pass model (DCGAN, WGAN-GP, VAE); a killed training goes on where it was.",
-    "draw": "Draw the images of one trained one-pass model.",
-}
+@app.command()
+def plan(
+    dvc: Annotated[bool, typer.Option("--dvc", help="Write dvc.yaml from the stages' declarations instead.")] = False,
+    study: StudyFile = ACTIVE,
+) -> None:
+    """Write plan/<study>/: what each job is made from, for DVC to watch."""
+    from rediffuse.files import write_atomically
+    from rediffuse.pipeline.dvc import dvc_yaml, write_plan
+
+    if dvc:
+        write_atomically("dvc.yaml", dvc_yaml())
+        return
+    write_plan(open_study(study))
 
 
 @app.command()
-def train(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
-    """Train one run; a killed training goes on where it was."""
+def build(
+    stage: Annotated[str, typer.Argument(help="Stage of the study.")],
+    run: Annotated[str | None, typer.Argument(help="Run, for stages of runs.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Do what a stage of DVC stands for: nothing where it is up to date; otherwise Snakemake does all that waits.
+
+    Training, sampling and evaluation of all runs are asked for at once, so that no core waits where one phase ends and
+    the next begins.
+    """
+    context = open_study(ACTIVE)
+    from rediffuse.pipeline.digests import Digests
+    from rediffuse.pipeline.dvc import is_forced, leave_empty
+    from rediffuse.pipeline.receipts import why_stale
+
+    if stage not in stages():
+        raise UserError(f"build: there is no stage {stage!r}; use one of {', '.join(stages())}")
+    declared = stages()[stage]
+    if run is not None and not context.plan.has(stage, run, seed):
+        leave_empty(context, declared, run, seed)
+        return
+    job = context.plan.find(stage, run, None if run is None else seed)
+    digests = Digests(context.root)
+    stale = why_stale(job, digests)
+    digests.save()
+    if stale is None:
+        name = stage if run is None else f"{stage}@{run}-{seed}"
+        if is_forced(name, job, context.root):
+            do_stage(context, stage, run, seed, force=True)
+        return
+    alone = stage in ("prepare", "reference", "report")
+    command = ["snakemake", "--cores", "all", "--quiet", "rules", "--", declared.done if alone else "measured"]
+    raise SystemExit(subprocess.run(command, check=False).returncode)
+
+
+@app.command()
+def accept(
+    job: Annotated[str, typer.Argument(help="Job as `rediffuse status` names it.")],
+    because: Annotated[str, typer.Option("--because", help="Why its result still counts.")],
+    study: StudyFile = ACTIVE,
+) -> None:
+    """Keep a job's result although code that it runs has changed; its receipt says so."""
+    from rediffuse.pipeline.receipts import accept as accept_job
+
     context = open_study(study)
-    from rediffuse.stages.live_scores import live_scores
-
-    run_stage_of(context, "train", run, seed, watch=live_scores)
-
-
-def _add_stage_of_a_run(kind: str, summary: str) -> None:
-    def verb(run: RunName, seed: Seed = 0, study: StudyFile = ACTIVE) -> None:
-        run_stage_of(open_study(study), kind, run, seed)
-
-    app.command(kind, help=summary)(verb)
-
-
-for _kind, _summary in STAGES_OF_A_RUN.items():
-    _add_stage_of_a_run(_kind, _summary)
+    if job not in context.plan.jobs:
+        raise UserError(f"accept: there is no job {job!r}; `rediffuse status` lists them")
+    if not because.strip():
+        raise UserError("accept: --because is empty; say why the result still counts")
+    for name in accept_job(context.plan, context.plan.jobs[job], because, context.root):
+        print(f"{name} is kept")
 
 
 @app.command()
 def ablations(study: StudyFile = ACTIVE) -> None:
     """Gather the results of finished ablations into reports/, for the report's ablation table."""
     context = open_study(study)
-    from rediffuse.stages.report import gather_ablations
+    from rediffuse.pipeline.receipts import reasons
+    from rediffuse.reporting import write_ablations
 
-    gather_ablations(context)
-
-
-@app.command()
-def report(study: StudyFile = ACTIVE) -> None:
-    """Write tables, figures and the report from what is on disk, and sum them up."""
-    context = open_study(study)
-    run_stage(context, "report")
-    from rediffuse.stages.report import summarise
-
-    summarise(context)
+    written = write_ablations(context.loaded, context.plan, context.root)
+    if not written:
+        raise UserError("no ablation is finished; run `snakemake --cores 8 ablations`")
+    why = reasons(context.plan, context.root)
+    stale = [job.name for job in context.plan.of_stage("evaluate", ablation=True) if why[job.name] is not None]
+    waiting = f"; not finished: {', '.join(stale)}" if stale else ""
+    print(f"{written} ablations gathered{waiting}\nnext: `dvc repro` writes them into the report", file=sys.stderr)
 
 
 @app.command()
-def track(study: StudyFile = ACTIVE) -> None:
+def track(
+    study: StudyFile = ACTIVE,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Only if jobs of Snakemake left their logging for later.")
+    ] = False,
+) -> None:
     """Log to MLflow whatever is on disk and not there yet."""
+    from rediffuse.tracking import late
+
     context = open_study(study)
-    stage_function("track")(context)
+    if not waiting:
+        late.track(context)
+    elif late.waiting(context):
+        try:
+            late.track(context)
+        except UserError as error:  # no reason for a build to fail
+            print(f"rediffuse: {error}", file=sys.stderr)

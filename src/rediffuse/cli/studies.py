@@ -55,8 +55,7 @@ def status(
     study: StudyFile = ACTIVE,
 ) -> None:
     """Say of every job whether it is up to date and, if not, why. Exit code 1 when a named stage is not."""
-    from rediffuse.pipeline.digests import Digests
-    from rediffuse.pipeline.receipts import why_stale
+    from rediffuse.pipeline.receipts import reasons
 
     context = open_study(study)
     known = dict.fromkeys(job.stage for job in context.plan.jobs.values())
@@ -66,10 +65,8 @@ def status(
     jobs = list(context.plan.jobs.values())
     if stages:
         jobs = [job for stage in stages for job in context.plan.of_stage(stage)]
-    digests = Digests(context.root)
-    reasons = {job.name: why_stale(job, digests) for job in jobs}
-    for name, reason in reasons.items():
-        print(f"{name:40} {reason or 'up to date'}")
-    digests.save()
-    if stages and any(reasons.values()):
+    why = reasons(context.plan, context.root)
+    for job in jobs:
+        print(f"{job.name:40} {why[job.name] or 'up to date'}")
+    if stages and any(why[job.name] for job in jobs):
         raise typer.Exit(1)

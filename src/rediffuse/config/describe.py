@@ -7,9 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from rediffuse.config.generators import ResolvedGenerator
 from rediffuse.config.load import LoadedStudy, _models_in
 from rediffuse.config.study import ResolvedRun, Study
+from rediffuse.models.latent_options import LatentNetwork
+from rediffuse.models.registry import MODELS
+from rediffuse.runs import facts
 
 
 def json_schema() -> str:
@@ -25,7 +27,14 @@ def reference_page() -> str:
         "Written by `rediffuse schema --markdown` from the models in `src/rediffuse/config`; a test keeps it current.",
         "A run is a set of overrides on `defaults`: mappings merge key by key, lists and `samplers` are replaced whole.",
     ]
-    for model, where in _sections(Study, ""):
+    sections = [*_sections(Study, "")]
+    for name, kind in MODELS.items():
+        if kind.one_pass:
+            sections += [
+                (kind.network_options, f"runs.<name>.network of {name}"),
+                (kind.training_options, f"runs.<name>.training of {name}"),
+            ]
+    for model, where in sections:
         lines += ["", f"## {where or 'Top level'}", "", (model.__doc__ or "").strip(), ""]
         lines += ["| key | meaning | default |", "| --- | --- | --- |"]
         for name, field in model.model_fields.items():
@@ -56,34 +65,33 @@ def describe_study(loaded: LoadedStudy, full: bool = False) -> str:
     study = loaded.study
     lines = [f"study {study.study}: {study.title}", f"data {study.data.name}, seeds {list(study.seeds)}"]
     for run in [*loaded.runs.values(), *loaded.ablations.values()]:
-        lines += ["", f"{run.name} ({run.role}{f' of {run.of}' if run.of else ''}), seeds {list(run.seeds)}"]
-        lines += [f"  {line}" for line in (_every_setting(run) if full else _summary(run))]
-    for model in loaded.generators.values():
-        lines += ["", f"{model.name} ({model.kind}, one pass), seeds {list(model.seeds)}"]
-        lines += [f"  {line}" for line in (_every_setting(model) if full else _one_pass_summary(model))]
+        what = f"{run.role} of {run.of}" if run.of else run.role
+        lines += [
+            "",
+            f"{run.name} ({what}{f', {run.model}' if run.diffusion is None else ''}), seeds {list(run.seeds)}",
+        ]
+        every = flatten(run.model_dump(mode="json", exclude={"study", "name", "role", "of", "seeds"}))
+        lines += [f"  {line}" for line in (every if full else _summary(run))]
     return "\n".join(lines)
-
-
-def _one_pass_summary(model: ResolvedGenerator) -> Iterator[str]:
-    training = model.training
-    yield f"network   {model.channels} channels, latent {model.latent}"
-    yield f"training  {training.steps:,} steps of {training.batch_size}, Adam {training.learning_rate:g}, EMA {training.ema_decay:g}"
-    yield f"samples   {model.sampling.images:,} images: {' '.join(setting for setting, _, _ in model.settings())}"
 
 
 def _summary(run: ResolvedRun) -> Iterator[str]:
     net, diffusion, training = run.network, run.diffusion, run.training
-    yield f"network   {net.channels} channels × {list(net.multipliers)}, {net.blocks} blocks, attention at {list(net.attention)}"
-    yield f"diffusion T={diffusion.timesteps} {diffusion.schedule}, predicts {diffusion.prediction}, {diffusion.variance}, {diffusion.loss}"
+    if isinstance(net, LatentNetwork):
+        yield f"network   {net.channels} channels, latent {net.latent}"
+    else:
+        scales, attention = list(net.multipliers), list(net.attention)
+        yield f"network   {net.channels} channels × {scales}, {net.blocks} blocks, attention at {attention}"
+    if diffusion is not None:
+        predicts = f"predicts {diffusion.prediction}, {diffusion.variance}, {diffusion.loss}"
+        yield f"diffusion T={diffusion.timesteps} {diffusion.schedule}, {predicts}"
     if run.weights is not None:
         yield f"weights   {run.weights.folder} ({run.weights.sha256[:12]}…), not trained here"
     else:
-        yield f"training  {training.steps:,} steps of {training.batch_size}, Adam {training.learning_rate:g}, EMA {training.ema_decay:g}"
-    yield f"samples   {run.sampling.images:,} images each: {' '.join(setting for setting, _, _ in run.settings())}"
-
-
-def _every_setting(run: ResolvedRun | ResolvedGenerator) -> Iterator[str]:
-    yield from flatten(run.model_dump(mode="json", exclude={"study", "name", "role", "of", "seeds"}))
+        adam = f"Adam {training.learning_rate:g}, EMA {training.ema_decay:g}"
+        yield f"training  {training.steps:,} steps of {training.batch_size}, {adam}"
+    named = " ".join(setting for setting, _, _ in facts.settings(run))
+    yield f"samples   {run.sampling.images:,} images each: {named}"
 
 
 def flatten(value: dict[str, Any], prefix: str = "") -> Iterator[str]:

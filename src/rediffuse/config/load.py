@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rediffuse.config.checks import check_claims, check_run
-from rediffuse.config.facts import DATASETS
-from rediffuse.config.generators import ResolvedGenerator, check_generator, resolve
 from rediffuse.config.presets import IMAGE_FIELDS, preset_fields
-from rediffuse.config.study import Overrides, ResolvedRun, Settings, Study, merge
+from rediffuse.config.sections import Sampling
+from rediffuse.config.study import Overrides, ResolvedRun, Run, Settings, Study, merge
 from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
+from rediffuse.models.registry import MODELS
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -25,7 +25,6 @@ class LoadedStudy(NamedTuple):
     study: Study
     runs: dict[str, ResolvedRun]
     ablations: dict[str, ResolvedRun]
-    generators: dict[str, ResolvedGenerator]
 
     def run(self, name: str) -> ResolvedRun:
         """The run or ablation `name`; UserError when there is none."""
@@ -34,14 +33,18 @@ class LoadedStudy(NamedTuple):
             raise UserError(f"run {name!r} is not in study {self.study.study!r}; use one of {', '.join(known)}")
         return known[name]
 
-    def model(self, name: str) -> ResolvedRun | ResolvedGenerator:
-        """The run, ablation or one-pass model `name`; UserError when there is none."""
-        if name in self.generators:
-            return self.generators[name]
-        if name not in self.runs and name not in self.ablations:
-            known = ", ".join([*self.runs, *self.ablations, *self.generators])
-            raise UserError(f"run {name!r} is not in study {self.study.study!r}; use one of {known}")
-        return self.run(name)
+
+#: What pydantic says, and what a study's author would say.
+WORDS = {
+    "input should": "it should",
+    "tuple": "the list",
+    "dictionary": "the mapping",
+    " after validation": "",
+    "be a valid object": "be a mapping of keys",
+    "be an object": "be a mapping of keys",
+}
+#: Folders beside those of the runs.
+TAKEN = ("real", "cost", "report", "ablations")
 
 
 def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
@@ -55,65 +58,72 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
     if isinstance(defaults, dict) and isinstance(network := defaults.get("network"), dict):
         defaults["network"] = _with_preset(network, path, "defaults")
     study = _validate(Study, raw, path, ())
-    for name in study.classifiers:
-        if name not in study.runs:
-            raise UserError(f"{path}: classifiers.{name}: {name!r} is not a run; use one of {', '.join(study.runs)}")
     runs: dict[str, ResolvedRun] = {}
     for name, run in study.runs.items():
-        settings = _settings(study, path, (("defaults", None), (f"runs.{name}", run)))
-        runs[name] = _resolve(study, path, f"runs.{name}", settings, name=name, role=run.role,
-                              label=run.label or name, seeds=study.seeds, weights=run.weights,
-                              classifier=study.classifiers.get(name))  # fmt: skip
+        where, model = f"runs.{name}", MODELS[run.model]
+        if name in TAKEN:
+            raise UserError(f"{path}: {where}: the name is kept for a folder of the pipeline's own; use another")
+        if model.one_pass:
+            settings = _one_pass_settings(study, path, where, run)
+        else:
+            settings = vars(_settings(study, path, (("defaults", None), (where, run))))
+        facts = {"name": name, "model": run.model, "role": run.role, "label": run.label or model.title or name}
+        runs[name] = _resolve(
+            study, path, where, settings, **facts, seeds=study.seeds, weights=run.weights, classifier=run.classifier
+        )
     _check_roles(study, path)
     ablations: dict[str, ResolvedRun] = {}
     for name, ablation in study.ablations.items():
         where = f"ablations.{name}"
-        if name in runs or name in ("real", "cost"):
-            raise UserError(f"{path}: {where}: the name is taken by a run; use another")
-        if ablation.of not in study.runs:
-            raise UserError(f"{path}: {where}.of: {ablation.of!r} is not a run; use one of {', '.join(study.runs)}")
+        if name in runs or name in TAKEN:
+            raise UserError(f"{path}: {where}: the name is taken; use another")
+        if (of := study.runs.get(ablation.of)) is None or MODELS[of.model].one_pass:
+            diffusion = ", ".join(key for key, run in study.runs.items() if not MODELS[run.model].one_pass)
+            raise UserError(f"{path}: {where}.of: {ablation.of!r} is not a run of a U-Net; use one of {diffusion}")
         layers = (
             ("defaults", None),
-            (f"runs.{ablation.of}", study.runs[ablation.of]),
+            (f"runs.{ablation.of}", of),
             ("ablation_defaults", study.ablation_defaults),
             (where, ablation),
         )
-        ablations[name] = _resolve(study, path, where, _settings(study, path, layers), name=name, role="ablation",
-                                   label=name, of=ablation.of, question=ablation.question,
-                                   seeds=ablation.seeds or study.seeds)  # fmt: skip
-    generators = _generators(study, path, {*runs, *ablations})
+        ablations[name] = _resolve(
+            study,
+            path,
+            where,
+            vars(_settings(study, path, layers)),
+            name=name,
+            model=of.model,
+            role="ablation",
+            label=name,
+            of=ablation.of,
+            question=ablation.question,
+            seeds=ablation.seeds or study.seeds,
+        )
     try:
-        check_claims(study, {**runs, **ablations}, generators)
+        check_claims(study, {**runs, **ablations})
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
-    return LoadedStudy(study, runs, ablations, generators)
+    return LoadedStudy(study, runs, ablations)
 
 
-def _generators(study: Study, path: str | Path, taken: set[str]) -> dict[str, ResolvedGenerator]:
-    """The one-pass models of a study whose data set is known to exist."""
-    facts = DATASETS[study.data.source_name]
-    training = None if facts.images is None or facts.held_out is None else facts.images - facts.held_out
-    models: dict[str, ResolvedGenerator] = {}
-    for name, entry in study.generators.items():
-        where = f"generators.{name}"
-        if name in taken or name in ("real", "ablations"):
-            owner = "a run" if name in taken else "a folder of the pipeline's own"
-            raise UserError(f"{path}: {where}: the name is taken by {owner}; use another")
-        models[name] = resolve(
-            name, entry, study=study.study, seeds=study.seeds, data=study.data, hardware=study.hardware,
-            evaluation=study.evaluation, sampling=study.defaults.sampling,
-        )  # fmt: skip
-        try:
-            check_generator(models[name], study.data.image_size or facts.image_size, training)
-        except ValueError as error:
-            raise UserError(f"{path}: {where}.{error}") from None
-    return models
+def _one_pass_settings(study: Study, path: str | Path, where: str, run: Run) -> dict[str, Any]:
+    """The settings of a model that makes an image in one pass: of its own, and how many images are drawn."""
+    model = MODELS[run.model]
+    for name in ("diffusion", "classifier", "weights"):
+        if getattr(run, name):
+            raise UserError(f"{path}: {where}.{name}: a {run.model} has none; leave it out")
+    if other := set(run.sampling) - {"images", "batch_size"}:
+        raise UserError(f"{path}: {where}.sampling.{min(other)}: a {run.model} is sampled in one way; leave it out")
+    sampling = {**study.defaults.sampling.model_dump(mode="json"), **run.sampling}
+    return {
+        "network": _validate(model.network_options, run.network, path, (where, "network")),
+        "diffusion": None,
+        "training": _validate(model.training_options, run.training, path, (where, "training")),
+        "sampling": _validate(Sampling, sampling, path, (where, "sampling")),
+    }
 
 
 def _check_roles(study: Study, path: str | Path) -> None:
-    for name in ("real", "cost", "ablations"):
-        if name in study.runs:
-            raise UserError(f"{path}: runs.{name}: the name is kept for a folder of the pipeline's own; use another")
     for role in ("baseline", "improved"):
         names = [name for name, run in study.runs.items() if run.role == role]
         if len(names) > 1:
@@ -152,11 +162,9 @@ def _with_preset(network: dict[str, Any], path: str | Path, where: str) -> dict[
     return {**rest, **{key: value for key, value in fields.items() if key not in IMAGE_FIELDS}, **network}
 
 
-def _resolve(study: Study, path: str | Path, where: str, settings: Settings, **facts: Any) -> ResolvedRun:
-    run = ResolvedRun(
-        study=study.study, data=study.data, hardware=study.hardware, evaluation=study.evaluation, restoration=study.restoration,
-        **{name: getattr(settings, name) for name in Settings.model_fields}, **facts,
-    )  # fmt: skip
+def _resolve(study: Study, path: str | Path, where: str, settings: dict[str, Any], **facts: Any) -> ResolvedRun:
+    shared = {name: getattr(study, name) for name in ("study", "data", "hardware", "evaluation", "restoration")}
+    run = ResolvedRun(**shared, **settings, **facts)
     try:
         check_run(run)
     except ValueError as error:
@@ -207,8 +215,7 @@ def _line(model: type[BaseModel], error: Any, where: tuple[str, ...]) -> str:
     if kind == "model_type":
         return f"{key}: {shown}is not allowed; it should be a mapping of keys"
     message = error["msg"][:1].lower() + error["msg"][1:]
-    for ours, theirs in (("input should", "it should"), ("tuple", "the list"), ("dictionary", "the mapping"),
-                         (" after validation", ""), ("be a valid object", "be a mapping of keys"), ("be an object", "be a mapping of keys")):  # fmt: skip
+    for ours, theirs in WORDS.items():
         message = message.replace(ours, theirs)
     return f"{key}: {shown}is not allowed; {message}"
 

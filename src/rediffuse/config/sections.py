@@ -6,19 +6,29 @@ Every field carries its description, from which `rediffuse schema` writes the JS
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-PositiveInt = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0.0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="lower-case letters, digits and hyphens")]
+from rediffuse.hardware import Hardware
+from rediffuse.options import Fraction, NotNegative, Options, PositiveFloat, PositiveInt
 
+__all__ = [
+    "Data",
+    "DuringTraining",
+    "Evaluation",
+    "Hardware",
+    "LpipsWeights",
+    "Restoration",
+    "Sampler",
+    "Sampling",
+    "Tracking",
+]
 
-class Section(BaseModel):
-    """A group of settings: unknown keys are refused, values are never silently converted to another kind."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+Name = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60, description="lower-case letters, digits and hyphens"),
+]
+#: A group of a study's keys.
+Section = Options
 
 
 class Data(Section):
@@ -35,16 +45,6 @@ class Data(Section):
     def source_name(self) -> str:
         """The registry's entry."""
         return self.source or self.name
-
-
-class Hardware(Section):
-    """What the numbers depend on besides the seed: fixed here, never detected."""
-
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks run")
-    threads: PositiveInt = Field(1, description="CPU threads of one job")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 runs forwards under autocast")
-    compile: bool = Field(False, description="compile the network with torch.compile")
-    channels_last: bool = Field(False, description="keep activations in channels-last memory order")
 
 
 class Sampler(Section):
@@ -108,7 +108,7 @@ def _check_digests(section: Section, *names: str) -> None:
             raise ValueError(f"{name}_sha256: is the digest of no file; give `{name}`, or leave it out")
 
 
-class Lpips(Section):
+class LpipsWeights(Section):
     """A perceptual distance (Zhang et al. 2018): its mean over pairs says how varied samples are. Weights are not packaged."""
 
     network: Literal["alex", "vgg"] = Field("alex", description="AlexNet or VGG-16")
@@ -117,21 +117,21 @@ class Lpips(Section):
     )
     weights_sha256: str | None = Field(
         None,
-        description="digest that `weights` must have; read from the file when absent, where DVC does not notice another file",
+        description="digest that `weights` must have; that of the file counts when absent",
     )
     heads: str | None = Field(
         None, description="file of the authors' linear heads, version 0.1; in `weights` when absent"
     )
     heads_sha256: str | None = Field(
         None,
-        description="digest that `heads` must have; read from the file when absent, where DVC does not notice another file",
+        description="digest that `heads` must have; that of the file counts when absent",
     )
     size: PositiveInt | None = Field(
         None, description="side to which images are brought first; as they are when absent: alex needs 31, vgg 16"
     )
 
     @model_validator(mode="after")
-    def _digests(self) -> "Lpips":
+    def _digests(self) -> "LpipsWeights":
         _check_digests(self, "weights", "heads")
         return self
 
@@ -143,7 +143,7 @@ class Evaluation(Section):
     weights: str | None = Field(None, description="file with the feature network's weights, where it ships none")
     weights_sha256: str | None = Field(
         None,
-        description="digest that `weights` must have; read from the file when absent, where DVC does not notice another file",
+        description="digest that `weights` must have; that of the file counts when absent",
     )
     group_size: Annotated[int, Field(ge=2)] = Field(360, description="n: images one value is computed from")
     groups: PositiveInt = Field(3, description="disjoint groups of n images; their spread gives the interval")
@@ -153,10 +153,9 @@ class Evaluation(Section):
     )
     during_training: DuringTraining | None = Field(
         None,
-        description="scoring while the main runs train (a change here trains them again); ablations are judged by what "
-        "they sample in the end",
+        description="scoring of snapshots of the main runs' training; ablations are judged by what they sample in the end",
     )
-    lpips: Lpips | None = Field(
+    lpips: LpipsWeights | None = Field(
         None,
         description="LPIPS diversity of the samples that stand for a model, and of held-out images; none when absent",
     )

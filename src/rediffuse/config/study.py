@@ -1,15 +1,12 @@
 """A study: defaults, the runs that override them, ablations and claims; and each run fully resolved."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from rediffuse.config.generators import Generator
 from rediffuse.config.sections import (
     Data,
-    DuringTraining,
     Evaluation,
     Hardware,
     Name,
@@ -18,17 +15,25 @@ from rediffuse.config.sections import (
     Section,
     Tracking,
 )
-from rediffuse.config.trained import Classifier, Diffusion, Network, Training, Weights
+from rediffuse.config.trained import Diffusion, GuidingClassifier, Network, Weights
+from rediffuse.models.latent_options import CriticNetwork, LatentNetwork
+from rediffuse.training.options import DcganTraining, TrainingConfig, VaeTraining, WganTraining
+
+Kind = Literal["unet", "dcgan", "wgan-gp", "vae"]
+AnyNetwork = Network | CriticNetwork | LatentNetwork
+AnyTraining = TrainingConfig | WganTraining | DcganTraining | VaeTraining
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Settings(Section):
-    """Everything that decides a run's numbers, apart from its seed."""
+    """Everything that decides the numbers of a U-Net's run, apart from its seed. Of one-pass models: only the number of
+    images and of those at once, in `sampling`.
+    """
 
     network: Network = Field(Network(), description="the U-Net")
     diffusion: Diffusion = Field(Diffusion(), description="forward process and objective")
-    training: Training = Field(Training(), description="optimisation")
+    training: TrainingConfig = Field(TrainingConfig(), description="optimisation")
     sampling: Sampling = Field(Sampling(), description="samplers and step counts")
 
 
@@ -48,8 +53,16 @@ class Overrides(Section):
 class Run(Overrides):
     """A run of the main comparison; DVC has a stage for each of its phases and seeds."""
 
+    model: Kind = Field(
+        "unet",
+        description="what it is: a diffusion model's U-Net, or a model that makes an image in one pass, whose `network` "
+        "and `training` have keys of their own",
+    )
     role: Literal["baseline", "improved", "variant"] = Field("variant", description="its part in the comparison")
-    label: str | None = Field(None, description="its name in tables and figures; the key when absent")
+    label: str | None = Field(None, description="its name in tables and figures; the key, or its kind's, when absent")
+    classifier: GuidingClassifier | None = Field(
+        None, description="noise-conditional classifier that guides its samples; none when absent"
+    )
     weights: Weights | None = Field(None, description="weights to take instead of training")
 
 
@@ -85,13 +98,8 @@ class Study(Section):
     seeds: tuple[Seed, ...] = Field(..., min_length=1, description="training seeds of every run")
     defaults: Settings = Field(Settings(), description="settings that runs start from")
     runs: dict[Name, Run] = Field(..., min_length=1, description="the runs compared, in the report's order")
-    classifiers: dict[Name, Classifier] = Field(
-        {},
-        description="by run: a noise-conditional classifier for `classifier_scale` (`{}` for none: DVC reads the key)",
-    )
     ablation_defaults: Overrides = Field(Overrides(), description="overrides shared by all ablations")
     ablations: dict[Name, Ablation] = Field({}, description="runs that change one thing of another")
-    generators: dict[Name, Generator] = Field({}, description="one-pass models to stand beside the runs")
     claims: tuple[Claim, ...] = Field((), description="statements of the papers to judge")
 
     @model_validator(mode="after")
@@ -105,7 +113,7 @@ class Study(Section):
 
 
 class ResolvedRun(Section):
-    """A run with nothing left to look up."""
+    """A run with nothing left to look up; what follows from it is in `rediffuse.runs.facts`."""
 
     study: str
     name: str
@@ -118,69 +126,13 @@ class ResolvedRun(Section):
     hardware: Hardware
     evaluation: Evaluation
     restoration: Restoration
-    network: Network
-    diffusion: Diffusion
-    training: Training
+    model: Kind
+    network: AnyNetwork
+    diffusion: Diffusion | None
+    training: AnyTraining
     sampling: Sampling
-    classifier: Classifier | None = None
+    classifier: GuidingClassifier | None = None
     weights: Weights | None = None
-
-    @property
-    def preview_steps(self) -> tuple[int, ...]:
-        """Steps after which a preview is drawn; none where nothing is trained."""
-        return () if self.weights is not None else self.training.preview_steps
-
-    @property
-    def during_training(self) -> DuringTraining | None:
-        """How samples are drawn while this run trains; None where they are not."""
-        return None if self.weights is not None or self.role == "ablation" else self.evaluation.during_training
-
-    @property
-    def scored_steps(self) -> tuple[int, ...]:
-        """Training steps after which samples are drawn."""
-        if self.during_training is None:
-            return ()
-        last = self.training.steps
-        return tuple(sorted({*range(self.during_training.every, last, self.during_training.every), last}))
-
-    #: The stages that train it and sample it.
-    train_stage: ClassVar[str] = "train"
-    sample_stage: ClassVar[str] = "sample"
-
-    def folder(self, seed: int) -> Path:
-        """Folder of everything made with a training seed; ablations lie apart, where DVC does not look."""
-        where = ("ablations", self.name) if self.role == "ablation" else (self.name,)
-        return Path("runs", self.study, *where, f"seed{seed}")
-
-    def settings(self) -> list[tuple[str, str, int]]:
-        """(setting name `<sampler>-<steps>`, sampler key, steps) of everything this run samples."""
-        return [(f"{key}-{n}", key, n) for key, sampler in self.sampling.samplers.items() for n in sampler.steps]
-
-    def shown_setting(self) -> tuple[str, str, int]:
-        """The setting that stands for the run: its first sampler's most steps, at guidance 1 where a sampler has it."""
-        samplers = self.sampling.samplers
-        key = next((key for key, sampler in samplers.items() if sampler.guidance == 1), next(iter(samplers)))
-        steps = max(samplers[key].steps)
-        return f"{key}-{steps}", key, steps
-
-    def asks_classes(self, key: str) -> bool:
-        """Whether samples of the sampler `key` are asked for by class: sample i for class i mod K."""
-        return self.network.class_conditional or self.sampling.samplers[key].classifier_scale is not None
-
-    def comparable_settings(self) -> list[tuple[str, str, int]]:
-        """`settings` without those that a classifier guides: told the class, they are no match for those that are not."""
-        return [s for s in self.settings() if self.sampling.samplers[s[1]].classifier_scale is None]
-
-    def describe(self, key: str) -> dict[str, Any]:
-        """What a metrics file says of a sampler besides its name and steps."""
-        sampler = self.sampling.samplers[key]
-        return {
-            "kind": sampler.kind or key,
-            "eta": sampler.eta,
-            "guidance": sampler.guidance,
-            "classifier_scale": sampler.classifier_scale,
-            "variance": sampler.variance or self.diffusion.variance,
-        }
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

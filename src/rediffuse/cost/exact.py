@@ -1,6 +1,6 @@
 """All that a configuration costs and no clock is needed for: the same on every machine."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ class Exact:
     def record(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
-            "config": asdict(self.config),
+            "config": self.config.model_dump(mode="json"),
             "parameters": self.parameters,
             "flops": asdict(self.flops),
             "flops_by_side": {str(side): asdict(flops) for side, flops in self.by_side.items()},
@@ -56,8 +56,8 @@ def exact_cost(config: UNetConfig) -> Exact:
         config=config,
         parameters=count,
         by_side=count_flops(config),
-        activation_bytes=saved_bytes(replace(config, checkpointing=False)),
-        checkpointed_bytes=saved_bytes(replace(config, checkpointing=True)),
+        activation_bytes=saved_bytes(config.replace(checkpointing=False)),
+        checkpointed_bytes=saved_bytes(config.replace(checkpointing=True)),
         state=state_bytes(count),
     )
 

@@ -1,7 +1,7 @@
 """Bytes that training holds: parameters and their companions, and what the forward pass keeps for the backward one."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -100,7 +100,7 @@ def saved_bytes(config: UNetConfig, batch: int = 1) -> int:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode():
-        network = UNet(replace(config, initialisation="torch")).train()  # no weight is looked at
+        network = UNet(config.replace(initialisation="torch")).train()  # no weight is looked at
         x = torch.empty(batch, config.in_channels, config.image_size, config.image_size)
         t = torch.zeros(batch, dtype=torch.long)
         y = None if config.num_classes is None else torch.zeros(batch, dtype=torch.long)

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rediffuse.errors import UserError
@@ -39,7 +39,7 @@ def peak_memory(
         UserError: the process failed, for want of memory or otherwise; the line says why.
     """
     request = {
-        "config": asdict(config),
+        "config": config.model_dump(mode="json"),
         "jobs": [asdict(job) for job in jobs],
         "device": device,
         "threads": threads,
@@ -81,7 +81,7 @@ def _work(config: UNetConfig, job: PeakJob, device: "object") -> Callable[[], No
     from rediffuse.samplers.ddim import ddim
 
     target = torch.device(str(device))
-    network = UNet(replace(config, checkpointing=job.checkpointing)).to(target)
+    network = UNet(config.replace(checkpointing=job.checkpointing)).to(target)
     shape = (config.in_channels, config.image_size, config.image_size)
 
     def train() -> None:

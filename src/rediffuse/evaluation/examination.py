@@ -100,7 +100,7 @@ def _neighbour(found: Neighbours, place: int) -> dict[str, Any]:
 def distance_by_count(features: np.ndarray, reference: FrechetReference) -> dict[str, Any]:
     """Fréchet distance of features [N, dim] at fewer images and, extrapolated, at infinitely many.
 
-    Gives {"images", "dimension", "counts": [an `Estimate` each], "extrapolation": `Extrapolation` or None, "reason":
+    Gives {"images", "dimension", "counts": [a `GroupedMean` each], "extrapolation": `Extrapolation` or None, "reason":
     why there is none}. The line is to be trusted only where images exceed the dimension (see `extrapolation`).
     """
     total = len(features)

@@ -15,7 +15,7 @@ import numpy as np
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.frechet import FrechetReference
-from rediffuse.evaluation.intervals import CONFIDENCE, Estimate, grouped
+from rediffuse.evaluation.intervals import CONFIDENCE, GroupedMean, grouped
 from rediffuse.evaluation.subsampling import around
 
 
@@ -50,9 +50,15 @@ class Extrapolation:
 
 
 def extrapolated(
-    features: np.ndarray, reference: FrechetReference, *, parts: int = 5, permutations: int = 2, halves: int = 20,
-    seed: int = 0, confidence: float = CONFIDENCE,
-) -> Extrapolation:  # fmt: skip
+    features: np.ndarray,
+    reference: FrechetReference,
+    *,
+    parts: int = 5,
+    permutations: int = 2,
+    halves: int = 20,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Extrapolation:
     """Fréchet distance from features [N, dim] to the reference, extrapolated to infinitely many images.
 
     For j = 1 … parts the images are cut into j disjoint subsets of N/j: sizes evenly spaced in 1/n, each point using
@@ -91,7 +97,7 @@ def extrapolated(
 
 def by_count(
     features: np.ndarray, reference: FrechetReference, counts: list[int], *, subsets: int = 10, seed: int = 0
-) -> dict[int, Estimate]:
+) -> dict[int, GroupedMean]:
     """Fréchet distance at several numbers of images: mean and interval over disjoint random subsets of each size.
 
     features: [N, dim]; each of `counts` lies between 2 and N and gets min(subsets, N // n) subsets. Subsets of

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from rediffuse.errors import UserError
+from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
+from rediffuse.registry import load
 
 Progress = Callable[[int, int], None]
 
@@ -96,39 +98,12 @@ def load_feature_network(
     `progress(done, total)` is called while weights are fetched. An unknown name, or weights that cannot be had, raise
     `UserError`.
     """
-    if name.startswith("torchscript:"):
-        from rediffuse.evaluation.torchscript import TorchScriptNetwork
-
-        return TorchScriptNetwork(Path(name.removeprefix("torchscript:")), options)
-    if name not in FEATURE_NETWORKS:
-        known = ", ".join([*sorted(FEATURE_NETWORKS), "torchscript:<path>"])
+    kind, colon, file = name.partition(":")
+    spec = FEATURE_NETWORKS.get(kind)
+    if spec is None or bool(colon) != spec.takes_file:
+        known = ", ".join(name + ":<path>" * spec.takes_file for name, spec in FEATURE_NETWORKS.items())
         raise UserError(f"no feature network named {name!r}; there are: {known}")
-    return FEATURE_NETWORKS[name](options, progress)
-
-
-def _efficientnet(options: FeatureOptions, progress: Progress | None) -> FeatureNetwork:
-    from rediffuse.evaluation.efficientnet import EfficientNetLite0
-
-    return EfficientNetLite0(options)
-
-
-def _inception_legacy(options: FeatureOptions, progress: Progress | None) -> FeatureNetwork:
-    from rediffuse.evaluation.inception import InceptionV3
-
-    return InceptionV3("legacy_tensorflow", options, progress)
-
-
-def _inception_clean(options: FeatureOptions, progress: Progress | None) -> FeatureNetwork:
-    from rediffuse.evaluation.inception import InceptionV3
-
-    return InceptionV3("clean", options, progress)
-
-
-FEATURE_NETWORKS: dict[str, Callable[[FeatureOptions, Progress | None], FeatureNetwork]] = {
-    "efficientnet-lite0": _efficientnet,
-    "inception-v3": _inception_legacy,
-    "inception-v3-clean": _inception_clean,
-}
+    return load(spec.reference)(*spec.arguments, *([Path(file)] if colon else []), options, progress)
 
 
 def as_images(images: np.ndarray | torch.Tensor) -> torch.Tensor:

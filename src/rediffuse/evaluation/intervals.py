@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
+class GroupedMean:
     """Mean of a metric over groups of n images.
 
     low, high: ends of the interval, std: standard deviation over groups (divisor G − 1); all three None for one group.
@@ -69,15 +69,15 @@ def over_images(values: ArrayLike) -> dict[str, Any]:
     return {"value": mean, "low": mean - half, "high": mean + half, "n": n, "interval": t_interval(f"{n} images")}
 
 
-def grouped(values: Sequence[float], n: int, *, confidence: float = CONFIDENCE) -> Estimate:
+def grouped(values: Sequence[float], n: int, *, confidence: float = CONFIDENCE) -> GroupedMean:
     """Mean and Student-t interval of the metric's `values` on independent groups of `n` images each."""
     if len(values) == 0:
         raise ValueError("there is no group to average over")
     groups = tuple(float(value) for value in values)
     mean = float(np.mean(groups))
     if len(groups) == 1:
-        return Estimate(mean, None, None, None, groups, n, "none: a single group")
+        return GroupedMean(mean, None, None, None, groups, n, "none: a single group")
     std = float(np.std(groups, ddof=1))
     half = t_half_width(groups, confidence)
     text = t_interval(f"{len(groups)} independent groups", confidence)
-    return Estimate(mean, mean - half, mean + half, std, groups, n, text)
+    return GroupedMean(mean, mean - half, mean + half, std, groups, n, text)

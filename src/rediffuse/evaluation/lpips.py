@@ -21,21 +21,21 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from rediffuse.errors import UserError
+from rediffuse.evaluation.feature_networks import LPIPS_LEAST
 from rediffuse.evaluation.features import as_images, load_torchscript, rgb_batches
 
 Backbone = Literal["alex", "vgg"]
 
-# After which layers of torchvision's `features` the maps are taken, their channels, and the least side of an image.
+# After which layers of torchvision's `features` the maps are taken, and their channels.
 TAPS: dict[str, tuple[int, ...]] = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}
 CHANNELS: dict[str, tuple[int, ...]] = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
-LEAST: dict[str, int] = {"alex": 31, "vgg": 16}
 
 # ImageNet's mean and deviation for images in [−1, 1], as the authors round them.
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _EPSILON = 1e-10
 
 
-class Lpips:
+class LpipsDistance:
     """LPIPS with weights from files.
 
     backbone: torchvision's `alexnet` or `vgg16` weights, or a file that holds network and heads both, as the authors'
@@ -45,9 +45,14 @@ class Lpips:
     """
 
     def __init__(
-        self, network: Backbone, backbone: Path, heads: Path | None = None, *, size: int | None = None,
+        self,
+        network: Backbone,
+        backbone: Path,
+        heads: Path | None = None,
+        *,
+        size: int | None = None,
         device: str = "cpu",
-    ) -> None:  # fmt: skip
+    ) -> None:
         if network not in TAPS:
             raise UserError(f"no LPIPS network named {network!r}; there are: {', '.join(TAPS)}")
         self.network, self.size, self._device = network, size, device
@@ -82,9 +87,9 @@ class Lpips:
         """Yield float64 [≤ batch, D] vectors whose squared Euclidean distances are d, for uint8 images in order."""
         checked = as_images(images)
         side = self.size or min(checked.shape[-2:])
-        if side < LEAST[self.network]:
+        if side < LPIPS_LEAST[self.network]:
             raise UserError(
-                f"LPIPS with {self.network} needs images of at least {LEAST[self.network]} pixels, not {side}: give "
+                f"LPIPS with {self.network} needs images of at least {LPIPS_LEAST[self.network]} pixels, not {side}: give "
                 "a larger size to bring them to"
             )
         for batch, real in rgb_batches(checked, batch_size, self._device):
@@ -146,8 +151,10 @@ def _features(network: str, weights: dict[str, Tensor], path: Path) -> torch.nn.
         if name not in renamed:
             raise UserError(f"{path} holds no features.{name}: give torchvision's weights of {build.__name__}")
         if renamed[name].shape != value.shape:
-            raise UserError(f"{path}: features.{name} is {list(renamed[name].shape)}, not {list(value.shape)}: give "
-                            f"torchvision's weights of {build.__name__}")  # fmt: skip
+            raise UserError(
+                f"{path}: features.{name} is {list(renamed[name].shape)}, not {list(value.shape)}: give "
+                f"torchvision's weights of {build.__name__}"
+            )
     layers.load_state_dict({name: renamed[name] for name in wanted}, assign=True)
     for layer in layers:
         if isinstance(layer, torch.nn.ReLU):
@@ -161,8 +168,10 @@ def _heads(network: str, weights: dict[str, Tensor], path: Path) -> list[Tensor]
     for number, channels in enumerate(CHANNELS[network]):
         head = weights.get(f"lin{number}.model.1.weight", weights.get(f"lins.{number}.model.1.weight"))
         if head is None or head.numel() != channels:
-            raise UserError(f"{path} holds no lin{number}.model.1.weight of {channels} channels: give the linear heads "
-                            f"of LPIPS {network}, version 0.1")  # fmt: skip
+            raise UserError(
+                f"{path} holds no lin{number}.model.1.weight of {channels} channels: give the linear heads "
+                f"of LPIPS {network}, version 0.1"
+            )
         if (head < 0).any():
             raise UserError(f"{path}: lin{number}.model.1.weight has negative weights, which no distance can have")
         found.append(head.flatten().double())

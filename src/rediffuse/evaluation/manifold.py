@@ -45,8 +45,9 @@ class ManifoldReference:
         if min(k, density_k) < 1:
             raise UserError(f"a ball reaches to its 1st or a later neighbour, not to number {min(k, density_k)}")
         self.k, self.density_k = k, density_k
-        self._real = DistanceBlocks(features, f"real images for balls of {max(k, density_k)} neighbours",
-                                    max(k, density_k) + 1)  # fmt: skip
+        self._real = DistanceBlocks(
+            features, f"real images for balls of {max(k, density_k)} neighbours", max(k, density_k) + 1
+        )
         self._radii, self._density_radii = squared_radii(self._real, (k, density_k))
 
     def score(self, features: np.ndarray) -> ManifoldScores:

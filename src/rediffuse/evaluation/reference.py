@@ -12,7 +12,8 @@ import numpy as np
 from rediffuse.errors import UserError
 from rediffuse.evaluation.features import Features
 from rediffuse.evaluation.frechet import moments
-from rediffuse.files import atomic_path, sha256, write_json
+from rediffuse.files import atomic_path, sha256
+from rediffuse.formats import write_json
 
 _AGAIN = "run `rediffuse reference` to make it"
 _ARRAYS = ("mu", "sigma", "features", "class_marginal")

@@ -14,6 +14,7 @@ from rediffuse.evaluation.inception_score import inception_score
 from rediffuse.evaluation.intervals import grouped
 from rediffuse.evaluation.kernel import KernelReference
 from rediffuse.evaluation.manifold import ManifoldReference, ManifoldScores
+from rediffuse.evaluation.metrics import METRICS
 from rediffuse.evaluation.reference import Reference
 
 
@@ -32,17 +33,20 @@ class Scorer:
     )
 
     @cached_property
-    def _frechet(self) -> FrechetReference:
+    def frechet(self) -> FrechetReference:
+        """The real side of Fréchet distances."""
         return FrechetReference(self.reference.mu, self.reference.sigma)
 
     @cached_property
-    def _kernel(self) -> KernelReference:
+    def kernel(self) -> KernelReference:
+        """The real side of kernel distances; UnavailableError when the reference has no features."""
         if self.reference.features is None:
             raise UnavailableError("the reference holds only mu and sigma; a kernel distance needs its features")
         return KernelReference(self.reference.features)
 
     @cached_property
-    def _manifold(self) -> ManifoldReference:
+    def manifold(self) -> ManifoldReference:
+        """The real side of scores by neighbours; UnavailableError when the reference has no or too few features."""
         if self.reference.features is None:
             raise UnavailableError("the reference holds only mu and sigma; neighbours need its features")
         try:
@@ -50,18 +54,18 @@ class Scorer:
         except UserError as too_few:
             raise UnavailableError(str(too_few)) from None
 
-    def _neighbours(self, features: Features) -> ManifoldScores:
+    def neighbours(self, features: Features) -> ManifoldScores:
         """Precision, recall, density and coverage of one group."""
-        if len(features) <= self._manifold.k:
-            raise UnavailableError(f"balls of {self._manifold.k} neighbours need more than {len(features)} images")
+        if len(features) <= self.manifold.k:
+            raise UnavailableError(f"balls of {self.manifold.k} neighbours need more than {len(features)} images")
         if features not in self._searched:
-            self._searched[features] = self._manifold.score(features.features)
+            self._searched[features] = self.manifold.score(features.features)
         return self._searched[features]
 
     def score(self, features: Features, *, group_size: int, groups: int) -> dict[str, Any]:
         """Metrics of the first `groups` × `group_size` images: group g is images [g·n, (g + 1)·n).
 
-        Gives {"images", "features", "resize", "reference", "metrics"}; each metric is an `Estimate` as a dictionary, or
+        Gives {"images", "features", "resize", "reference", "metrics"}; each metric is a `GroupedMean` as a dictionary, or
         has value null and the key "unavailable" with the reason.
         """
         used = self._check(features, group_size, groups)
@@ -71,7 +75,7 @@ class Scorer:
             "features": features.network,
             "resize": features.resize,
             "reference": self.reference.to_dict(),
-            "metrics": {name: self._estimate(metric, parts, group_size) for name, metric in METRICS.items()},
+            "metrics": {name: self._estimate(metric.compute, parts, group_size) for name, metric in METRICS.items()},
         }
 
     def _check(self, features: Features, group_size: int, groups: int) -> int:
@@ -95,60 +99,56 @@ class Scorer:
         return used
 
     def _estimate(
-        self, metric: "Callable[[Scorer, Features], float]", parts: list[Features], group_size: int
+        self, compute: "Callable[[Scorer, Features], float]", parts: list[Features], group_size: int
     ) -> dict[str, Any]:
         try:
-            values = [metric(self, part) for part in parts]
+            values = [compute(self, part) for part in parts]
         except UnavailableError as reason:
             empty = dict.fromkeys(("value", "low", "high", "std"))
             return {**empty, "groups": [], "n": group_size, "interval": "none", "unavailable": str(reason)}
         return grouped(values, group_size).to_dict()
 
 
-def _frechet_distance(scorer: Scorer, features: Features) -> float:
-    return scorer._frechet.distance(features.features)
+def frechet_distance(scorer: Scorer, features: Features) -> float:
+    """Fréchet distance of a group from the reference."""
+    return scorer.frechet.distance(features.features)
 
 
-def _kernel_distance(scorer: Scorer, features: Features) -> float:
-    return scorer._kernel.distance(features.features)
+def kernel_distance(scorer: Scorer, features: Features) -> float:
+    """Kernel distance (KID) of a group from the reference's features."""
+    return scorer.kernel.distance(features.features)
 
 
-def _inception_score(scorer: Scorer, features: Features) -> float:
+def inception_score_of_group(scorer: Scorer, features: Features) -> float:
+    """Inception score of a group in one part."""
     if features.probabilities is None:
         raise UnavailableError(f"{features.network} gives no class probabilities")
     return inception_score(features.probabilities, splits=1).mean
 
 
-def _precision(scorer: Scorer, features: Features) -> float:
-    return scorer._neighbours(features).precision
+def precision(scorer: Scorer, features: Features) -> float:
+    """Share of a group that lies in a ball of the reference."""
+    return scorer.neighbours(features).precision
 
 
-def _recall(scorer: Scorer, features: Features) -> float:
-    return scorer._neighbours(features).recall
+def recall(scorer: Scorer, features: Features) -> float:
+    """Share of the reference that lies in a ball of the group."""
+    return scorer.neighbours(features).recall
 
 
-def _density(scorer: Scorer, features: Features) -> float:
-    return scorer._neighbours(features).density
+def density(scorer: Scorer, features: Features) -> float:
+    """Balls of the reference that an image of the group lies in, over their number of neighbours."""
+    return scorer.neighbours(features).density
 
 
-def _coverage(scorer: Scorer, features: Features) -> float:
-    return scorer._neighbours(features).coverage
+def coverage(scorer: Scorer, features: Features) -> float:
+    """Share of the reference's balls that hold an image of the group."""
+    return scorer.neighbours(features).coverage
 
 
-def _diversity(scorer: Scorer, features: Features) -> float:
+def group_diversity(scorer: Scorer, features: Features) -> float:
+    """Mean distance between two different images of a group."""
     return mean_distance(features.features)
-
-
-METRICS: dict[str, Callable[[Scorer, Features], float]] = {
-    "frechet_distance": _frechet_distance,
-    "kid": _kernel_distance,
-    "inception_score": _inception_score,
-    "precision": _precision,
-    "recall": _recall,
-    "density": _density,
-    "coverage": _coverage,
-    "diversity": _diversity,
-}
 
 
 def score(features: Features, reference: Reference, *, group_size: int, groups: int) -> dict[str, Any]:

@@ -34,9 +34,13 @@ class Subsampled:
 
 
 def subsampled(
-    statistic: Callable[[np.ndarray], float], count: int, *, repeats: int = 40, seed: int = 0,
+    statistic: Callable[[np.ndarray], float],
+    count: int,
+    *,
+    repeats: int = 40,
+    seed: int = 0,
     confidence: float = CONFIDENCE,
-) -> Subsampled:  # fmt: skip
+) -> Subsampled:
     """`statistic(positions)` of all of `count` images, with its interval from `repeats` random halves.
 
     `positions` is an int64 array of images to use. The statistic should hardly depend on how many there are: a Fréchet

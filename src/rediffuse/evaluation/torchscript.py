@@ -25,7 +25,14 @@ class TorchScriptNetwork:
     (features [B, dim], logits [B, K]); it does its own scaling. `name`: what to call it, after the file when absent.
     """
 
-    def __init__(self, path: Path, options: FeatureOptions = DEFAULT_OPTIONS, name: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: FeatureOptions = DEFAULT_OPTIONS,
+        progress: Progress | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
         if not path.is_file():
             raise UserError(f"the TorchScript file {path} does not exist")
         try:

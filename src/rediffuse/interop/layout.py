@@ -1,7 +1,7 @@
 """How the tensors of our U-Net correspond to those of another implementation: one table for both directions."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
 import torch
@@ -153,9 +153,9 @@ def refuse_others(config: UNetConfig, known: Iterable[str], format_name: str) ->
     Raises:
         UserError: naming the field and its value.
     """
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if field.name not in (*known, *NOT_OF_THE_FUNCTION) and value != field.default:
+    for name, field in UNetConfig.model_fields.items():
+        value = getattr(config, name)
+        if name not in (*known, *NOT_OF_THE_FUNCTION) and value != field.default:
             raise UserError(
-                f"{field.name} is {value!r}; {format_name} cannot say that, only {field.default!r}: use the format rediffuse"
+                f"{name} is {value!r}; {format_name} cannot say that, only {field.default!r}: use the format rediffuse"
             )

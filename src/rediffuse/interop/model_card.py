@@ -22,7 +22,7 @@ prediction = unet(images, timesteps, class_labels=labels).sample""",
     "rediffuse": """from pathlib import Path
 
 from rediffuse.interop.own_format import read_package
-from rediffuse.models import UNet
+from rediffuse.models.unet import UNet
 
 package = read_package(Path("FOLDER"))
 network = UNet(package.network)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rediffuse.errors import UserError
-from rediffuse.files import atomic_path, write_json
+from rediffuse.files import atomic_path
+from rediffuse.formats import write_json
 from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
 
@@ -44,7 +45,7 @@ def write_package(folder: Path, package: Package) -> None:
         folder / CONFIG,
         {
             "format": FORMAT,
-            "network": asdict(package.network),
+            "network": package.network.model_dump(mode="json"),
             "diffusion": package.diffusion,
             "clip": package.clip,
             "knows_no_class": package.knows_no_class,
@@ -62,7 +63,7 @@ def read_package(folder: Path) -> Package:
     config = read_config(folder / CONFIG)
     if config.get("format") != FORMAT:
         raise UserError(f"{folder / CONFIG}: format is {config.get('format')!r}, not {FORMAT!r}")
-    known = {field.name for field in fields(UNetConfig)}
+    known = set(UNetConfig.model_fields)
     if unknown := sorted(set(config["network"]) - known):
         raise UserError(f"{folder / CONFIG}: network.{unknown[0]} is no field of this version's networks")
     try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rediffuse.errors import UserError
-from rediffuse.files import write_json
+from rediffuse.formats import write_json
 from rediffuse.interop.diffusers_format import (
     config_from_diffusers,
     config_to_diffusers,

@@ -1,7 +1,13 @@
 """Networks: functions (x, t, y) → prediction, and their configurations."""
 
-from rediffuse.models.presets import PRESETS, preset, with_learned_variance
-from rediffuse.models.unet import UNet, build_unet
-from rediffuse.models.unet_config import UNetConfig
+from rediffuse.lazy import passes_on
 
-__all__ = ["PRESETS", "UNet", "UNetConfig", "build_unet", "preset", "with_learned_variance"]
+__all__ = passes_on(
+    __name__,
+    "presets:PRESETS",
+    "presets:preset",
+    "presets:with_learned_variance",
+    "unet:UNet",
+    "unet:build_unet",
+    "unet_config:UNetConfig",
+)

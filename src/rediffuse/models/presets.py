@@ -1,7 +1,5 @@
 """Networks of the literature, and small ones, by name; `rediffuse.config.presets` holds what they are."""
 
-from dataclasses import replace
-
 from rediffuse.config.presets import PRESETS as FIELDS
 from rediffuse.config.presets import preset_fields
 from rediffuse.models.unet_config import UNetConfig
@@ -21,4 +19,4 @@ def preset(name: str, **changes: object) -> UNetConfig:
 
 def with_learned_variance(config: UNetConfig) -> UNetConfig:
     """The same network with a second set of output channels for the variance."""
-    return replace(config, out_channels=2 * config.in_channels)
+    return config.replace(out_channels=2 * config.in_channels)

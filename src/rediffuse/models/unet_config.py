@@ -1,108 +1,107 @@
 """What fixes a U-Net's function, apart from its weights."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from rediffuse.errors import UserError
-from rediffuse.models.blocks import DownsamplePadding, Downsampling
-from rediffuse.models.conditioning import TimeOrder
+from rediffuse.options import Fraction, Options, PositiveFloat, PositiveInt
 
 
-@dataclass(frozen=True)
-class UNetConfig:
+class NetworkOptions(Options):
+    """The U-Net, whatever its images: the network of Ho et al. (2020), and details in which published ones differ."""
+
+    channels: PositiveInt = Field(128, le=10**5, description="channels of the first scale")
+    multipliers: tuple[PositiveInt, ...] = Field(
+        (1, 2, 2, 2), min_length=1, description="channels of each scale, as multiples; each scale but the last halves"
+    )
+    blocks: PositiveInt = Field(2, le=1000, description="residual blocks a scale; one more on the way up")
+    attention: tuple[PositiveInt, ...] = Field((16,), description="side lengths at which self-attention stands")
+    middle_attention: bool = Field(True, description="self-attention between the two blocks of the smallest scale")
+    heads: PositiveInt = Field(1, le=10**5, description="attention heads")
+    dropout: Fraction = Field(0.0, lt=1.0, description="dropout inside residual blocks")
+    time_conditioning: Literal["additive", "scale-shift"] = Field(
+        "additive", description="how a block takes the time embedding: added, or as scale and shift of its second norm"
+    )
+    use_time: bool = Field(True, description="tell the network the time step")
+    block: Literal["residual", "inverted", "inverted-se"] = Field(
+        "residual",
+        description="residual: two 3×3 convolutions (Ho et al.); inverted: a light U-Net of depthwise-separable "
+        "inverted residuals (MobileNetV2); inverted-se: the same with squeeze-excitation",
+    )
+    expansion: PositiveInt = Field(
+        4, le=1000, description="width inside an inverted block, as a multiple of the block's own"
+    )
+    checkpointing: bool = Field(
+        False,
+        description="compute the inside of each block again for its gradient (Chen et al. 2016): less memory, more time",
+    )
+    groups: PositiveInt = Field(32, le=10**5, description="most groups of a group normalisation")
+    norm_eps: PositiveFloat = Field(1e-6, description="ε of group normalisation")
+    time_order: Literal["sin-cos", "cos-sin"] = Field(
+        "sin-cos", description="halves of the time embedding: sin-cos (Ho et al.) or cos-sin (IDDPM)"
+    )
+    time_frequency_shift: Literal[0, 1] = Field(
+        1, description="frequency i of the time embedding is 10000^(−i/(half − this)): 1 (Ho et al.) or 0 (IDDPM)"
+    )
+    time_scale: PositiveFloat = Field(1.0, description="factor of t before its embedding; 1000/T in IDDPM's weights")
+    downsample: Literal["conv", "average"] = Field(
+        "conv", description="halving of the resolution: stride-2 convolution or 2×2 average"
+    )
+    downsample_padding: Literal["bottom-right", "symmetric"] = Field(
+        "bottom-right", description="padding of the stride-2 convolution: bottom-right (Ho et al.) or symmetric"
+    )
+    shortcut: Literal["1x1", "3x3"] = Field("1x1", description="convolution that fits a residual block's input to it")
+    initialisation: Literal["xavier", "torch"] = Field(
+        "xavier", description="first weights: Xavier's (Ho et al.) or PyTorch's own"
+    )
+
+    @model_validator(mode="after")
+    def _even(self) -> Self:
+        if self.channels < 4 or self.channels % 2:
+            raise ValueError(f"channels: {self.channels} is not enough for a time embedding; use an even number from 4")
+        return self
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels at each scale."""
+        return tuple(self.channels * multiplier for multiplier in self.multipliers)
+
+
+class UNetConfig(NetworkOptions):
     """Everything that fixes the network's function, apart from its weights.
 
-    image_size: height and width in pixels; every level but the last halves it, so it must be divisible.
+    image_size: height and width in pixels; every scale but the last halves it, so it must be divisible.
     out_channels: as many as `in_channels`, or twice as many when the variance is learned.
-    channels, multipliers: level i has channels * multipliers[i] channels.
-    blocks: residual blocks a level on the way down; one more on the way up.
-    attention: the resolutions (in pixels) at which every residual block is followed by self-attention.
-    middle_attention: self-attention between the two residual blocks at the lowest resolution.
-    time_conditioning: "additive" (Ho) or "scale-shift" (IDDPM), see `ResidualBlock`.
-    time_scale: factor of t before its sinusoid; IDDPM's published networks use 1000/T.
-    use_time: False leaves the timestep out of the network altogether.
     num_classes: None for an unconditional network; label `num_classes` is the null token.
-    groups: upper limit of groups in every normalisation, see `group_count`.
-    block: "residual" (Ho), or a light U-Net of depthwise-separable blocks, "inverted" or, with squeeze-excitation,
-        "inverted-se" (`rediffuse.models.light`); its changes of resolution are separable too.
-    expansion: width inside an inverted block, as a multiple of the block's own; residual blocks have none.
-    checkpointing: keep only each block's input for the backward pass and compute its inside again (Chen et al. 2016,
-        arXiv:1604.06174): less memory, more time, the same gradients.
-    The rest are details in which published implementations differ; the defaults are Ho et al.'s.
     """
 
-    image_size: int
-    in_channels: int = 3
-    out_channels: int = 3
-    channels: int = 128
-    multipliers: tuple[int, ...] = (1, 2, 2, 2)
-    blocks: int = 2
-    attention: tuple[int, ...] = (16,)
-    middle_attention: bool = True
-    heads: int = 1
-    dropout: float = 0.0
-    time_conditioning: Literal["additive", "scale-shift"] = "additive"
-    use_time: bool = True
-    num_classes: int | None = None
-    block: Literal["residual", "inverted", "inverted-se"] = "residual"
-    expansion: int = 4
-    checkpointing: bool = False
-    groups: int = 32
-    norm_eps: float = 1e-6
-    time_order: TimeOrder = "sin-cos"
-    time_frequency_shift: int = 1
-    time_scale: float = 1.0
-    downsample: Downsampling = "conv"
-    downsample_padding: DownsamplePadding = "bottom-right"
-    shortcut: Literal["1x1", "3x3"] = "1x1"
-    initialisation: Literal["xavier", "torch"] = "xavier"
+    image_size: PositiveInt = Field(..., le=10**5)
+    in_channels: PositiveInt = Field(3, le=10**5)
+    out_channels: PositiveInt = Field(3, le=10**5)
+    num_classes: PositiveInt | None = Field(None, le=10**7)
 
-    def __post_init__(self) -> None:
-        """Refuse shapes that cannot work.
-
-        Raises:
-            UserError: naming the field, its value and what is allowed.
-        """
-        object.__setattr__(self, "multipliers", tuple(self.multipliers))
-        object.__setattr__(self, "attention", tuple(self.attention))
-        if not self.multipliers or min(self.multipliers) < 1:
-            raise UserError(f"multipliers is {self.multipliers}; it needs one positive number a level")
-        for name in ("image_size", "in_channels", "blocks", "heads", "expansion", "groups"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.block not in (allowed := ("residual", "inverted", "inverted-se")):
-            raise UserError(f"block is {self.block!r}; choose one of {', '.join(allowed)}")
-        if self.channels < 4 or self.channels % 2:
-            raise UserError(f"channels is {self.channels}; it must be an even number, at least 4")
-        if not self.time_scale > 0.0:
-            raise UserError(f"time_scale is {self.time_scale}; it must be above 0, and 1 leaves t as it is")
-        if self.num_classes is not None and self.num_classes < 1:
-            raise UserError(f"num_classes is {self.num_classes}; it must be at least 1, or None for no labels")
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"dropout is {self.dropout}; it must be at least 0 and below 1")
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
         if self.out_channels not in (self.in_channels, 2 * self.in_channels):
-            raise UserError(
+            raise ValueError(
                 f"out_channels is {self.out_channels}; for {self.in_channels} in_channels it must be "
                 f"{self.in_channels}, or {2 * self.in_channels} with a learned variance"
             )
         check_size((self.image_size, self.image_size), len(self.multipliers))
         unknown = sorted(set(self.attention) - set(self.resolutions))
         if unknown:
-            raise UserError(f"attention asks for resolutions {unknown}; this network has {list(self.resolutions)}")
+            raise ValueError(f"attention asks for resolutions {unknown}; this network has {list(self.resolutions)}")
         for level, width in enumerate(self.widths):
             last = level == len(self.widths) - 1
             if (self.resolutions[level] in self.attention or (last and self.middle_attention)) and width % self.heads:
-                raise UserError(f"heads is {self.heads}; it must divide the {width} channels of level {level}")
+                raise ValueError(f"heads is {self.heads}; it must divide the {width} channels of level {level}")
+        return self
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        """Pixels a side at each level."""
+        """Pixels a side at each scale."""
         return tuple(self.image_size >> level for level in range(len(self.multipliers)))
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels at each level."""
-        return tuple(self.channels * multiplier for multiplier in self.multipliers)
 
 
 def check_size(size: tuple[int, int], levels: int) -> None:

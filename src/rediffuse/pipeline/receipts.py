@@ -1,92 +1,103 @@
 """Receipts: what made a job's files, and whether they are still what it made.
 
-A receipt lies beside the files, travels with them through `dvc push` and `dvc pull`, and holds no time and no path
-outside the project, so that two clones write the same one.
+A receipt lies beside the files, travels with them through `dvc push` and `dvc pull`, and holds no time, no commit and no
+version, so that two clones write the same one. Those lie in timing/<stage>.json, which nothing digests.
 """
 
-import fcntl
-import json
-import os
-import platform
-import subprocess
-import sys
-from importlib.metadata import version
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rediffuse.errors import UserError
 from rediffuse.files import read_json, write_json
 from rediffuse.pipeline.digests import Digests
-from rediffuse.pipeline.plan import Job, Plan, evidence_file
+from rediffuse.pipeline.plan import Job, Plan
 
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "rediffuse")
+Receipt = dict[str, Any]
 
 
-def commit(root: Path) -> str:
-    """The last git commit that touched what computes, with `+changes` when the working tree differs from it.
-
-    Not HEAD: a commit of results, or of a sentence in the README, would make receipts of the same work differ. Nor the
-    active study: a receipt holds its job's settings, and `rediffuse use` is no change of the code.
-    """
-    where = ["src", "workflow", "Snakefile", "requirements.lock"]
+def read_receipt(path: Path) -> Receipt | None:
+    """The receipt in a file; None when there is none that can be read."""
     try:
-        last, dirty = (
-            subprocess.run(["git", *command, "--", *where], cwd=root, capture_output=True, text=True, check=True).stdout
-            for command in (["log", "-1", "--format=%H"], ["status", "--porcelain"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return last.strip() + ("+changes" if dirty.strip() else "")
+        receipt = read_json(path)
+    except (OSError, ValueError):
+        return None
+    parts = {"key": str, "code": str, "settings": dict, "needs": dict, "inputs": dict, "outputs": dict}
+    whole = isinstance(receipt, dict) and all(isinstance(receipt.get(name), kind) for name, kind in parts.items())
+    return receipt if whole else None
 
 
-def environment() -> dict[str, str]:
-    """Versions of what computes."""
-    versions = {name: version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), "system": f"{sys.platform} {platform.machine()}", **versions}
+def write_receipt(job: Job, root: Path, accepted: list[dict[str, str]] | None = None) -> None:
+    """Record that `job` made its outputs from the inputs that lie there now.
 
-
-def write_receipt(job: Job, root: Path) -> None:
-    """Record that `job` made its outputs from the inputs that lie there now."""
+    accepted: the code under which they were really made and why they still count, where that is not today's.
+    """
     digests = Digests(root)
     inputs = [path for need in job.needs for path in need.outputs]
     receipt = {
         "job": job.name,
         "key": job.key,
         "command": job.command,
-        "commit": commit(root),
         "code": job.code,
         "settings": job.settings,
         "needs": {need.name: need.key for need in job.needs},
         "inputs": {str(path): digests.of(path) for path in inputs},
         "outputs": {str(path): digests.of(path) for path in job.outputs},
-        "environment": environment(),
+        **({"accepted": accepted} if accepted else {}),
     }
+    digests.save()
     write_json(root / job.receipt, receipt)
 
 
 def why_stale(job: Job, digests: Digests) -> str | None:
     """Why `job` has to run, in a few words; None when its files are what today's settings and code make."""
     path = digests.root / job.receipt
-    try:
-        receipt = read_json(path)
-    except FileNotFoundError:
+    if not path.exists():
         return "never made"
-    except (OSError, json.JSONDecodeError):
+    if (receipt := read_receipt(path)) is None:
         return f"{job.receipt} cannot be read"
-    if receipt.get("key") != job.key:
-        if receipt.get("settings") != job.settings:
-            return "settings changed"
-        return "code changed" if receipt.get("code") != job.code else "what it is made from changed"
+    if receipt["key"] != job.key:
+        return _what_changed(job, receipt)
+    return unlike(receipt, [*job.outputs], [*job.loose], digests)
+
+
+def unlike(receipt: Receipt, outputs: Iterable[Path], loose: Iterable[Path], digests: Digests) -> str | None:
+    """Which file is not what a receipt says of it; None when all are."""
     for path_in, made_from in receipt["inputs"].items():
         # An absent input is made again under the same key; only a different one makes this job stale.
         if digests.of(Path(path_in)) not in (made_from, None):
             return f"{path_in} is not what it was made from"
-    for output in job.outputs:
+    for output in outputs:
         found = digests.of(output)
         if found is None:
             return f"{output} is missing"
         if found != receipt["outputs"].get(str(output)):
             return f"{output} is not what was made"
-    return None
+    return next((f"{path} is missing" for path in loose if not (digests.root / path).exists()), None)
+
+
+def _what_changed(job: Job, receipt: Receipt) -> str:
+    if receipt["settings"] != job.settings:
+        changed = _first_difference(receipt["settings"], job.settings)
+        return "the pictures changed" if changed == "pictures" else f"settings changed: {changed}"
+    return "code changed" if receipt["code"] != job.code else "what it is made from changed"
+
+
+def _first_difference(old: Any, new: Any, where: str = "") -> str:
+    """The dotted key at which two settings differ first."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*new, *old]):
+            if old.get(key) != new.get(key):
+                return _first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+    return where
+
+
+def reasons(plan: Plan, root: Path) -> dict[str, str | None]:
+    """Why each job is stale, None of those that are not."""
+    digests = Digests(root)
+    found = {job.name: why_stale(job, digests) for job in plan.jobs.values()}
+    digests.save()
+    return found
 
 
 def require(job: Job, root: Path) -> None:
@@ -99,58 +110,43 @@ def require(job: Job, root: Path) -> None:
     for need in job.needs:
         if (reason := why_stale(need, digests)) is not None:
             raise UserError(f"{job.name} needs {need.outputs[0]}: {reason}; run `{need.command}` first")
-
-
-def settle(plan: Plan, root: Path) -> dict[str, str | None]:
-    """Make file dates say what the receipts say; returns why each job is stale (None: fresh).
-
-    Snakemake reruns what is older than its inputs. Dates mean nothing after a clone, a copy or `dvc pull`, so each job
-    has a key file as an input of its own: dated long ago when the job is fresh, now (with the reason inside) when it
-    is stale; and the receipts of fresh jobs are put in order.
-    """
-    if not (evidence := root / evidence_file(plan.study)).exists():
-        write_json(evidence, [])  # no ablation has been run: DVC wants to see the file all the same
-    digests = Digests(root)
-    reasons: dict[str, str | None] = {}
-    for job in plan.jobs.values():
-        reason = reasons[job.name] = why_stale(job, digests)
-        path = root / job.key_file(plan.study)
-        content = {"job": job.name, "key": job.key}
-        known = read_json(path) if path.exists() else {}
-        if reason is None:
-            if known.get("key") != job.key:
-                write_json(path, content)
-            os.utime(path, (0, 0))
-            _date_after(root / job.receipt, [root / need.receipt for need in job.needs])
-        elif known.get("key") != job.key or path.stat().st_mtime == 0:
-            write_json(path, {**content, "stale": reason})
     digests.save()
-    return reasons
 
 
-def _date_after(path: Path, earlier: list[Path]) -> None:
-    """Date `path` a moment after the latest of `earlier`, unless it is later already."""
-    latest = max((p.stat().st_mtime_ns for p in earlier if p.exists()), default=0)
-    if path.stat().st_mtime_ns <= latest:
-        os.utime(path, ns=(latest + 1_000_000, latest + 1_000_000))
-
-
-def lock(path: Path, what: str) -> int:
-    """Hold an exclusive lock for the life of this process; a killed process leaves none behind.
-
-    Returns the descriptor, which the caller keeps open.
+def accept(plan: Plan, job: Job, because: str, root: Path) -> list[str]:
+    """Keep a job's result although code has changed since it was made: its receipt says so, and under which code it was
+    made. Jobs that are stale for no other reason than this one take it too. Returns the names of all.
 
     Raises:
-        UserError: another process holds it.
+        UserError: there is no result, it is up to date, or something other than code differs.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(descriptor, 100).decode(errors="replace").strip()
-        os.close(descriptor)
-        raise UserError(f"{what} is already running here (process {owner}); wait for it or stop it") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return descriptor
+    digests = Digests(root)
+    reason = why_stale(job, digests)
+    if reason is None:
+        raise UserError(f"accept: {job.name} is up to date; there is nothing to accept")
+    if reason not in ("code changed", "what it is made from changed"):
+        raise UserError(
+            f"accept: {job.name}: {reason}; only a result of other code can be accepted: run `{job.command}`"
+        )
+    taken = []
+    for name in sorted(plan.downstream({job.name}), key=list(plan.jobs).index):
+        one = plan.jobs[name]
+        receipt = read_receipt(root / one.receipt)
+        if receipt is None or receipt["key"] == one.key:
+            continue
+        same_code = receipt["code"] == one.code
+        if receipt["settings"] != one.settings or not (same_code or one is job):
+            continue
+        if unlike(receipt, one.outputs, one.loose, digests) is not None:
+            continue
+        waits = [need.name for need in one.needs if why_stale(need, digests) is not None]
+        if waits and one is job:
+            raise UserError(f"accept: {one.name} is made from {waits[0]}, which is not up to date; accept that first")
+        if waits:
+            continue
+        earlier = receipt.get("accepted") or []
+        added = [] if same_code else [{"made by code": receipt["code"], "because": because}]
+        write_receipt(one, root, [*earlier, *added])
+        taken.append(name)
+    digests.save()
+    return taken

@@ -6,82 +6,59 @@ number. The step functions (`ddpm_step`, `ddim_step`, ...) take tensors and nois
 dtype and device. `SAMPLERS` lists the samplers by name.
 """
 
-from rediffuse.samplers.adaptive import AdaptiveSolution, adaptive, solve_adaptive
-from rediffuse.samplers.ancestral import ancestral, ancestral_step, ddpm_step
-from rediffuse.samplers.ddim import ddim, ddim_sigma, ddim_step
-from rediffuse.samplers.dpm_solver_pp import dpm_solver_pp, dpm_solver_pp_1s_step, dpm_solver_pp_2m_step
-from rediffuse.samplers.flow import flow_euler, flow_heun, flow_heun_step, flow_step
-from rediffuse.samplers.generate import generate
-from rediffuse.samplers.guidance import ClassifierFreeGuidance, ClassifierGuidance
-from rediffuse.samplers.interfaces import Callback, DenoiserLike, EvaluationCounter, NoiseSource, over
-from rediffuse.samplers.partial import StartFrom, renoise, sample_from
-from rediffuse.samplers.plms import multistep_eps, plms
-from rediffuse.samplers.probability_flow import euler, heun, heun_step, probability_flow_step
-from rediffuse.samplers.registry import SAMPLERS, SamplerSpec, check_request, get_sampler
-from rediffuse.samplers.restoration import (
-    denoise,
-    denoise_by_sampling,
-    downsample,
-    inpaint,
-    null_space_sample,
-    psnr,
-    super_resolve,
-    upsample,
-)
-from rediffuse.samplers.reverse_sde import euler_maruyama_step, reverse_sde
-from rediffuse.samplers.trajectory import Trajectory, evenly
-from rediffuse.samplers.variations import BlendedNoise, variations
+from rediffuse.lazy import passes_on
 
-__all__ = [
-    "SAMPLERS",
-    "AdaptiveSolution",
-    "BlendedNoise",
-    "Callback",
-    "ClassifierFreeGuidance",
-    "ClassifierGuidance",
-    "DenoiserLike",
-    "EvaluationCounter",
-    "NoiseSource",
-    "SamplerSpec",
-    "StartFrom",
-    "Trajectory",
-    "adaptive",
-    "ancestral",
-    "ancestral_step",
-    "check_request",
-    "ddim",
-    "ddim_sigma",
-    "ddim_step",
-    "ddpm_step",
-    "denoise",
-    "denoise_by_sampling",
-    "downsample",
-    "dpm_solver_pp",
-    "dpm_solver_pp_1s_step",
-    "dpm_solver_pp_2m_step",
-    "euler",
-    "euler_maruyama_step",
-    "evenly",
-    "flow_euler",
-    "flow_heun",
-    "flow_heun_step",
-    "flow_step",
-    "generate",
-    "get_sampler",
-    "heun",
-    "heun_step",
-    "inpaint",
-    "multistep_eps",
-    "null_space_sample",
-    "over",
-    "plms",
-    "probability_flow_step",
-    "psnr",
-    "renoise",
-    "reverse_sde",
-    "sample_from",
-    "solve_adaptive",
-    "super_resolve",
-    "upsample",
-    "variations",
-]
+__all__ = passes_on(
+    __name__,
+    "adaptive:AdaptiveSolution",
+    "adaptive:adaptive",
+    "adaptive:solve_adaptive",
+    "ancestral:ancestral",
+    "ancestral:ancestral_step",
+    "ancestral:ddpm_step",
+    "ddim:ddim",
+    "ddim:ddim_sigma",
+    "ddim:ddim_step",
+    "dpm_solver_pp:dpm_solver_pp",
+    "dpm_solver_pp:dpm_solver_pp_1s_step",
+    "dpm_solver_pp:dpm_solver_pp_2m_step",
+    "flow:flow_euler",
+    "flow:flow_heun",
+    "flow:flow_heun_step",
+    "flow:flow_step",
+    "generate:generate",
+    "guidance:ClassifierFreeGuidance",
+    "guidance:ClassifierGuidance",
+    "interfaces:Callback",
+    "interfaces:DenoiserLike",
+    "interfaces:EvaluationCounter",
+    "interfaces:NoiseSource",
+    "interfaces:over",
+    "partial:StartFrom",
+    "partial:renoise",
+    "partial:sample_from",
+    "plms:multistep_eps",
+    "plms:plms",
+    "probability_flow:euler",
+    "probability_flow:heun",
+    "probability_flow:heun_step",
+    "probability_flow:probability_flow_step",
+    "registry:SAMPLERS",
+    "registry:SamplerSpec",
+    "registry:check_request",
+    "registry:get_sampler",
+    "restoration:denoise",
+    "restoration:denoise_by_sampling",
+    "restoration:downsample",
+    "restoration:inpaint",
+    "restoration:null_space_sample",
+    "restoration:psnr",
+    "restoration:super_resolve",
+    "restoration:upsample",
+    "reverse_sde:euler_maruyama_step",
+    "reverse_sde:reverse_sde",
+    "trajectory:Trajectory",
+    "trajectory:evenly",
+    "variations:BlendedNoise",
+    "variations:variations",
+)

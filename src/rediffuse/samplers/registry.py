@@ -1,4 +1,4 @@
-"""The samplers by name, with what each takes and costs.
+"""The samplers by name, with what each takes and costs: looking one up imports no torch.
 
     process = DiffusionProcess.create("cosine", 1000).respace(respaced_timesteps(1000, 50))
     noise = SampleNoise(seed, torch.arange(64), (3, 32, 32))
@@ -10,86 +10,160 @@ number of steps is that of the denoiser's process. The two flows take a `Velocit
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
-from torch import Tensor
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
 
 from rediffuse.errors import UserError
-from rediffuse.samplers.adaptive import adaptive
-from rediffuse.samplers.ancestral import ancestral
-from rediffuse.samplers.ddim import ddim
-from rediffuse.samplers.dpm_solver_pp import dpm_solver_pp
-from rediffuse.samplers.flow import flow_euler, flow_heun
-from rediffuse.samplers.levels import check_eta
-from rediffuse.samplers.plms import plms
-from rediffuse.samplers.probability_flow import euler, heun
-from rediffuse.samplers.reverse_sde import reverse_sde
+from rediffuse.registry import Registry, load
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def _one_a_step(steps: int) -> int:
+def one_a_step(steps: int) -> int:
+    """Network evaluations of a method that asks once a step."""
     return steps
+
+
+def two_but_last(steps: int) -> int:
+    """Network evaluations of a method that asks twice a step, once in the last."""
+    return 2 * steps - 1
+
+
+def one_more(steps: int) -> int:
+    """Network evaluations of a method whose first step asks twice, unless it is the only one."""
+    return steps + (steps > 1)
 
 
 @dataclass(frozen=True)
 class SamplerSpec:
     """A sampler and its facts.
 
-    run: (denoiser, noise, *, callback=None, options ...) -> x0 [B, C, H, W].
-    stochastic: whether it draws noise in its steps (DDIM does when eta > 0); the others depend on x_T alone.
+    reference: "module:function" of `run`.
     options: the keyword arguments of `run` beside `callback`.
-    uses_variance: whether the reverse variance of the model matters.
-    order: order of convergence in the number of steps (weak order for the stochastic ones).
     evaluations: steps -> network evaluations; None where the method decides (`solve_adaptive` and `EvaluationCounter`
     count).
-    source: the paper.
     path: "diffusion", sampled from a denoiser; or "interpolant", sampled from a `VelocityField` with `steps` as an
     option.
+    uses_variance: whether the reverse variance of the model matters.
+    title: its name in a sentence. source: the paper.
+    order: order of convergence in the number of steps (weak order for the stochastic ones).
+    stochastic: whether it draws noise in its steps (DDIM does when eta > 0); the others depend on x_T alone.
     """
 
     name: str
-    run: Callable[..., Tensor]
+    reference: str
+    options: tuple[str, ...] = ()
+    evaluations: Callable[[int], int] | None = one_a_step
+    path: str = "diffusion"
+    uses_variance: bool = False
+    _: KW_ONLY
+    title: str
     source: str
     order: int
     stochastic: bool = False
-    options: tuple[str, ...] = ()
-    uses_variance: bool = False
-    evaluations: Callable[[int], int] | None = _one_a_step
-    path: str = "diffusion"
+
+    @property
+    def run(self) -> "Callable[..., Tensor]":
+        """(denoiser, noise, *, callback=None, options ...) -> x0 [B, C, H, W]; imported when it is asked for."""
+        return load(self.reference)
 
     def nfe(self, steps: int) -> int | None:
         """Network evaluations of `steps` steps, or None where the method decides."""
         return None if self.evaluations is None else self.evaluations(steps)
 
 
-_SPECS = (
-    SamplerSpec("ancestral", ancestral, "Ho et al. 2020", 1, stochastic=True, uses_variance=True),
-    SamplerSpec("ddim", ddim, "Song, Meng & Ermon 2021", 1, stochastic=True, options=("eta",)),
-    SamplerSpec("dpm-solver-pp", dpm_solver_pp, "Lu et al. 2022", 2, options=("order",)),
-    SamplerSpec("plms", plms, "Liu et al. 2022", 2, evaluations=lambda steps: steps + (steps > 1)),
-    SamplerSpec("ode-euler", euler, "Song et al. 2021", 1),
-    SamplerSpec("ode-heun", heun, "Karras et al. 2022", 2, evaluations=lambda steps: 2 * steps - 1),
-    SamplerSpec("ode-adaptive", adaptive, "Song et al. 2021", 3, options=("tolerance", "fractional"), evaluations=None),
-    SamplerSpec("reverse-sde", reverse_sde, "Song et al. 2021", 1, stochastic=True),
-    SamplerSpec("flow-euler", flow_euler, "Liu et al. 2023", 1, options=("steps",), path="interpolant"),
+SAMPLERS = Registry(
+    "sampler",
+    SamplerSpec(
+        "ancestral",
+        "rediffuse.samplers.ancestral:ancestral",
+        (),
+        one_a_step,
+        "diffusion",
+        True,
+        title="Ancestral",
+        source="Ho et al. 2020",
+        order=1,
+        stochastic=True,
+    ),
+    SamplerSpec(
+        "ddim",
+        "rediffuse.samplers.ddim:ddim",
+        ("eta",),
+        title="DDIM",
+        source="Song, Meng & Ermon 2021",
+        order=1,
+        stochastic=True,
+    ),
+    SamplerSpec(
+        "dpm-solver-pp",
+        "rediffuse.samplers.dpm_solver_pp:dpm_solver_pp",
+        ("order",),
+        title="DPM-Solver++ 2M",
+        source="Lu et al. 2022",
+        order=2,
+    ),
+    SamplerSpec("plms", "rediffuse.samplers.plms:plms", (), one_more, title="PLMS", source="Liu et al. 2022", order=2),
+    SamplerSpec(
+        "ode-euler",
+        "rediffuse.samplers.probability_flow:euler",
+        title="Probability-flow ODE, Euler",
+        source="Song et al. 2021",
+        order=1,
+    ),
+    SamplerSpec(
+        "ode-heun",
+        "rediffuse.samplers.probability_flow:heun",
+        (),
+        two_but_last,
+        title="Probability-flow ODE, Heun",
+        source="Karras et al. 2022",
+        order=2,
+    ),
+    SamplerSpec(
+        "ode-adaptive",
+        "rediffuse.samplers.adaptive:adaptive",
+        ("tolerance", "fractional"),
+        None,
+        title="Probability-flow ODE, adaptive",
+        source="Song et al. 2021",
+        order=3,
+    ),
+    SamplerSpec(
+        "reverse-sde",
+        "rediffuse.samplers.reverse_sde:reverse_sde",
+        title="Reverse SDE, Euler-Maruyama",
+        source="Song et al. 2021",
+        order=1,
+        stochastic=True,
+    ),
+    SamplerSpec(
+        "flow-euler",
+        "rediffuse.samplers.flow:flow_euler",
+        ("steps",),
+        one_a_step,
+        "interpolant",
+        title="Flow, Euler",
+        source="Liu et al. 2023",
+        order=1,
+    ),
     SamplerSpec(
         "flow-heun",
-        flow_heun,
-        "Liu et al. 2023",
-        2,
-        options=("steps",),
-        path="interpolant",
-        evaluations=lambda steps: 2 * steps - 1,
+        "rediffuse.samplers.flow:flow_heun",
+        ("steps",),
+        two_but_last,
+        "interpolant",
+        title="Flow, Heun",
+        source="Liu et al. 2023",
+        order=2,
     ),
 )
-SAMPLERS: dict[str, SamplerSpec] = {spec.name: spec for spec in _SPECS}
 
 
 def get_sampler(name: str) -> SamplerSpec:
     """The sampler of that name. Raises `UserError` that lists the names."""
-    if name not in SAMPLERS:
-        raise UserError(f"sampler {name!r} is unknown: one of {', '.join(SAMPLERS)}")
-    return SAMPLERS[name]
+    return SAMPLERS.find(name)
 
 
 def check_request(name: str, *, steps: int, timesteps: int, options: Mapping[str, Any] | None = None) -> SamplerSpec:
@@ -108,5 +182,5 @@ def check_request(name: str, *, steps: int, timesteps: int, options: Mapping[str
             takes = f"takes {', '.join(spec.options)}" if spec.options else "takes no options"
             raise UserError(f"sampler {name} has no option {option!r}: it {takes}")
     if options and options.get("eta") is not None:
-        check_eta(options["eta"])
+        load("rediffuse.samplers.levels:check_eta")(options["eta"])
     return spec

@@ -1,1 +1,1 @@
-"""The stages of a study: each turns files into files, and all that computes lies in the packages it calls."""
+"""The stages of a study, one a file: `STAGE` says what it is, `run` does it. They are found by looking here."""

@@ -1,140 +1,60 @@
 """Stage `cost`: what the study's networks cost, exactly and by the clock."""
 
-from dataclasses import asdict, replace
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from rediffuse.formats import write_json
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.plan import Job
+from rediffuse.pipeline.stage import Stage, Subject
+from rediffuse.runs import facts
 
-from rediffuse.config import ResolvedRun
-from rediffuse.config.sections import Hardware
-from rediffuse.cost.exact import CONVENTION, exact_cost
-from rediffuse.cost.flops import count_flops, total
-from rediffuse.cost.peak import PeakJob, peak_memory
-from rediffuse.cost.scaling import at_side, sides
-from rediffuse.cost.timing import Job, Passes, Spread, inference_pass, interleaved, training_passes
-from rediffuse.data.image_set import ImageSet, open_image_set
-from rediffuse.files import write_json
-from rediffuse.models.unet import UNet
-from rediffuse.models.unet_config import UNetConfig
-from rediffuse.progress import Progress
-from rediffuse.stages.context import Context, Stopwatch, machine, working
-from rediffuse.stages.networks import build_network
-
-#: Images in a batch of the timings by resolution at the network's own side; larger images come in smaller batches.
-IMAGES = 32
-#: Sampling steps between whose peak memories no more than noise should lie.
-FEW, MANY = 2, 10
-REPEATS = 5
+#: One design in four sizes, whose cost stands beside that of the study's own networks.
+SIZES = ("tiny", "small", "base", "large")
 
 
-def cost(context: Context) -> None:
-    """Write cost.json (exact: the same everywhere) and timing/cost.json (this machine, now) in runs/<study>/cost/."""
-    study, job = context.loaded.study, context.plan.find("cost")
-    torch.set_num_threads(study.hardware.threads)
-    watch = Stopwatch()
-    with working(context, job):
-        image_set = open_image_set(context.data_folder)
-        configs = {run.name: network_config(run, image_set) for run in context.loaded.runs.values()}
-        write_json(
-            context.root / job.outputs[0], {"study": study.study, **exact_record(configs, job.settings["sizes"])}
-        )
-    measured = measured_record(configs, context.loaded.runs, study.hardware)
-    path = context.root / job.outputs[0].parent / "timing" / "cost.json"
-    machine_record = machine(study.hardware.device, study.hardware.threads)
-    write_json(path, {"key": job.key, "machine": machine_record, "seconds": watch.seconds, **measured})
+def settings(subject: Subject) -> dict[str, Any]:
+    """What the U-Nets of the main runs, and the batches they see, follow from."""
+    from rediffuse.config.presets import preset_fields
 
-
-def network_config(run: ResolvedRun, image_set: ImageSet) -> UNetConfig:
-    """The configuration of a run's network for the images of a data set."""
-    with torch.device("meta"):
-        return build_network(run, image_set).config
-
-
-def exact_record(configs: dict[str, UNetConfig], sizes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Exact costs of the runs' networks, by run and by resolution, and of one design in four sizes."""
     runs = {}
-    for name, config in configs.items():
-        exact = exact_cost(config)
-        larger = {side: total(count_flops(at_side(config, side))) for side in sides(config)[1:]}
-        resolutions = {str(side): asdict(flops) for side, flops in {config.image_size: exact.flops, **larger}.items()}
-        runs[name] = {**exact.record(), "flops_by_resolution": resolutions}
-    presets = {name: exact_cost(UNetConfig(**fields)).record() for name, fields in sizes.items()}
-    return {"convention": CONVENTION, "runs": runs, "presets": presets}
-
-
-def measured_record(
-    configs: dict[str, UNetConfig], runs: dict[str, ResolvedRun], hardware: Hardware, repeats: int = REPEATS
-) -> dict[str, Any]:
-    """Seconds and peak bytes on this machine; the first run stands for all where one is enough."""
-    first = next(iter(configs))
-    jobs: dict[str, Job] = {}
-    batches = {name: batch_sizes(run) for name, run in runs.items()}
-    for name, config in configs.items():
-        network = on_device(UNet(config), hardware)
-        module = torch.compile(network, dynamic=False) if hardware.compile else network
-        bf16 = hardware.precision == "bfloat16"
-        training, sampling = batches[name]
-        jobs[f"training {name}"] = training_passes(module, *inputs(config, training, hardware), bfloat16=bf16)  # type: ignore[arg-type]
-        jobs[f"sampling {name}"] = inference_pass(module, *inputs(config, sampling, hardware), bfloat16=bf16)  # type: ignore[arg-type]
-    own, (training, sampling) = configs[first], batches[first]
-    eager = on_device(UNet(own), hardware)
-    several = sorted({1, *(sampling // 4**k for k in range(1, 4) if sampling // 4**k > 1), sampling})
-    for batch in several:
-        jobs[f"batch {batch}"] = inference_pass(eager, *inputs(own, batch, hardware))
-    larger = {side: max(1, IMAGES * own.image_size**2 // side**2) for side in sides(own)}
-    for side, batch in larger.items():
-        jobs[f"side {side}"] = inference_pass(eager, *inputs(at_side(own, side), batch, hardware))
-    for on in (False, True):
-        network = on_device(UNet(replace(own, checkpointing=on)), hardware)
-        jobs[f"checkpointing {on}"] = training_passes(network, *inputs(own, training, hardware))
-
-    with Progress("cost", "round") as progress:
-        seconds = interleaved(jobs, repeats=repeats, warmup=1, on_round=progress)
-    peaks = [PeakJob(training), PeakJob(max(1, training // 4)),
-             *(PeakJob(max(1, sampling // 8), steps) for steps in (FEW, MANY))]  # fmt: skip
-    held = peak_memory(own, peaks, device=hardware.device, threads=hardware.threads)
-    return {
-        "runs": {
-            name: {
-                "training": asdict(Passes.of(batches[name][0], seconds[f"training {name}"])),
-                "sampling": {"batch": batches[name][1], "forward": _spread(seconds[f"sampling {name}"])},
+    for run in subject.loaded.runs.values():
+        if not facts.is_one_pass(run) and run.diffusion is not None:
+            runs[run.name] = {
+                "network": run.network.model_dump(mode="json"),
+                "variance": run.diffusion.variance,
+                "training": run.training.model_dump(mode="json", include={"batch_size", "accumulate"}),
+                "sampling": run.sampling.model_dump(mode="json", include={"batch_size", "images"}),
             }
-            for name in configs
-        },
-        "measured_run": first,
-        "batches": [{"batch": batch, "forward": _spread(seconds[f"batch {batch}"])} for batch in several],
-        "resolutions": [
-            {"side": side, "batch": batch, "forward": _spread(seconds[f"side {side}"])}
-            for side, batch in larger.items()
-        ],
-        "checkpointing": [
-            {"on": on, **asdict(Passes.of(training, seconds[f"checkpointing {on}"]))} for on in (False, True)
-        ],
-        "peaks": [{**asdict(job), "bytes": count} for job, count in zip(peaks, held, strict=True)],
-        "peak_method": "torch's allocator" if hardware.device == "cuda" else "rise of the resident set",
-    }
+    hardware = subject.loaded.study.hardware.model_dump(mode="json")
+    return {"hardware": hardware, "runs": runs, "sizes": {size: preset_fields(size) for size in SIZES}}
 
 
-def batch_sizes(run: ResolvedRun) -> tuple[int, int]:
-    """Images that the network sees at once in training and in sampling."""
-    return max(1, run.training.batch_size // run.training.accumulate), min(run.sampling.batch_size, run.sampling.images)
+STAGE = Stage(
+    "cost",
+    "Measure what the study's networks cost.",
+    doing="Measuring what the networks cost",
+    done="costs",
+    scope="study",
+    folder="runs/{study}/cost",
+    needs=("prepare",),
+    settings=settings,
+    files=lambda subject: ("cost.json",),
+    keeps=("cost.json",),
+)
 
 
-def _spread(seconds: dict[str, list[float]]) -> dict[str, Any]:
-    return Spread.of(seconds["forward"]).record()
+def run(job: Job, context: Context) -> dict[str, Any]:
+    """Write cost.json (exact: the same everywhere); what was measured belongs to this machine."""
+    import torch
 
+    from rediffuse.cost.study import exact_record, measured_record, network_config
+    from rediffuse.data.image_set import open_image_set
 
-def on_device(network: nn.Module, hardware: Hardware) -> nn.Module:
-    """The network where the study's hardware says, in the memory order it says."""
-    network = network.to(hardware.device)
-    return network.to(memory_format=torch.channels_last) if hardware.channels_last else network  # type: ignore[call-overload]
-
-
-def inputs(config: UNetConfig, batch: int, hardware: Hardware) -> tuple[Tensor, Tensor | None]:
-    """Images of noise, and labels where the network takes them."""
-    x = torch.randn(batch, config.in_channels, config.image_size, config.image_size, device=hardware.device)
-    if hardware.channels_last:
-        x = x.contiguous(memory_format=torch.channels_last)
-    y = None if config.num_classes is None else torch.zeros(batch, dtype=torch.long, device=hardware.device)
-    return x, y
+    study = context.loaded.study
+    torch.set_num_threads(study.hardware.threads)
+    image_set = open_image_set(context.data_folder)
+    runs = {name: context.loaded.run(name) for name in job.settings["runs"]}
+    configs = {name: network_config(one, image_set) for name, one in runs.items()}
+    exact = exact_record(configs, job.settings["sizes"])
+    write_json(context.root / job.outputs[0], {"study": study.study, **exact})
+    return measured_record(configs, runs, study.hardware)

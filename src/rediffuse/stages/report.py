@@ -1,55 +1,51 @@
 """Stage `report`: what is on disk becomes tables, figures, verdicts and a page."""
 
-import sys
+from pathlib import Path
+from typing import Any
 
-from rich.console import Console
+from rediffuse.files import digest, sha256
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.plan import Job
+from rediffuse.pipeline.stage import Stage, Subject
 
-from rediffuse.errors import UserError
-from rediffuse.files import write_json
-from rediffuse.pipeline.digests import Digests
-from rediffuse.pipeline.plan import evidence_file
-from rediffuse.pipeline.receipts import why_stale
-from rediffuse.reporting import build_report, collect_ablations, terminal_summary, write_timings
-from rediffuse.stages.context import Context, working
-from rediffuse.tracking import log_report, open_tracker
+FILES = ("report.md", "metrics.json", "claims.json", "tables", "figures")
+TEMPLATES = Path(__file__).parent.parent / "reporting" / "render" / "templates"
 
 
-def report(context: Context) -> None:
-    """Write reports/<study>/ from metrics, histories, timings and the evidence of ablations."""
-    job = context.plan.find("report")
-    out = context.root / "reports" / context.plan.study
-    with working(context, job):
-        write_timings(context.loaded, context.root, out)
-        keys = {
-            (run.name, seed, stage): context.plan.find(stage, run.name, seed).key
-            for run in context.loaded.ablations.values()
-            for seed in run.seeds
-            for stage in ("train", "sample", "evaluate")
-        }
-        build_report(context.loaded, context.root, out, current_keys=keys)
-    with open_tracker(context) as tracker:
-        if tracker is not None:
-            log_report(tracker, context)
+def settings(subject: Subject) -> dict[str, Any]:
+    """The whole study but its tracking, which only watches; what is known of metrics; the ablations; the templates."""
+    from rediffuse.evaluation.metrics import facts
+
+    templates = {path.name: sha256(path) for path in TEMPLATES.iterdir() if path.is_file()}
+    return {
+        "study": subject.loaded.study.model_dump(mode="json", exclude={"tracking"}),
+        "metrics": facts(),
+        "ablations": subject.outside.get("ablations"),
+        "templates": digest(templates),
+    }
 
 
-def summarise(context: Context) -> None:
-    """Print the comparison, the verdicts and where to look next."""
-    # A log has no width of its own, and the customary 80 columns would break the table's lines.
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    console.print(terminal_summary(context.loaded, context.root))
+STAGE = Stage(
+    "report",
+    "Write tables, figures and the report from what is on disk, and sum them up.",
+    doing="Writing the report",
+    done="reported",
+    scope="study",
+    folder="reports/{study}",
+    receipt="runs/{study}/report/receipts/report.json",
+    needs=("real", "cost", "classifier", "follow", "evaluate", "examine", "nll", "restore"),
+    settings=settings,
+    files=lambda subject: FILES,
+    loose=("report.html", "timings.md"),
+    keeps=("report.md", "metrics.json", "claims.json", "tables/", "figures/"),
+    computes=False,
+    log="rediffuse.tracking.jobs:log_report",
+    shown=("report.html", "report.rst", "Report"),
+)
 
 
-def gather_ablations(context: Context) -> None:
-    """Write the results of finished ablations to reports/<study>/evidence/ablations.json.
+def run(job: Job, context: Context) -> None:
+    """Write reports/<study>/ from metrics, histories, the evidence of ablations and, apart, times."""
+    from rediffuse.reporting import build_report
 
-    Raises:
-        UserError: no ablation is finished.
-    """
-    digests = Digests(context.root)
-    stale = [job.name for job in context.plan.of_stage("evaluate", ablation=True) if why_stale(job, digests)]
-    records = collect_ablations(context.loaded, context.root)
-    if not records:
-        raise UserError("no ablation is finished; run `snakemake --cores 8 ablations`")
-    write_json(context.root / evidence_file(context.plan.study), records)
-    waiting = f"; not finished: {', '.join(stale)}" if stale else ""
-    print(f"{len(records)} ablations gathered{waiting}\nnext: `dvc repro` writes them into the report", file=sys.stderr)
+    build_report(context.loaded, context.plan, context.root, context.root / job.folder)

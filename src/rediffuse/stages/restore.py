@@ -2,94 +2,35 @@
 
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.plan import Job
+from rediffuse.pipeline.stage import Stage, Subject
+from rediffuse.runs import facts
 
-from rediffuse.config import ResolvedRun
-from rediffuse.data.image_set import open_image_set
-from rediffuse.diffusion.pixels import to_uint8, to_unit_range
-from rediffuse.diffusion.randomness import SampleNoise, counted_normal, derive_seed
-from rediffuse.evaluation.intervals import over_images
-from rediffuse.files import atomic_path, write_json
-from rediffuse.samplers.ancestral import ancestral
-from rediffuse.samplers.restoration import (
-    denoise,
-    denoise_by_sampling,
-    downsample,
-    inpaint,
-    psnr,
-    super_resolve,
-    upsample,
+
+def settings(subject: Subject) -> dict[str, Any]:
+    """Of how many images, and how."""
+    return {"restoration": subject.run.restoration.model_dump(mode="json")}
+
+
+STAGE = Stage(
+    "restore",
+    "Try one trained run on damaged held-out images: inpainting, denoising, super-resolution.",
+    doing="Restoring images",
+    done="restored",
+    scope="run",
+    needs=("prepare", "train"),
+    settings=settings,
+    files=lambda subject: ("restoration/psnr.json", "restoration/images.npz"),
+    keeps=("restoration/",),
+    applies=lambda run: not facts.is_one_pass(run),
 )
-from rediffuse.samplers.trajectory import Trajectory, evenly
-from rediffuse.stages.context import Context, Stopwatch, set_threads, working, write_timing
-from rediffuse.stages.networks import denoiser, trained_network
-
-SHOWN = 8
 
 
-@torch.inference_mode()
-def restore(context: Context, run: ResolvedRun, seed: int) -> None:
-    """Write restoration/psnr.json and restoration/images.npz (uint8, the first images) of a run.
+def run(job: Job, context: Context) -> None:
+    """Write restoration/psnr.json and restoration/images.npz."""
+    from rediffuse.jobs.restoration import restore
+    from rediffuse.runs.hardware import set_threads
 
-    The network is used as an unconditional model: a class-conditional one is given the null token. Tasks: the middle
-    quarter of the image is missing (RePaint); white noise was added (the network's own posterior mean, and a sample
-    from it); only 2×2 means are known (DDNM).
-    """
-    set_threads(run)
-    job = context.plan.find("restore", run.name, seed)
-    folder, settings, watch = context.folder(run, seed), context.loaded.study.restoration, Stopwatch()
-    with working(context, job):
-        image_set = open_image_set(context.data_folder)
-        held_out, _ = image_set.pick("held-out", settings.images, order=2)
-        x0 = to_unit_range(torch.from_numpy(held_out).to(run.hardware.device))
-        network = trained_network(run, image_set, folder / "weights.safetensors")
-        whole, few = denoiser(run, network), denoiser(run, network, settings.steps)
-
-        def noise(purpose: str) -> SampleNoise:
-            indices = torch.arange(len(x0))
-            return SampleNoise(derive_seed(seed, "restore", purpose), indices, image_set.shape, device=x0.device)
-
-        results: dict[str, tuple[Tensor, dict[str, Tensor]]] = {}
-        mask = torch.ones(x0.shape[-2:], device=x0.device)
-        height, width = mask.shape
-        mask[height // 4 : height - height // 4, width // 4 : width - width // 4] = 0
-        filled = inpaint(few, noise("inpaint"), x0, mask, resamples=settings.resamples)
-        results["inpainting"] = (x0 * mask, {"RePaint": filled})
-        drawn = counted_normal(derive_seed(seed, "restore", "damage"), torch.arange(len(x0)), 0, image_set.shape)
-        noisy = x0 + settings.sigma * drawn.to(x0)
-        sampled = denoise_by_sampling(few, noisy, settings.sigma, noise("denoise"))
-        mean = denoise(whole, noisy, settings.sigma)
-        results["denoising"] = (noisy, {"posterior mean": mean, "posterior sample": sampled})
-        low = downsample(x0)
-        finer = super_resolve(few, noise("finer"), low)
-        results["super-resolution"] = (upsample(low), {"DDNM": finer})
-
-        film = Trajectory(evenly(settings.frames, settings.steps), images=SHOWN)
-        last = ancestral(few, noise("film"), callback=film)
-        shown = {"original": x0, "film-t": few.process.timestep_map[torch.tensor(film.t).long()].float()}
-        for task, (damaged, restored) in results.items():
-            shown[f"{task}/damaged"] = damaged
-            shown |= {f"{task}/{method}": images for method, images in restored.items()}
-        arrays: dict[str, Any] = {
-            name: value.numpy() if name == "film-t" else _pixels(value[:SHOWN]) for name, value in shown.items()
-        }
-        arrays["film-x"] = np.stack([_pixels(x) for x in [*film.x, last[:SHOWN]]])
-        arrays["film-x0"] = np.stack([_pixels(x) for x in [*film.x0, last[:SHOWN]]])
-        with atomic_path(folder / "restoration" / "images.npz") as temporary:
-            np.savez(temporary, **arrays)
-        tasks = {
-            task: {
-                "damaged": over_images(psnr(damaged.clamp(-1, 1), x0)),
-                "restored": {method: over_images(psnr(images.clamp(-1, 1), x0)) for method, images in restored.items()},
-            }
-            for task, (damaged, restored) in results.items()
-        }
-        record = {"study": run.study, "run": run.name, "seed": seed, "split": "held-out", "unit": "dB"}
-        write_json(folder / "restoration" / "psnr.json", {**record, "tasks": tasks})
-    write_timing(folder / "timing" / "restore.json", job, run, seconds=watch.seconds)
-
-
-def _pixels(images: Tensor) -> np.ndarray:
-    return to_uint8(images).cpu().numpy()
+    set_threads(job.run)
+    restore(job, context)

@@ -1,12 +1,14 @@
 """MLflow's store: opened, and made by exactly one of several processes that start at once."""
 
 import os
+import socket
 import time
+import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rediffuse.errors import UserError
-from rediffuse.pipeline.receipts import lock
+from rediffuse.pipeline.lock import lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,7 +25,12 @@ def first_line(error: BaseException) -> str:
 
 
 def open_store(uri: str, root: Path) -> "MlflowClient":
-    """A client of a store that exists and is ready: of several that start at once, one makes it."""
+    """A client of a store that exists and is ready: of several that start at once, one makes it.
+
+    Raises:
+        OSError: there is no server where the URI says.
+    """
+    _knock(uri)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import logging
@@ -47,3 +54,11 @@ def open_store(uri: str, root: Path) -> "MlflowClient":
             return client
         finally:
             os.close(descriptor)
+
+
+def _knock(uri: str) -> None:
+    """Whether a server listens at all: MLflow itself would try for minutes."""
+    parts = urllib.parse.urlsplit(uri)
+    if parts.scheme in ("http", "https") and parts.hostname:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname, port), timeout=5).close()

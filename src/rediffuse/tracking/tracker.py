@@ -7,19 +7,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
 from rediffuse.tracking.store import first_line, is_remote, open_store
-
-if TYPE_CHECKING:
-    from rediffuse.stages.context import Context
 
 KEY = "rediffuse.key"
 BATCH = 1000  # MLflow's own limit of metrics in one request
 
 
-def tracking_uri(context: "Context") -> str | None:
+def tracking_uri(context: Context) -> str | None:
     """Where the study is tracked, None when tracking is off."""
     tracking = context.loaded.study.tracking
     return os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri if tracking.enabled else None
@@ -28,7 +26,7 @@ def tracking_uri(context: "Context") -> str | None:
 class Tracker:
     """One experiment (a study) in one store."""
 
-    def __init__(self, context: "Context", uri: str) -> None:
+    def __init__(self, context: Context, uri: str) -> None:
         self.context, self.study = context, context.loaded.study
         self.client = open_store(uri, context.root)
         self.experiment = self._experiment()
@@ -110,7 +108,7 @@ class Tracker:
 
 
 @contextlib.contextmanager
-def open_tracker(context: "Context") -> Iterator[Tracker | None]:
+def open_tracker(context: Context) -> Iterator[Tracker | None]:
     """The study's tracker; None when tracking is off or its store fails, which never stops the work itself."""
     uri = tracking_uri(context)
     if uri is None:

@@ -1,6 +1,13 @@
 """Training: `train` and its options."""
 
-from rediffuse.training.loop import TrainingDiverged, TrainingResult, train
-from rediffuse.training.options import TrainingConfig
+from rediffuse.lazy import passes_on
 
-__all__ = ["TrainingConfig", "TrainingDiverged", "TrainingResult", "train"]
+__all__ = passes_on(
+    __name__,
+    "denoising:Denoising",
+    "diverged:TrainingDiverged",
+    "loop:Learner",
+    "loop:TrainingResult",
+    "loop:train",
+    "options:TrainingConfig",
+)

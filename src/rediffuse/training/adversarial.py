@@ -10,7 +10,8 @@ from torch.nn.functional import softplus
 from rediffuse.diffusion.randomness import generator
 from rediffuse.training.adam import Adam
 from rediffuse.training.batches import Batches
-from rediffuse.training.one_pass_options import OnePassConfig
+from rediffuse.training.means import Means
+from rediffuse.training.options import OnePassTraining, WganTraining
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -37,8 +38,8 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 
-class Adversaries:
-    """A generator and its discriminator (`wasserstein` false) or critic (true), each with an Adam of its own.
+class Adversaries(Means):
+    """A generator and its discriminator or, with `WganTraining`, its critic, each with an Adam of its own.
 
     A step is `critic_steps` steps of the discriminator, each with real images and latents of its own, then one of the
     generator. Every draw is a function of (seed, purpose, number of the draw).
@@ -50,15 +51,16 @@ class Adversaries:
         discriminator: nn.Module,
         batches: Batches,
         latent: int,
-        config: OnePassConfig,
+        config: OnePassTraining,
         seed: int,
         device: str | torch.device = "cpu",
-        *,
-        wasserstein: bool,
     ) -> None:
-        self.device, self.seed, self.latent, self.config = torch.device(device), seed, latent, config
+        super().__init__(device)
+        self.seed, self.latent, self.config = seed, latent, config
         self.generator, self.discriminator = generator.to(device).train(), discriminator.to(device).train()
-        self.batches, self.wasserstein = batches, wasserstein
+        self.batches, self.wasserstein = batches, isinstance(config, WganTraining)
+        self.critic_steps = config.critic_steps if isinstance(config, WganTraining) else 1
+        self.penalty = config.gradient_penalty if isinstance(config, WganTraining) else 0.0
         self.optimizers = {
             "generator": Adam(list(self.generator.parameters()), config.betas),
             "discriminator": Adam(list(self.discriminator.parameters()), config.betas),
@@ -69,11 +71,11 @@ class Adversaries:
         """The generator."""
         return self.generator
 
-    def step(self, step: int) -> dict[str, Tensor]:
+    def losses(self, step: int) -> dict[str, Tensor]:
         """One step of each side; the discriminator's numbers are those of its last step."""
         losses: dict[str, Tensor] = {}
-        for part in range(self.config.critic_steps):
-            losses = self._discriminate(step * self.config.critic_steps + part)
+        for part in range(self.critic_steps):
+            losses = self._discriminate(step * self.critic_steps + part)
         self.discriminator.requires_grad_(False)
         fake = self.discriminator(self.generator(self._latents("generator", step)))
         loss = -fake.mean() if self.wasserstein else generator_loss(fake)
@@ -93,7 +95,7 @@ class Adversaries:
             share = torch.rand(len(real), generator=drawn, device=self.device)
             penalty = gradient_penalty(self.discriminator, real, fake, share)
             distance = of_real.mean() - of_fake.mean()
-            loss = self.config.gradient_penalty * penalty - distance
+            loss = self.penalty * penalty - distance
             parts = {"gradient_penalty": penalty.detach(), "wasserstein_estimate": distance.detach()}
         else:
             loss = discriminator_loss(of_real, of_fake)
@@ -111,6 +113,7 @@ class Adversaries:
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimisers of both sides."""
         return {
+            **super().state_dict(),
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -118,6 +121,7 @@ class Adversaries:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state of `state_dict`."""
+        super().load_state_dict(state)
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         for name, optimizer in self.optimizers.items():

@@ -1,16 +1,15 @@
-"""Resume state: one file, whole or absent, that belongs to one trainer at a time."""
+"""Resume state: one file a stamp, whole or absent, that belongs to one trainer at a time."""
 
 import contextlib
 import fcntl
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-
-NAME = "checkpoint.pt"
 
 
 @contextlib.contextmanager
@@ -41,34 +40,51 @@ def locked(state_dir: Path) -> Iterator[None]:
         yield
 
 
+def name(stamp: str) -> str:
+    """The file of the resume state of a stamp: each has its own, so that a setting changed and changed back loses none."""
+    return f"checkpoint.{stamp[:16]}.pt"
+
+
 def save(state_dir: Path, stamp: str, state: dict[str, Any]) -> None:
-    """Replace the checkpoint by `state` (tensors, numbers, strings, and lists and dicts of them)."""
+    """Replace the checkpoint of `stamp` by `state` (tensors, numbers, strings, and lists and dicts of them)."""
     # Through a stream, because given a path torch.save writes the file's name into the file.
-    temporary = (state_dir / NAME).with_suffix(".partial")
+    path = state_dir / name(stamp)
+    temporary = path.with_suffix(".partial")
     with temporary.open("wb") as stream:
         torch.save({"stamp": stamp, "state": state}, stream)
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.replace(state_dir / NAME)
+    temporary.replace(path)
 
 
 def load(state_dir: Path, stamp: str) -> dict[str, Any] | None:
-    """The state saved under the same stamp, or None.
-
-    A checkpoint of another stamp or one that cannot be read is removed, with a line on stderr: training starts afresh.
-    """
-    path = state_dir / NAME
+    """The state saved under the same stamp, or None; one that cannot be read is removed, with a line on stderr."""
+    path = state_dir / name(stamp)
     if not path.exists():
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found, state = content["stamp"], content["state"]
+        if content["stamp"] == stamp:
+            return content["state"]
+        reason = "it belongs to another configuration"
     except Exception as error:  # torch.load raises a dozen kinds on damaged files
         reason = f"it cannot be read ({type(error).__name__})"
-    else:
-        if found == stamp:
-            return state
-        reason = "it belongs to another configuration, data set or version of the code"
-    print(f"discarding {path}: {reason}; training starts from the first step", file=sys.stderr, flush=True)
-    path.unlink()
+    discard(state_dir, stamp, reason)
     return None
+
+
+def discard(state_dir: Path, stamp: str, reason: str) -> None:
+    """Remove the checkpoint of a stamp and say why."""
+    path = state_dir / name(stamp)
+    print(f"discarding {path}: {reason}; training starts from the first step", file=sys.stderr, flush=True)
+    path.unlink(missing_ok=True)
+
+
+def keep_only(state_dir: Path, stamp: str) -> None:
+    """Remove what other stamps left, once the training of this one is done."""
+    for path in state_dir.glob("checkpoint.*.pt"):
+        if path.name != name(stamp):
+            path.unlink()
+    for folder in (state_dir / "snapshots").glob("*"):
+        if folder.name != stamp[:16]:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,148 +1,150 @@
-"""Algorithm 1 of Ho et al. 2020, resumable at any moment with the same bytes in the end."""
+"""The one training loop: whatever learns, resumable at any moment with the same bytes in the end."""
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.errors import UserError
 from rediffuse.files import digest
 from rediffuse.progress import Progress
 from rediffuse.training import checkpoint
-from rediffuse.training.batches import Batches
 from rediffuse.training.diverged import TrainingDiverged
-from rediffuse.training.held_out import HeldOutLoss
+from rediffuse.training.ema import ExponentialMovingAverage
 from rediffuse.training.history import Row
-from rediffuse.training.objective import TrainingObjective
-from rediffuse.training.options import TrainingConfig
-from rediffuse.training.trainer import Trainer
+from rediffuse.training.options import LoopOptions
+from rediffuse.weights import read_weights, write_weights
 
-Images = np.ndarray | Tensor
 State = dict[str, Tensor]
+
+
+class Learner(Protocol):
+    """What the loop drives: networks, their optimisers and their objective."""
+
+    device: torch.device
+    held_out: Any
+
+    @property
+    def network(self) -> nn.Module:
+        """What is averaged and kept in the end."""
+        ...
+
+    @property
+    def identity(self) -> Any:
+        """What it minimises, as JSON has it, for the name of a checkpoint."""
+        ...
+
+    def step(self, step: int) -> None:
+        """Take step 0, 1, ... and note it; its randomness is a function of (seed, step)."""
+        ...
+
+    def first_bad_step(self) -> tuple[int, str, float] | None:
+        """The first step since the last row whose loss or gradient is not finite: its number among them (0, 1, ...),
+        the name of that quantity and its value.
+        """
+        ...
+
+    def row(self, step: int) -> Row:
+        """The means since the last row, as the row of the history for `step`."""
+        ...
+
+    def held_out_loss(self, network: nn.Module) -> float:
+        """The loss of a network on held-out images, for learners whose `held_out` is not None."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state of `state_dict`."""
+        ...
 
 
 @dataclass(frozen=True)
 class TrainingResult:
     """What `train` returns.
 
-    ema_state, raw_state: weights on the CPU, contiguous.
+    averaged, raw: weights on the CPU, contiguous.
     history: one row an interval, the same whether or not the run was interrupted.
     throughput: rows step, images_per_second, seconds (of training so far, over all processes).
     seconds: of training, over all processes; work lost to a kill is not counted.
     resumed_from: the step this call went on from; None if it began at the first.
-    previews: what `on_preview` returned at each preview step, unless None.
-    samples: what `on_sample` returned, by step.
-    sampling_seconds: what `on_sample` took, over all processes; not part of `seconds`.
+    snapshots: the file of averaged and raw weights by step.
     """
 
-    ema_state: State
-    raw_state: State
+    averaged: State
+    raw: State
     history: list[Row]
     throughput: list[Row]
     seconds: float
     resumed_from: int | None
-    previews: dict[int, Tensor] = field(default_factory=dict)
-    samples: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    sampling_seconds: float = 0.0
+    snapshots: dict[int, Path]
 
 
-@dataclass(frozen=True)
-class _Watchers:
-    """What `train` calls between steps."""
+@dataclass
+class _Progress:
+    """What has come about so far, beside the learner and the average."""
 
-    on_log: Callable[[Row], object] | None
-    on_preview: Callable[[int, nn.Module], Tensor | None] | None
-    on_sample: Callable[[int, nn.Module, nn.Module], dict[str, Tensor]] | None
+    step: int = 0
+    seconds: float = 0.0
+    history: list[Row] = field(default_factory=list)
+    throughput: list[Row] = field(default_factory=list)
 
 
 def train(
-    model: nn.Module,
-    process: DiffusionProcess,
-    objective: TrainingObjective,
-    images: Images,
-    labels: Images | None,
-    config: TrainingConfig,
+    learner: Learner,
+    config: LoopOptions,
     seed: int,
     *,
     state_dir: str | Path,
     stamp: str,
-    device: str | torch.device = "cpu",
+    snapshots: Sequence[int] = (),
     on_log: Callable[[Row], object] | None = None,
-    on_preview: Callable[[int, nn.Module], Tensor | None] | None = None,
-    on_sample: Callable[[int, nn.Module, nn.Module], dict[str, Tensor]] | None = None,
+    on_snapshot: Callable[[int, nn.Module, nn.Module], object] | None = None,
     progress: bool = True,
-    held_out: Images | None = None,
-    held_out_labels: Images | None = None,
 ) -> TrainingResult:
-    """Train `model` in place, going on from `state_dir` if an earlier call with the same stamp was cut short.
+    """Train, going on from `state_dir` if an earlier call with the same stamp was cut short.
 
-    Step k draws its images, flips, dropped labels, t, noise and dropout from (seed, k) alone. Called again after any
-    stop, on the same machine with the same number of threads, it ends with the same bytes. A call after the last step
-    returns the finished result at once.
+    Called again after any stop, on the same machine with the same number of threads, it ends with the same bytes. A
+    call after the last step returns the finished result at once.
 
     Args:
-        model: called as model(x, t) or model(x, t, y); its initial weights are the caller's.
-        images: uint8 [N, C, H, W]; labels: int64 [N], or None.
-        seed: of this run.
-        state_dir: folder of the checkpoint; one trainer at a time, others wait.
-        stamp: digest of everything that decides the result (configuration, data, code). The checkpoint of another
-            stamp is discarded.
+        seed: of this run, as the learner has it.
+        state_dir: folder of the checkpoints, one a stamp, and of the snapshots; one trainer at a time, others wait.
+        stamp: digest of everything that decides the result (configuration, data, code).
+        snapshots: steps after which averaged and raw weights are written, as "averaged.…" and "raw.…".
         on_log: called with each new row of the history; those before `resumed_from` are only in the result.
-        on_preview: called with the step and the averaged network, in evaluation mode, after each preview step. A
-            tensor it returns is kept in the checkpoint, so that a preview of before a kill is not lost.
-        on_sample: called with the step, the averaged and the raw network, both in evaluation mode, every
-            `sample_every` steps and at the end. The tensors it returns are kept in the checkpoint likewise.
-        held_out, held_out_labels: images for `held_out_loss`, which is then a column of the history.
+        on_snapshot: called with the step, the averaged and the raw network, both in evaluation mode, at each snapshot.
 
     Raises:
         TrainingDiverged: if a loss or gradient is not finite, naming the step and the last good checkpoint.
-        UserError: if images, labels or options do not fit together.
     """
     state_dir = Path(state_dir)
-    identity = digest([stamp, seed, json.loads(json.dumps([asdict(config), asdict(objective)]))])
-    batches = Batches(
-        images,
-        labels,
-        batch_size=config.batch_size,
-        seed=seed,
-        flip=config.flip,
-        channels_last=config.channels_last,
-        device=device,
-    )
-    held_out_loss = None
-    if held_out is not None and len(held_out):
-        held_out_loss = HeldOutLoss(
-            process, objective, held_out, held_out_labels, batch_size=config.batch_size, device=device
-        )
+    identity = digest([stamp, seed, json.loads(json.dumps([config.model_dump(mode="json"), learner.identity]))])
     with (
         checkpoint.locked(state_dir),
         # On a GPU, identical bytes need the deterministic convolution algorithms.
         torch.backends.cudnn.flags(benchmark=False, deterministic=True),
     ):
-        trainer = Trainer(model, process, objective, batches, config, seed, device)
-        saved = checkpoint.load(state_dir, identity)
-        if saved is not None:
-            trainer.load_state_dict(saved)
-        resumed_from = None if saved is None else trainer.step
-        if trainer.step < config.steps:
-            watchers = _Watchers(on_log, on_preview, on_sample)
-            run = _Run(trainer, state_dir, identity, resumed_from, watchers, held_out_loss)
+        run = _Run(learner, config, state_dir, identity, frozenset(snapshots), on_log, on_snapshot)
+        run.resume()
+        if run.done.step < config.steps:
             run.to_the_end(progress)
+        checkpoint.keep_only(state_dir, identity)
         return TrainingResult(
-            ema_state=_portable(trainer.ema.model),
-            raw_state=_portable(trainer.model),
-            history=trainer.history,
-            throughput=trainer.throughput,
-            seconds=trainer.seconds,
-            resumed_from=resumed_from,
-            previews=trainer.previews,
-            samples=trainer.samples,
-            sampling_seconds=trainer.sampling_seconds,
+            averaged=_portable(run.ema.model),
+            raw=_portable(learner.network),
+            history=run.done.history,
+            throughput=run.done.throughput,
+            seconds=run.done.seconds,
+            resumed_from=run.resumed_from,
+            snapshots={step: run.snapshot_file(step) for step in sorted(run.snapshots)},
         )
 
 
@@ -151,121 +153,141 @@ def _portable(model: nn.Module) -> State:
 
 
 class _Run:
-    """The steps that one process takes: rows, previews and checkpoints between them, and the clock."""
+    """The steps that one process takes: rows, snapshots and checkpoints between them, and the clock."""
 
     def __init__(
         self,
-        trainer: Trainer,
+        learner: Learner,
+        config: LoopOptions,
         state_dir: Path,
         identity: str,
-        resumed_from: int | None,
-        watchers: _Watchers,
-        held_out_loss: HeldOutLoss | None,
+        snapshots: frozenset[int],
+        on_log: Callable[[Row], object] | None,
+        on_snapshot: Callable[[int, nn.Module, nn.Module], object] | None,
     ) -> None:
-        self.trainer, self.config, self.state_dir, self.identity = trainer, trainer.config, state_dir, identity
-        self.watchers, self.held_out_loss = watchers, held_out_loss
-        self.last_good = resumed_from
+        self.learner, self.config, self.state_dir, self.identity = learner, config, state_dir, identity
+        self.snapshots, self.on_log, self.on_snapshot = snapshots, on_log, on_snapshot
+        self.ema = ExponentialMovingAverage(learner.network, config.ema_decay, warmup=config.ema_warmup)
+        self.done = _Progress()
+        self.resumed_from: int | None = None
         self.saved_at = self.mark = time.monotonic()
-        self.timed_from = trainer.step  # the step at which the throughput row being timed began
-        self.timed_seconds = 0.0
+        self.last_good: int | None = None
+        self.timed_from, self.timed_seconds = 0, 0.0  # of the row of the throughput that is being timed
+
+    def resume(self) -> None:
+        """Take up the checkpoint, if there is one and every snapshot that is due before it."""
+        saved = checkpoint.load(self.state_dir, self.identity)
+        if saved is None:
+            return
+        for step in sorted(self.snapshots):
+            if step <= saved["step"] and not self.has_snapshot(step):
+                checkpoint.discard(self.state_dir, self.identity, f"the snapshot of step {step} is missing")
+                return
+        self.learner.load_state_dict(saved["learner"])
+        self.ema.model.load_state_dict(saved["ema"])
+        self.ema.updates = saved["ema_updates"]
+        self.done = _Progress(**{name: saved[name] for name in ("step", "seconds", "history", "throughput")})
+        self.resumed_from = self.last_good = self.timed_from = self.done.step
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        state = {**vars(self.done), "learner": self.learner.state_dict()}
+        state |= {"ema": self.ema.model.state_dict(), "ema_updates": self.ema.updates}
+        checkpoint.save(self.state_dir, self.identity, state)
+        self.last_good, self.saved_at = self.done.step, time.monotonic()
 
     def to_the_end(self, progress: bool) -> None:
-        trainer, config = self.trainer, self.config
-        on_cpu = trainer.device.type == "cpu"
+        """Take all steps that are left."""
+        config, done = self.config, self.done
+        on_cpu = self.learner.device.type == "cpu"
         note = ""
+        self.mark = time.monotonic()
         with Progress("training", "step", enabled=progress) as bar:
-            bar(trainer.step, config.steps)
-            while trainer.step < config.steps:
-                trainer.advance()
-                step = trainer.step
-                last = step == config.steps
-                logs = last or step % config.log_every == 0
-                previews = self.watchers.on_preview is not None and step in config.preview_steps
-                samples = self.samples(step, last)
+            bar(done.step, config.steps)
+            while done.step < config.steps:
+                self.learner.step(done.step)
+                self.ema.update()
+                done.step += 1
+                last = done.step == config.steps
+                logs = last or done.step % config.log_every == 0
+                looks = done.step in self.snapshots
                 saves = (
                     last
-                    or (config.checkpoint_every is not None and step % config.checkpoint_every == 0)
+                    or (config.checkpoint_every is not None and done.step % config.checkpoint_every == 0)
                     or time.monotonic() - self.saved_at >= config.checkpoint_every_s
                 )
                 # Looking at the losses waits for an accelerator; on a CPU it is free, and stops at the bad step itself.
-                if on_cpu or logs or previews or samples or saves:
-                    self.refuse_divergence()
+                if on_cpu or logs or looks or saves:
+                    self.refuse_divergence(logged=len(done.history))
                 if logs:
                     note = self.log(last)
                 self.stop_clock()
-                if previews:
-                    self.preview()
-                if samples:
-                    self.sample()
+                if looks:
+                    self.snapshot()
                 if saves:
                     self.save()
                 self.mark = time.monotonic()
-                bar(step, config.steps, note)
+                bar(done.step, config.steps, note)
 
     def stop_clock(self) -> None:
         """Count the time since the mark as training; the caller sets the next mark."""
         now = time.monotonic()
         self.timed_seconds += now - self.mark
-        self.trainer.seconds += now - self.mark
+        self.done.seconds += now - self.mark
         self.mark = now
 
-    def refuse_divergence(self) -> None:
-        trainer = self.trainer
-        bad = trainer.interval.first_bad_step()
+    def refuse_divergence(self, logged: int) -> None:
+        """Raise TrainingDiverged if a step since the last row was bad."""
+        bad = self.learner.first_bad_step()
         if bad is None:
             return
         index, name, value = bad
-        step = trainer.step - trainer.interval.count + index + 1
+        before = int(self.done.history[-1]["step"] or 0) if logged else 0
         kept = "there is no checkpoint yet"
         if self.last_good is not None:
-            kept = f"the last good checkpoint is that of step {self.last_good}, {self.state_dir / checkpoint.NAME}"
+            file = self.state_dir / checkpoint.name(self.identity)
+            kept = f"the last good checkpoint is that of step {self.last_good}, {file}"
         raise TrainingDiverged(
-            f"training diverged at step {step}: the {name} is {value}; {kept}; "
+            f"training diverged at step {before + index + 1}: the {name.replace('_', ' ')} is {value}; {kept}; "
             "a lower learning_rate, a longer warmup or a smaller clip_norm may help"
         )
 
     def log(self, last: bool) -> str:
         """Complete a row of the history and one of the throughput; a note for the progress bar."""
-        trainer, config = self.trainer, self.config
-        row = trainer.interval.row(trainer.step)
+        config, done = self.config, self.done
+        row = self.learner.row(done.step)
         self.stop_clock()
-        images = (trainer.step - self.timed_from) * config.batch_size
-        trainer.throughput.append(
-            {
-                "step": trainer.step,
-                "images_per_second": images / max(self.timed_seconds, 1e-9),
-                "seconds": trainer.seconds,
-            }
-        )
-        self.timed_from, self.timed_seconds = trainer.step, 0.0
-        if self.held_out_loss is not None:
-            due = last or (len(trainer.history) + 1) % config.held_out_every == 0
-            row["held_out_loss"] = self.held_out_loss(trainer.ema.model) if due else None
+        images = (done.step - self.timed_from) * config.batch_size
+        rate = images / max(self.timed_seconds, 1e-9)
+        done.throughput.append({"step": done.step, "images_per_second": rate, "seconds": done.seconds})
+        self.timed_from, self.timed_seconds = done.step, 0.0
+        if self.learner.held_out is not None:
+            due = last or (len(done.history) + 1) % config.held_out_every == 0
+            row["held_out_loss"] = self.learner.held_out_loss(self.ema.model) if due else None
             self.mark = time.monotonic()
-        trainer.history.append(row)
-        if self.watchers.on_log is not None:
-            self.watchers.on_log(row)
-        return f"loss {row['loss']:.4f}"
+        done.history.append(row)
+        if self.on_log is not None:
+            self.on_log(row)
+        loss = next((value for name, value in row.items() if name.endswith("loss") and value is not None), None)
+        return "" if loss is None else f"loss {loss:.4f}"
 
-    def preview(self) -> None:
-        assert self.watchers.on_preview is not None
-        shown = self.watchers.on_preview(self.trainer.step, self.trainer.ema.model)
-        if shown is not None:
-            self.trainer.previews[self.trainer.step] = shown.detach().cpu()
+    def snapshot_file(self, step: int) -> Path:
+        """Where a snapshot lies."""
+        return self.state_dir / "snapshots" / self.identity[:16] / f"step-{step:06d}.safetensors"
 
-    def samples(self, step: int, last: bool) -> bool:
-        every = self.config.sample_every
-        return self.watchers.on_sample is not None and every is not None and (last or step % every == 0)
+    def has_snapshot(self, step: int) -> bool:
+        """Whether a snapshot lies there and can be read."""
+        try:
+            read_weights(self.snapshot_file(step), "a snapshot")
+        except UserError:
+            return False
+        return True
 
-    def sample(self) -> None:
-        assert self.watchers.on_sample is not None
-        trainer, start = self.trainer, time.monotonic()
-        drawn = self.watchers.on_sample(trainer.step, trainer.ema.model, trainer.model.eval())
-        trainer.model.train()
-        trainer.samples[trainer.step] = {name: images.detach().cpu() for name, images in drawn.items()}
-        trainer.sampling_seconds += time.monotonic() - start
-
-    def save(self) -> None:
-        checkpoint.save(self.state_dir, self.identity, self.trainer.state_dict())
-        self.last_good = self.trainer.step
-        self.saved_at = time.monotonic()
+    def snapshot(self) -> None:
+        """Write averaged and raw weights, and show both networks to whoever looks on."""
+        networks = {"averaged": self.ema.model, "raw": self.learner.network}
+        state = {f"{k}.{name}": value for k, network in networks.items() for name, value in _portable(network).items()}
+        write_weights(self.snapshot_file(self.done.step), state, {"step": str(self.done.step)})
+        if self.on_snapshot is not None:
+            self.on_snapshot(self.done.step, self.ema.model, self.learner.network.eval())
+            self.learner.network.train()

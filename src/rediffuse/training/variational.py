@@ -11,7 +11,8 @@ from rediffuse.diffusion.randomness import counted_normal, generator
 from rediffuse.models.vae import VAE
 from rediffuse.training.adam import Adam
 from rediffuse.training.batches import Batches
-from rediffuse.training.one_pass_options import OnePassConfig
+from rediffuse.training.means import Means
+from rediffuse.training.options import VaeTraining
 
 
 def bits_per_dim(nats: Tensor, dimensions: int) -> Tensor:
@@ -19,15 +20,21 @@ def bits_per_dim(nats: Tensor, dimensions: int) -> Tensor:
     return nats / (dimensions * math.log(2))
 
 
-class Variational:
+class Variational(Means):
     """A VAE and its Adam; a step lowers the negative bound in bits/dim, with one draw of z for each image."""
 
     def __init__(
-        self, vae: VAE, batches: Batches, latent: int, config: OnePassConfig, seed: int,
+        self,
+        vae: VAE,
+        batches: Batches,
+        latent: int,
+        config: VaeTraining,
+        seed: int,
         device: str | torch.device = "cpu",
-    ) -> None:  # fmt: skip
+    ) -> None:
+        super().__init__(device)
         self.vae, self.batches, self.config, self.seed = vae.to(device).train(), batches, config, seed
-        self.latent, self.device = latent, torch.device(device)
+        self.latent = latent
         self.parameters = list(self.vae.parameters())
         self.optimizer = Adam(self.parameters, config.betas)
 
@@ -36,7 +43,7 @@ class Variational:
         """Encoder and decoder."""
         return self.vae
 
-    def step(self, step: int) -> dict[str, Tensor]:
+    def losses(self, step: int) -> dict[str, Tensor]:
         """One step; reconstruction and kl are in bits/dim, and the loss is their sum."""
         x = self.batches(step).images
         drawn = generator(self.seed, "posterior", step, device=self.device)
@@ -47,15 +54,21 @@ class Variational:
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         self.optimizer.step(self.config.learning_rate)
         std = self.vae.log_std.detach().exp()
-        return {"loss": loss.detach(), "reconstruction": parts[0].detach(), "kl": parts[1].detach(),
-                "decoder_std": std, "grad_norm": norm.detach()}  # fmt: skip
+        return {
+            "loss": loss.detach(),
+            "reconstruction": parts[0].detach(),
+            "kl": parts[1].detach(),
+            "decoder_std": std,
+            "grad_norm": norm.detach(),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimiser."""
-        return {"vae": self.vae.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {**super().state_dict(), "vae": self.vae.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state of `state_dict`."""
+        super().load_state_dict(state)
         self.vae.load_state_dict(state["vae"])
         self.optimizer.load_state_dict(state["optimizer"])
 

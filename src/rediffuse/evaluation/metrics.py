@@ -1,0 +1,142 @@
+"""The metrics by name, with what each is called and which way it is better: looking one up imports nothing.
+
+A metric of samples is a function (scorer, features) → float of one group of images (`scoring`); a new one is such a
+function in a file and an entry here.
+"""
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal
+
+from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
+from rediffuse.registry import Registry, load
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and its facts.
+
+    reference: "module:function" of `compute`. better: which way. title: its name in a sentence, {network} standing for
+    the feature network; short: in a table header; inception: what it is called instead with features of Inception-v3.
+    headline: whether the report compares runs by it; the others can be claimed about. setting: what stands for a
+    sampler in the cell of a metric of a run itself (`run/likelihood`).
+    """
+
+    name: str
+    reference: str
+    _: KW_ONLY
+    better: Literal["lower", "higher"]
+    title: str
+    short: str
+    inception: str | None = None
+    headline: bool = False
+    setting: str | None = None
+
+    @property
+    def compute(self) -> Callable[..., Any]:
+        """What computes it; imported when it is asked for."""
+        return load(self.reference)
+
+    def title_in(self, features: str) -> str:
+        """Its name in features of that network: FID and Inception score are metrics of Inception-v3 and of no other."""
+        if features == "inception-v3" and self.inception is not None:
+            return self.inception
+        network = FEATURE_NETWORKS[features].title if features in FEATURE_NETWORKS else features
+        return self.title.format(network=network)
+
+    def short_in(self, features: str) -> str:
+        """`title_in` for a table header or an axis."""
+        return self.title_in(features) if features == "inception-v3" else self.short
+
+
+#: Metrics of samples: (scorer, features) → float.
+METRICS = Registry(
+    "metric",
+    Metric(
+        "frechet_distance",
+        "rediffuse.evaluation.scoring:frechet_distance",
+        better="lower",
+        title="Fréchet distance in {network} features",
+        short="Fréchet distance",
+        inception="FID",
+        headline=True,
+    ),
+    Metric(
+        "kid",
+        "rediffuse.evaluation.scoring:kernel_distance",
+        better="lower",
+        title="kernel distance (KID formula) in {network} features",
+        short="Kernel distance",
+        inception="KID",
+        headline=True,
+    ),
+    Metric(
+        "inception_score",
+        "rediffuse.evaluation.scoring:inception_score_of_group",
+        better="higher",
+        title="IS formula on {network} class probabilities",
+        short="IS formula",
+        inception="Inception score",
+        headline=True,
+    ),
+    Metric(
+        "precision",
+        "rediffuse.evaluation.scoring:precision",
+        better="higher",
+        title="precision",
+        short="Precision",
+    ),
+    Metric("recall", "rediffuse.evaluation.scoring:recall", better="higher", title="recall", short="Recall"),
+    Metric("density", "rediffuse.evaluation.scoring:density", better="higher", title="density", short="Density"),
+    Metric("coverage", "rediffuse.evaluation.scoring:coverage", better="higher", title="coverage", short="Coverage"),
+    Metric(
+        "diversity",
+        "rediffuse.evaluation.scoring:group_diversity",
+        better="higher",
+        title="diversity",
+        short="Diversity",
+    ),
+)
+
+#: Metrics of samples that were asked for by class: (features [N, dim], labels [N], `FeatureClassifier`) → float.
+CLASS_METRICS = Registry(
+    "metric of classes",
+    Metric(
+        "class_accuracy",
+        "rediffuse.evaluation.classes:class_accuracy",
+        better="higher",
+        title="class accuracy",
+        short="Class accuracy",
+    ),
+    Metric(
+        "class_diversity",
+        "rediffuse.evaluation.classes:class_diversity",
+        better="higher",
+        title="class diversity",
+        short="Class diversity",
+    ),
+)
+
+#: Metrics of a run itself, which has no samples: the cell is run/`setting`.
+RUN_METRICS = Registry(
+    "metric of a run",
+    Metric(
+        "bits_per_dim",
+        "rediffuse.diffusion.likelihood:bits_per_dim",
+        better="lower",
+        title="bound on the negative log-likelihood in bits/dim",
+        short="bits/dim",
+        setting="likelihood",
+    ),
+)
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of any kind called `name`. Raises UserError that lists the names."""
+    everything = (*METRICS.values(), *CLASS_METRICS.values(), *RUN_METRICS.values())
+    return Registry("metric", *everything).find(name)
+
+
+def facts() -> dict[str, Any]:
+    """What is known of the metrics beside how they are computed, as JSON: {kind: {name: {fact: value}}}."""
+    return {registry.kind: registry.facts() for registry in (METRICS, CLASS_METRICS, RUN_METRICS)}

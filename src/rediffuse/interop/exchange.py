@@ -1,0 +1,189 @@
+"""Trained runs out of the pipeline, and published weights into it."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rediffuse.config import LoadedStudy, ResolvedRun, load_study
+from rediffuse.config.describe import flatten
+from rediffuse.config.trained import Network
+from rediffuse.config.yaml12 import read_yaml
+from rediffuse.data.image_set import open_image_set
+from rediffuse.data.registry import SOURCES
+from rediffuse.errors import UserError
+from rediffuse.files import read_json, sha256, write_atomically
+from rediffuse.interop.layout import refuse_others
+from rediffuse.interop.model_card import model_card, parameter_count
+from rediffuse.interop.own_format import FORMAT, WEIGHTS, Package, check_state, read_tensors, write_package
+from rediffuse.interop.sources import IddpmFacts, read_any, write_diffusers
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.digests import Digests
+from rediffuse.pipeline.receipts import read_receipt, why_stale
+from rediffuse.runs.networks import build_network
+
+FORMATS = ("diffusers", FORMAT)
+RUN = "imported"
+
+
+def export_run(context: Context, run: ResolvedRun, seed: int, to: Path, format_name: str) -> str | None:
+    """Write a trained run as a folder of weights, configuration and model card.
+
+    Returns:
+        Why the weights are not what today's study would make (None: they are), where only code has changed since.
+
+    Raises:
+        UserError: the run is not trained or was trained under other settings, `to` holds something already, or the
+            format cannot say what the run is.
+    """
+    if format_name not in FORMATS:
+        raise UserError(f"--format: {format_name!r} is not known; use one of {', '.join(FORMATS)}")
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise UserError(f"--to: {to} is there already; name a new folder")
+    if run.diffusion is None:
+        raise UserError(f"export: {run.name} is a {run.model}; only U-Nets have a format that others read")
+    job = context.plan.find("train", run.name, seed)
+    stale = why_stale(job, Digests(context.root))
+    if stale is not None and stale not in ("code changed", "what it is made from changed"):
+        raise UserError(f"{job.outputs[1]}: {stale}; run `{job.command}` first")
+    folder = context.folder(run, seed)
+    image_set = open_image_set(context.data_folder)
+    network = build_network(run, image_set).config
+    state = read_tensors(folder / "weights.safetensors")
+    check_state(network, state, str(folder / "weights.safetensors"))
+    dropout = getattr(run.training, "label_dropout", 0)
+    knows_no_class = dropout > 0 if run.weights is None else run.weights.knows_no_class
+    package = Package(network, state, run.diffusion.model_dump(mode="json"), run.sampling.clip, knows_no_class)
+    receipt = read_receipt(context.root / job.receipt)
+    assert receipt is not None
+    origin = {
+        "study and run": f"{run.study}/{run.name}, seed {seed}",
+        "command": job.command,
+        "commit": _commit(context.root / job.timing),
+        "key of settings and code": receipt["key"],
+        "SHA-256 of the run's weights.safetensors": sha256(folder / "weights.safetensors"),
+    }
+    card = model_card(
+        package,
+        title=f"{run.label} ({run.study})",
+        format_name=format_name,
+        data=image_set.card,
+        settings=dict(line.split(": ", 1) for line in flatten(receipt["settings"])),
+        origin=origin,
+        metrics=[read_json(path) for path in sorted((folder / "metrics").glob("*.json"))],
+    )
+    if format_name == FORMAT:
+        write_package(to, package)
+    else:
+        write_diffusers(to, package)
+    write_atomically(to / "README.md", card)
+    return stale
+
+
+def _commit(timing: Path) -> str:
+    """The commit under which the weights were made, where that is recorded."""
+    try:
+        return read_json(timing)["commit"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "not recorded"
+
+
+def import_weights(root: Path, path: Path, name: str, like: Path, *, null_class: bool, facts: IddpmFacts) -> list[str]:
+    """Write weights/<name>/ (our format) and studies/<name>.yaml, a study that samples and scores them.
+
+    Data, hardware, evaluation and samplers of the study are those of the study `like`; network, schedule, prediction
+    and variance those of the weights, as far as these tell.
+
+    Returns:
+        What to know about what was written, a line each.
+
+    Raises:
+        UserError: the weights cannot be represented, do not fit the images, or the name is taken.
+    """
+    folder, file = Path("weights", name), Path("studies", f"{name}.yaml")
+    for place in (folder, file):
+        if (root / place).exists():
+            raise UserError(f"--into: {place} is there already; use another name, or remove it")
+    base = load_study(like)
+    package = read_any(path, null_class=null_class, facts=facts)
+    _fits(package, base, like)
+    weights: dict[str, Any] = {"folder": str(folder), "sha256": "0" * 64, "source": path.name}
+    if package.network.num_classes is not None:
+        weights["knows_no_class"] = package.knows_no_class
+    study = _study(package, name, weights, read_yaml(like))
+    _check(root / file, _text(study, path, like))
+    write_package(root / folder, package)
+    weights["sha256"] = sha256(root / folder / WEIGHTS)
+    write_atomically(root / file, _text(study, path, like))
+    notes = [f"{folder}: {parameter_count(package):,} parameters", f"{file}: a study that samples and scores them"]
+    if not package.diffusion:
+        notes.append(
+            f"the weights say nothing of their schedule: {file} has that of {like}; check its diffusion section"
+        )
+    if package.network.num_classes is not None and not package.knows_no_class:
+        notes.append('the network knows no "no label": its embedding is zero, and guidance other than 1 is refused')
+    return notes
+
+
+def _fits(package: Package, base: LoadedStudy, like: Path) -> None:
+    """Refuse weights for other images than those of the study."""
+    data, network = base.study.data, package.network
+    facts = SOURCES[data.source_name]
+    for what, theirs, known in (
+        ("pixels a side", network.image_size, data.image_size or facts.image_size),
+        ("channels", network.in_channels, facts.channels),
+        ("classes", network.num_classes, facts.classes if network.num_classes is not None else None),
+    ):
+        if known is not None and theirs != known:
+            hint = "; if the last class means no label, say --null-class" if theirs == known + 1 else ""
+            raise UserError(
+                f"--like: the images of {like} ({data.name}) have {known} {what}, the network is for {theirs}{hint}"
+            )
+
+
+def _study(package: Package, name: str, weights: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
+    network = {
+        key: value for key, value in package.network.model_dump(mode="json").items() if key in Network.model_fields
+    }
+    network["class_conditional"] = package.network.num_classes is not None
+    refuse_others(package.network, [*network, "image_size", "in_channels", "out_channels", "num_classes"], "a study")
+    diffusion = package.diffusion or like.get("defaults", {}).get("diffusion", {})
+    if diffusion.get("variance") == "learned-range":
+        diffusion = {"loss": "hybrid", **diffusion}
+    sampling = like.get("defaults", {}).get("sampling", {})
+    if package.clip is not None:
+        sampling = {**sampling, "clip": package.clip}
+    run = {"role": "baseline", "label": name, "weights": weights, "network": network, "diffusion": diffusion}
+    kept: dict[str, Any] = {
+        key: like[key] for key in ("data", "hardware", "tracking", "evaluation", "restoration") if key in like
+    }
+    return {
+        "study": name,
+        "title": f"Imported weights: {name}",
+        **kept,
+        "seeds": [0],
+        "defaults": {"sampling": sampling},
+        "runs": {RUN: run},
+    }
+
+
+def _text(study: dict[str, Any], path: Path, like: Path) -> str:
+    plain = json.loads(json.dumps(study))
+    head = (
+        f"# Weights imported from {path.name}; images, evaluation and samplers as in {like.name}.\n"
+        "# Nothing is trained: of the run's settings only those of sampling and evaluation may be changed.\n"
+    )
+    return head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _check(file: Path, text: str) -> None:
+    """Raise UserError, naming `file`, unless `text` is a valid study."""
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder, file.name)
+        draft.write_text(text, encoding="utf-8")
+        try:
+            load_study(draft)
+        except UserError as error:
+            raise UserError(str(error).replace(str(draft), str(file))) from None

@@ -1,0 +1,1 @@
+"""What jobs do, where that is more than a few lines of their stage."""

@@ -1,0 +1,93 @@
+"""What a trained network makes of damaged held-out images, and how a sample comes about."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rediffuse.data.image_set import open_image_set
+from rediffuse.diffusion.pixels import to_uint8, to_unit_range
+from rediffuse.diffusion.randomness import SampleNoise, counted_normal, derive_seed
+from rediffuse.evaluation.intervals import over_images
+from rediffuse.files import atomic_path
+from rediffuse.formats import write_json
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.plan import Job
+from rediffuse.runs.networks import denoiser, trained_network
+from rediffuse.samplers.ancestral import ancestral
+from rediffuse.samplers.restoration import (
+    denoise,
+    denoise_by_sampling,
+    downsample,
+    inpaint,
+    psnr,
+    super_resolve,
+    upsample,
+)
+from rediffuse.samplers.trajectory import Trajectory, evenly
+
+SHOWN = 8
+
+
+@torch.inference_mode()
+def restore(job: Job, context: Context) -> None:
+    """Write restoration/psnr.json and restoration/images.npz (uint8, the first images) of a run.
+
+    The network is used as an unconditional model: a class-conditional one is given the null token. Tasks: the middle
+    quarter of the image is missing (RePaint); white noise was added (the network's own posterior mean, and a sample
+    from it); only 2×2 means are known (DDNM).
+    """
+    run, seed, folder = job.run, job.seed, context.root / job.folder
+    settings = run.restoration
+    image_set = open_image_set(context.data_folder)
+    held_out, _ = image_set.pick("held-out", settings.images, order=2)
+    x0 = to_unit_range(torch.from_numpy(held_out).to(run.hardware.device))
+    network = trained_network(run, image_set, folder / "weights.safetensors")
+    whole, few = denoiser(run, network), denoiser(run, network, settings.steps)
+
+    def noise(purpose: str) -> SampleNoise:
+        indices = torch.arange(len(x0))
+        return SampleNoise(derive_seed(seed, "restore", purpose), indices, image_set.shape, device=x0.device)
+
+    results: dict[str, tuple[Tensor, dict[str, Tensor]]] = {}
+    mask = torch.ones(x0.shape[-2:], device=x0.device)
+    height, width = mask.shape
+    mask[height // 4 : height - height // 4, width // 4 : width - width // 4] = 0
+    filled = inpaint(few, noise("inpaint"), x0, mask, resamples=settings.resamples)
+    results["inpainting"] = (x0 * mask, {"RePaint": filled})
+    drawn = counted_normal(derive_seed(seed, "restore", "damage"), torch.arange(len(x0)), 0, image_set.shape)
+    noisy = x0 + settings.sigma * drawn.to(x0)
+    sampled = denoise_by_sampling(few, noisy, settings.sigma, noise("denoise"))
+    mean = denoise(whole, noisy, settings.sigma)
+    results["denoising"] = (noisy, {"posterior mean": mean, "posterior sample": sampled})
+    low = downsample(x0)
+    finer = super_resolve(few, noise("finer"), low)
+    results["super-resolution"] = (upsample(low), {"DDNM": finer})
+
+    film = Trajectory(evenly(settings.frames, settings.steps), images=SHOWN)
+    last = ancestral(few, noise("film"), callback=film)
+    shown = {"original": x0, "film-t": few.process.timestep_map[torch.tensor(film.t).long()].float()}
+    for task, (damaged, restored) in results.items():
+        shown[f"{task}/damaged"] = damaged
+        shown |= {f"{task}/{method}": images for method, images in restored.items()}
+    arrays: dict[str, Any] = {
+        name: value.numpy() if name == "film-t" else _pixels(value[:SHOWN]) for name, value in shown.items()
+    }
+    arrays["film-x"] = np.stack([_pixels(x) for x in [*film.x, last[:SHOWN]]])
+    arrays["film-x0"] = np.stack([_pixels(x) for x in [*film.x0, last[:SHOWN]]])
+    with atomic_path(folder / "restoration" / "images.npz") as temporary:
+        np.savez(temporary, **arrays)
+    tasks = {
+        task: {
+            "damaged": over_images(psnr(damaged.clamp(-1, 1), x0)),
+            "restored": {method: over_images(psnr(images.clamp(-1, 1), x0)) for method, images in restored.items()},
+        }
+        for task, (damaged, restored) in results.items()
+    }
+    record = {"study": run.study, "run": run.name, "seed": seed, "split": "held-out", "unit": "dB"}
+    write_json(folder / "restoration" / "psnr.json", {**record, "tasks": tasks})
+
+
+def _pixels(images: Tensor) -> np.ndarray:
+    return to_uint8(images).cpu().numpy()

@@ -1,0 +1,1 @@
+"""Scores and statistics of images of any origin, with or without a study."""

@@ -1,0 +1,142 @@
+"""DVC's view of the pipeline: dvc.yaml, written from the stages' declarations, and the plan files it depends on.
+
+Stage `plan` turns the source and params.yaml into one small file a job, which holds its settings, its code's digest and
+its key. Each other stage depends on its plan file and on the receipts of what it needs. So a comment reruns `plan` alone,
+and a changed setting the stages whose plan files then differ.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rediffuse.files import read_json, write_json
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.outside import INPUTS, LINKS, link
+from rediffuse.pipeline.plan import Job, evidence_file
+from rediffuse.pipeline.stage import Stage, stages
+
+FILLED = {
+    "study": "${study}",
+    "data": "${data.name}",
+    "features": "${evaluation.features}",
+    "run": "${item.run}",
+    "seed": "${item.seed}",
+}
+HEAD = """\
+# Written by `rediffuse plan --dvc` from the declarations in src/rediffuse/stages; a test holds them together.
+# What is out of date is decided once, by keys and receipts (src/rediffuse/pipeline): stage `plan` writes one file a job,
+# and every other stage depends on its plan file and on the receipts of what it needs. Snakemake executes.
+"""
+
+
+def dvc_yaml() -> str:
+    """The content of dvc.yaml."""
+    plan = {
+        "cmd": "rediffuse plan",
+        "deps": ["params.yaml", "src/rediffuse", *(f"{INPUTS}/{name}" for name in LINKS)],
+        "outs": [{"plan/${study}": {"persist": True}}],
+    }
+    entries = {stage.name: _entry(stage) for stage in stages().values()}
+    content = {
+        "stages": {"plan": plan, **entries},
+        "params": ["params.yaml"],
+        "metrics": ["reports/${study}/metrics.json"],
+    }
+    return HEAD + yaml.safe_dump(content, sort_keys=False, width=120)
+
+
+def _entry(stage: Stage) -> dict[str, Any]:
+    of_run = stage.scope == "run"
+    reported = stage.name == "report"
+    deps = [str(plan_file("${study}", stage.name, "${item.run}" if of_run else None, "${item.seed}"))]
+    for name in stage.needs:
+        need = stages()[name]
+        if need.scope == "run" and not of_run:
+            deps += ["runs/${study}"] if "runs/${study}" not in deps else []
+        elif not (need.scope == "study" and "runs/${study}" in deps):
+            deps.append(_receipt(need))
+    if reported:
+        deps.append(str(evidence_file("${study}")))
+    folder = stage.folder.format(**FILLED)
+    kept = [f"{folder}/{name.format(**FILLED).rstrip('/')}" for name in stage.keeps]
+    options = {"persist": True, **({"cache": False} if reported else {})}
+    outs: list[dict[str, Any]] = [{path: dict(options)} for path in kept]
+    outs.append({_receipt(stage): {"persist": True}})
+    verb = f"rediffuse build {stage.name}"
+    return {
+        **({"matrix": {"run": "${runs}", "seed": "${seeds}"}} if of_run else {}),
+        "cmd": f"{verb} ${{item.run}} --seed ${{item.seed}}" if of_run else verb,
+        "deps": deps,
+        "outs": outs,
+    }
+
+
+def _receipt(stage: Stage) -> str:
+    return (stage.receipt or f"{stage.folder}/receipts/{stage.name}.json").format(**FILLED)
+
+
+def plan_file(study: str, stage: str, run: str | None = None, seed: int | str | None = None) -> Path:
+    """Where a job's plan file lies."""
+    return Path("plan", study, f"{stage}.json" if run is None else f"{stage}-{run}-seed{seed}.json")
+
+
+def write_plan(context: Context) -> None:
+    """Write plan/<study>/: a file for each job that DVC has a stage for, rewritten only where its content changed.
+
+    A matrix has a stage for every run: one that has no such job gets a file that says so.
+    """
+    study, root = context.plan.study, context.root
+    link(context.loaded, root)
+    files: dict[Path, Any] = {}
+    for stage in stages().values():
+        if stage.scope == "study":
+            files[plan_file(study, stage.name)] = context.plan.find(stage.name).places()
+            continue
+        for run in context.loaded.runs.values():
+            for seed in run.seeds:
+                path = plan_file(study, stage.name, run.name, seed)
+                if context.plan.has(stage.name, run.name, seed):
+                    files[path] = context.plan.find(stage.name, run.name, seed).places()
+                else:
+                    files[path] = {"job": f"{stage.name}/{run.name}/seed{seed}", "key": None}
+    for path, content in files.items():
+        try:
+            same = read_json(root / path) == content
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            write_json(root / path, content)
+    for path in (root / "plan" / study).glob("*.json"):
+        if path.relative_to(root) not in files:
+            path.unlink()
+    if not (evidence := root / evidence_file(study)).exists():
+        write_json(evidence, [])  # no ablation has been run: DVC wants to see the file all the same
+
+
+def leave_empty(context: Context, stage: Stage, run: str, seed: int) -> None:
+    """Make what DVC wants to see of a stage that a run does not have: empty folders, and a receipt that says so."""
+    folder = context.folder(context.loaded.run(run), seed)
+    for kept in stage.keeps:
+        if kept.endswith("/"):
+            (folder / kept).mkdir(parents=True, exist_ok=True)
+            for path in (folder / kept).iterdir():
+                path.unlink()
+    write_json(folder / "receipts" / f"{stage.name}.json", {"job": f"{stage.name}/{run}/seed{seed}", "key": None})
+
+
+def is_forced(stage_name: str, job: Job, root: Path) -> bool:
+    """Whether DVC runs a stage although nothing that it watches has changed since it last did: that is `--force`.
+
+    dvc.lock then holds the digests of the plan file and the receipts as they are.
+    """
+    try:
+        with (root / "dvc.lock").open(encoding="utf-8") as stream:
+            locked = yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"][stage_name]
+        watched = [e for e in (*locked["deps"], *locked["outs"]) if str(e["path"]).endswith(".json")]
+        found = [hashlib.md5((root / entry["path"]).read_bytes()).hexdigest() for entry in watched]
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError):
+        return False
+    here = str(job.receipt) in {entry["path"] for entry in watched}
+    return here and found == [entry["md5"] for entry in watched]

@@ -1,0 +1,79 @@
+"""What a study reads from outside the project, by content: pictures (`data.path`) and files of weights.
+
+Keys of jobs hold the digests, so that replaced pictures count whatever they are called. DVC must see them too, and its
+stages are written once for all studies: `inputs/` has a link for each key of a study that may name a file, which
+`rediffuse plan` points at that file, or at `inputs/none`.
+"""
+
+import os
+from pathlib import Path
+
+from rediffuse.config import LoadedStudy
+from rediffuse.errors import UserError
+from rediffuse.files import read_json
+from rediffuse.pipeline.digests import Digests, weights_digests
+
+#: The key of a study by the link in inputs/ that stands for it.
+LINKS = {
+    "pictures": "data.path",
+    "feature-weights": "evaluation.weights",
+    "lpips-weights": "evaluation.lpips.weights",
+    "lpips-heads": "evaluation.lpips.heads",
+}
+INPUTS, NONE = Path("inputs"), "none"
+
+
+def named(loaded: LoadedStudy) -> dict[str, Path]:
+    """The files and folders that a study names, by its key for them."""
+    study = loaded.study
+    lpips = study.evaluation.lpips
+    given = {
+        "data.path": study.data.path,
+        "evaluation.weights": study.evaluation.weights,
+        "evaluation.lpips.weights": lpips and lpips.weights,
+        "evaluation.lpips.heads": lpips and lpips.heads,
+    }
+    return {key: Path(path).expanduser() for key, path in given.items() if path}
+
+
+def outside_digests(loaded: LoadedStudy, root: Path, evidence: Path) -> dict[str, str]:
+    """SHA-256 by key of all that a study names and of the evidence of its ablations, what is there of it.
+
+    Raises:
+        UserError: weights are absent or not those that are meant.
+    """
+    digests = Digests(root)
+    found = {f"evaluation.{key}": value for key, value in weights_digests(loaded.study.evaluation, root).items()}
+    for key, path in {"data.path": named(loaded).get("data.path"), "ablations": evidence}.items():
+        if path is not None and (content := digests.of(path)) is not None:
+            found[key] = content
+    if "data.path" in named(loaded) and "data.path" not in found:
+        # Pictures that are gone are still those that were prepared.
+        found |= _prepared_from(root / "data" / loaded.study.data.name / "receipts" / "prepare.json")
+    digests.save()
+    return found
+
+
+def _prepared_from(receipt: Path) -> dict[str, str]:
+    try:
+        return {"data.path": read_json(receipt)["settings"]["pictures"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def link(loaded: LoadedStudy, root: Path) -> None:
+    """Point the links in inputs/ at what the study names."""
+    paths = named(loaded)
+    folder = root / INPUTS
+    folder.mkdir(exist_ok=True)
+    if not (folder / NONE).exists():
+        raise UserError(f"{INPUTS / NONE} is missing; `git checkout -- {INPUTS}` brings it back")
+    for name, key in LINKS.items():
+        path = paths.get(key)
+        target = NONE if path is None or not (root / path).exists() else os.path.relpath(root / path, folder)
+        place = folder / name
+        if not place.is_symlink() or os.readlink(place) != target:
+            temporary = folder / f".{name}"
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(target)
+            temporary.replace(place)

@@ -1,0 +1,133 @@
+"""A job at work: what it is made from is checked, it works, its receipt and what was measured of it are written."""
+
+import contextlib
+import datetime
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rediffuse.files import write_json
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.digests import Digests
+from rediffuse.pipeline.machine import environment, machine
+from rediffuse.pipeline.plan import Job
+from rediffuse.pipeline.receipts import require, why_stale, write_receipt
+from rediffuse.registry import load
+
+
+def work(context: Context, job: Job, *, force: bool = False, later: bool = False) -> bool:
+    """Do a job unless its files are up to date; whether it worked.
+
+    force: do it anew whatever lies there, without what an earlier try left.
+    later: leave logging to `rediffuse track`, unless the job took so long that it pays by itself.
+
+    Raises:
+        UserError: something that it needs is not there or not up to date, or cannot work as the study asks.
+    """
+    digests = Digests(context.root)
+    reason = why_stale(job, digests)
+    digests.save()
+    if reason is None and not force:
+        print(f"{job.name} is up to date", file=sys.stderr)
+        return False
+    if force:
+        forget(context, job)
+    require(job, context.root)
+    start = time.monotonic()
+    with _watching(context, job) as watch:
+        measured = load(job.declaration.code)(job, replace(context, watch=watch)) or {}
+    _keep_only(context, job)
+    missing = [str(path) for path in (*job.outputs, *job.loose) if not (context.root / path).exists()]
+    if missing:
+        raise RuntimeError(f"{job.name} did not make {', '.join(missing)}")
+    seconds = time.monotonic() - start
+    write_json(context.root / job.timing, {"seconds": seconds, **measured, **provenance(context, job)})
+    write_receipt(job, context.root)
+    if job.declaration.log is not None:
+        from rediffuse.tracking.late import log_or_leave
+
+        log_or_leave(context, job, later=later)
+    return True
+
+
+def forget(context: Context, job: Job) -> None:
+    """Delete what a job made and what an earlier try left of it."""
+    root = context.root
+    shutil.rmtree(context.state(job), ignore_errors=True)
+    for path in (job.receipt, *job.outputs, *job.loose):
+        if (root / path).is_dir():
+            shutil.rmtree(root / path)
+        else:
+            (root / path).unlink(missing_ok=True)
+
+
+def _keep_only(context: Context, job: Job) -> None:
+    """Delete what earlier settings left in folders that DVC keeps as a whole, and make those that are empty."""
+    made = {context.root / path for path in job.outputs}
+    for kept in job.declaration.keeps:
+        folder = context.root / job.folder / kept
+        if not kept.endswith("/") or folder in made:
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            if path not in made:
+                path.unlink()
+
+
+@contextlib.contextmanager
+def _watching(context: Context, job: Job) -> Iterator[Any]:
+    """What looks on while a training works; nothing where it is not tracked."""
+    if not job.declaration.watched or not context.loaded.study.tracking.enabled:
+        yield None
+        return
+    from rediffuse.tracking.live import watching
+
+    with watching(context, job) as watch:
+        yield watch
+
+
+def provenance(context: Context, job: Job) -> dict[str, Any]:
+    """By whom, when and on what a job's files were made: nothing that a result may depend on."""
+    hardware = context.loaded.study.hardware
+    return {
+        "job": job.name,
+        "key": job.key,
+        "commit": commit(context.root),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "environment": environment(),
+        "machine": machine(hardware.device, hardware.threads),
+    }
+
+
+def commit(root: Path) -> str:
+    """The last git commit that touched what computes, with `+changes` when the working tree differs from it.
+
+    Not HEAD: a commit of results, or of a sentence in the README, is no other code. Nor the active study: `rediffuse
+    use` changes settings, and those stand in the receipt.
+    """
+    where = ["src", "workflow", "Snakefile", "requirements.lock"]
+    try:
+        last, dirty = (
+            subprocess.run(["git", *command, "--", *where], cwd=root, capture_output=True, text=True, check=True).stdout
+            for command in (["log", "-1", "--format=%H"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return last.strip() + ("+changes" if dirty.strip() else "")
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Elapsed wall-clock seconds."""
+        return time.perf_counter() - self.start

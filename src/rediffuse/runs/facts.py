@@ -1,0 +1,129 @@
+"""What follows from a run's settings: plain functions, since a study is data."""
+
+from pathlib import Path
+from typing import Any
+
+from rediffuse.config.sections import DuringTraining
+from rediffuse.config.study import ResolvedRun
+from rediffuse.config.trained import Diffusion, Network
+from rediffuse.models.latent_options import LatentNetwork
+from rediffuse.models.registry import MODELS
+
+#: The one setting that a one-pass model is sampled with: (setting, sampler key, steps).
+ONE_PASS = ("one-pass-1", "one-pass", 1)
+
+
+def folder(run: ResolvedRun, seed: int) -> Path:
+    """Folder of everything made with a training seed; ablations lie apart, where DVC does not look."""
+    where = ("ablations", run.name) if run.role == "ablation" else (run.name,)
+    return Path("runs", run.study, *where, f"seed{seed}")
+
+
+def is_one_pass(run: ResolvedRun) -> bool:
+    """Whether it makes an image in one pass: a GAN or a VAE."""
+    return MODELS[run.model].one_pass
+
+
+def unet(run: ResolvedRun) -> Network:
+    """The U-Net of a run that has one."""
+    assert isinstance(run.network, Network)
+    return run.network
+
+
+def diffusion(run: ResolvedRun) -> Diffusion:
+    """The forward process of a run of a U-Net."""
+    assert run.diffusion is not None
+    return run.diffusion
+
+
+def latent(run: ResolvedRun) -> LatentNetwork:
+    """The networks of a one-pass run."""
+    assert isinstance(run.network, LatentNetwork)
+    return run.network
+
+
+def is_flow(run: ResolvedRun) -> bool:
+    """Whether its network predicts the velocity of the straight path from data to noise."""
+    return run.diffusion is not None and run.diffusion.prediction == "velocity"
+
+
+def bounds_likelihood(run: ResolvedRun) -> bool:
+    """Whether the likelihood of images under it is bounded; of ablations nobody asks."""
+    return MODELS[run.model].bound and not is_flow(run) and run.role != "ablation"
+
+
+def settings(run: ResolvedRun) -> list[tuple[str, str, int]]:
+    """(setting name `<sampler>-<steps>`, sampler key, steps) of everything this run samples."""
+    if is_one_pass(run):
+        return [ONE_PASS]
+    return [(f"{key}-{n}", key, n) for key, sampler in run.sampling.samplers.items() for n in sampler.steps]
+
+
+def shown_setting(run: ResolvedRun) -> tuple[str, str, int]:
+    """The setting that stands for the run: its first sampler's most steps, at guidance 1 where a sampler has it."""
+    if is_one_pass(run):
+        return ONE_PASS
+    samplers = run.sampling.samplers
+    key = next((key for key, sampler in samplers.items() if sampler.guidance == 1), next(iter(samplers)))
+    steps = max(samplers[key].steps)
+    return f"{key}-{steps}", key, steps
+
+
+def asks_classes(run: ResolvedRun, key: str) -> bool:
+    """Whether samples of the sampler `key` are asked for by class: sample i for class i mod K."""
+    if is_one_pass(run):
+        return False
+    return is_conditional(run) or run.sampling.samplers[key].classifier_scale is not None
+
+
+def is_conditional(run: ResolvedRun) -> bool:
+    """Whether its network is told the class of an image."""
+    return isinstance(run.network, Network) and run.network.class_conditional
+
+
+def comparable_settings(run: ResolvedRun) -> list[tuple[str, str, int]]:
+    """`settings` without those that a classifier guides: told the class, they are no match for those that are not."""
+    if is_one_pass(run):
+        return [ONE_PASS]
+    return [s for s in settings(run) if run.sampling.samplers[s[1]].classifier_scale is None]
+
+
+def describe(run: ResolvedRun, key: str) -> dict[str, Any]:
+    """What a metrics file says of a sampler besides its name and steps."""
+    if run.diffusion is None:
+        return {"kind": key, "eta": None, "guidance": None, "classifier_scale": None, "variance": None}
+    sampler = run.sampling.samplers[key]
+    return {
+        "kind": sampler.kind or key,
+        "eta": sampler.eta,
+        "guidance": sampler.guidance,
+        "classifier_scale": sampler.classifier_scale,
+        "variance": sampler.variance or run.diffusion.variance,
+    }
+
+
+def preview_steps(run: ResolvedRun) -> tuple[int, ...]:
+    """Steps after which a preview is drawn; none where nothing is trained."""
+    return () if run.weights is not None else tuple(sorted(set(run.training.preview_steps)))
+
+
+def during_training(run: ResolvedRun) -> DuringTraining | None:
+    """How samples of its snapshots are drawn and scored; None where they are not."""
+    asked = run.weights is None and run.role != "ablation" and not is_one_pass(run)
+    return run.evaluation.during_training if asked else None
+
+
+def scored_steps(run: ResolvedRun) -> tuple[int, ...]:
+    """Training steps after which samples are drawn and scored."""
+    during, last = during_training(run), run.training.steps
+    return () if during is None else tuple(sorted({*range(during.every, last, during.every), last}))
+
+
+def snapshot_steps(run: ResolvedRun) -> tuple[int, ...]:
+    """Training steps whose weights are kept, to be looked at."""
+    return tuple(sorted({*preview_steps(run), *scored_steps(run)}))
+
+
+def snapshot(step: int) -> str:
+    """The file of a snapshot: averaged and raw weights after a step."""
+    return f"step-{step:06d}.safetensors"

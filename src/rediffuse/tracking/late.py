@@ -1,0 +1,63 @@
+"""Logging of finished jobs: at once where it pays, otherwise of many jobs together."""
+
+import sys
+
+from rediffuse.errors import UserError
+from rediffuse.files import read_json, write_json
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.plan import Job
+from rediffuse.registry import load
+from rediffuse.tracking.tracker import TrackingFailed, open_tracker, tracking_uri
+
+#: A job that took longer is logged at once even where others wait to be logged together.
+PAYS_AFTER_SECONDS = 60.0
+
+
+def log_or_leave(context: Context, job: Job, *, later: bool) -> None:
+    """Log a job that has just been made, or with `later` leave it to `track` where it was a short one."""
+    if tracking_uri(context) is None or job.declaration.log is None:
+        return
+    mark = context.root / "state" / context.plan.study / "unlogged" / f"{job.file}.json"
+    if later and read_json(context.root / job.timing)["seconds"] < PAYS_AFTER_SECONDS:
+        write_json(mark, {"job": job.name})
+        return
+    with open_tracker(context) as tracker:
+        if tracker is not None:
+            load(job.declaration.log)(tracker, context, job)
+            mark.unlink(missing_ok=True)
+
+
+def waiting(context: Context) -> bool:
+    """Whether a job waits to be logged."""
+    return any((context.root / "state" / context.plan.study / "unlogged").glob("*.json"))
+
+
+def track(context: Context) -> None:
+    """Log every finished job that is not there yet; running it again changes nothing.
+
+    Raises:
+        UserError: tracking is off in this study, or its store cannot be used.
+    """
+    if (uri := tracking_uri(context)) is None:
+        raise UserError("tracking.enabled: is false in this study; set it to true to log")
+    marks = list((context.root / "state" / context.plan.study / "unlogged").glob("*.json"))
+    logged = 0
+    with open_tracker(context) as tracker:
+        if tracker is None:
+            raise UserError(f"tracking.uri: {uri} cannot be used; see the message above")
+        try:
+            for job in context.plan.jobs.values():
+                if job.declaration.log is not None and is_made(context, job):
+                    load(job.declaration.log)(tracker, context, job)
+                    logged += job.stage == "train"
+        except TrackingFailed as error:
+            raise UserError(f"tracking: {error}; what is missing is logged by the next `rediffuse track`") from None
+        for mark in marks:
+            mark.unlink(missing_ok=True)
+    print(f"{logged} runs of study {context.plan.study} are in {uri}", file=sys.stderr)
+
+
+def is_made(context: Context, job: Job) -> bool:
+    """Whether a job's files lie there, of today's settings and code or of earlier ones."""
+    paths = (job.receipt, *job.outputs, *(need.receipt for need in job.needs if need.stage == "train"))
+    return all((context.root / path).exists() for path in paths)

@@ -1,0 +1,39 @@
+# One rule a job, with its real files: any of them can be asked for by name. Resume state lies in state/, outside them.
+
+for job in PLAN.jobs.values():
+    stage = job.declaration
+
+    rule:
+        name:
+            stage.name if stage.scope == "study" else job.file.replace("-", "_")
+        input:
+            needs=ancient([str(need.receipt) for need in job.needs]),
+        output:
+            receipt=update(str(job.receipt)),
+            files=[
+                report(
+                    update(str(path)),
+                    caption=f"../report/{stage.shown[1]}",
+                    category=stage.shown[2],
+                    labels={"job": job.name},
+                )
+                if stage.shown and path.name == stage.shown[0]
+                else update(str(path))
+                for path in (*job.outputs, *job.loose)
+                if path.suffix
+            ],
+        log:
+            f"{STATE}/logs/{job.name}.log",
+        benchmark:
+            f"{STATE}/benchmarks/{job.name}.tsv"
+        # What all else waits for starts first, and no core ends up alone with one of them.
+        priority: stage.first
+        threads: HARDWARE.threads
+        resources:
+            gpu=int(HARDWARE.device == "cuda" and stage.computes),
+        params:
+            command=f"{REDIFFUSE} {job.command.removeprefix('rediffuse ')} --later {option_of(job)}",
+        message:
+            f"{stage.doing}: {job.name}"
+        shell:
+            "{params.command} 2>&1 | tee {log}"
