@@ -1,24 +1,9 @@
-"""From files on disk to evidence, tables, figures, verdicts on claims, and a page.
+"""From files on disk to tables, figures, verdicts on claims, and a page; and to the kept record of ablations.
 
 Importing this package costs nothing: pandas, seaborn and matplotlib are imported when a report is built.
 """
 
-from rediffuse.reporting.build import build_report
-from rediffuse.reporting.evidence import (
-    collect_ablations,
-    collect_timings,
-    write_ablations,
-    write_evidence,
-    write_timings,
-)
-from rediffuse.reporting.summary import terminal_summary
+from rediffuse.reporting.build import build_report, terminal_summary
+from rediffuse.reporting.read.evidence import collect_ablations, write_ablations
 
-__all__ = [
-    "build_report",
-    "collect_ablations",
-    "collect_timings",
-    "terminal_summary",
-    "write_ablations",
-    "write_evidence",
-    "write_timings",
-]
+__all__ = ["build_report", "collect_ablations", "terminal_summary", "write_ablations"]

@@ -1,4 +1,8 @@
-"""The report of a study, from files on disk to files on disk."""
+"""The report of a study, from files on disk to files on disk, in two parts.
+
+The deterministic part (report.md, tables/, figures/, metrics.json, claims.json) says the same on every machine and at
+every time. What this machine took (timings.md, timings/) is written anew each time. report.html shows both.
+"""
 
 import math
 import shutil
@@ -6,77 +10,91 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rediffuse.config import LoadedStudy
-from rediffuse.files import write_atomically, write_json
+from rediffuse.files import write_atomically
+from rediffuse.formats import write_json
+from rediffuse.registry import load
+from rediffuse.reporting.chapters import CHAPTERS, TIMINGS
 
 if TYPE_CHECKING:
-    from rediffuse.reporting.ablation import CurrentKeys
-    from rediffuse.reporting.cells import Cells
-    from rediffuse.reporting.frames import Frames
+    from rich.console import Group
+
+    from rediffuse.pipeline.plan import Plan
+    from rediffuse.reporting.experiments.material import Material
 
 
-def build_report(
-    loaded: LoadedStudy,
-    root: Path,
-    out: Path,
-    *,
-    current_keys: "CurrentKeys | None" = None,
-    evidence: Path | None = None,
-) -> None:
-    """Write report.html, report.md, tables/, figures/, metrics.json and claims.json into `out`.
+def build_report(loaded: LoadedStudy, plan: "Plan", root: Path, out: Path) -> None:
+    """Write both parts of the report into `out`.
 
     Args:
         loaded: the study.
+        plan: its jobs.
         root: the project's root, below which runs/ and data/ lie.
-        out: folder to write to; tables/ and figures/ in it are replaced whole.
-        current_keys: key of each job by (run, seed, stage) as today's settings and code have it; ablations made under
-            another training key are flagged.
-        evidence: folder of timings.json and ablations.json; reports/<study>/evidence below `root` when absent.
+        out: folder to write to; tables and figures in it are replaced whole, what else lies there stays.
 
     Raises:
         UserError: a file is damaged or belongs to another study.
     """
-    from rediffuse.reporting.cells import make_cells
-    from rediffuse.reporting.claims import claims_json, judge
-    from rediffuse.reporting.frames import read_frames
-    from rediffuse.reporting.page import render
-    from rediffuse.reporting.sections import FigureBlock, TableBlock, make_sections
+    from rediffuse.reporting.experiments.claims import claims_json
+    from rediffuse.reporting.experiments.material import conclude
+    from rediffuse.reporting.experiments.measured import measured_on
+    from rediffuse.reporting.read.frames import read_frames
+    from rediffuse.reporting.read.timings import read_timings
+    from rediffuse.reporting.render.blocks import numbered
+    from rediffuse.reporting.render.pages import Part, markdown, page
+    from rediffuse.reporting.render.picture import styled
 
-    frames = read_frames(loaded, root, evidence)
-    cells = make_cells(frames.measured())
-    verdicts = judge(loaded, cells)
-    sections = make_sections(frames, cells, verdicts, current_keys)
-    page, markdown = render(loaded, sections)
+    material, clock = conclude(read_frames(loaded, root, plan), plan), read_timings(loaded, plan, root)
+    with styled():
+        chapters = [found for name in CHAPTERS if (found := load(name)(material)) is not None]
+        timings = [found for name in TIMINGS if (found := load(name)(material, clock)) is not None]
+    title = loaded.study.title
+    told = ("What the machines that made this report took for it is told [apart](timings.md).",)
+    report = Part(title, told, numbered(chapters), "tables", "figures")
+    stamp = measured_on(clock)
+    machine = Part("This machine", stamp, numbered(timings, "T"), "timings", "timings", home="report.md")
+    _clear(out)
+    for path, content in {**report.files(), **machine.files()}.items():
+        write_atomically(out / path, content)
+    write_json(out / "metrics.json", metrics_json(material))
+    write_json(out / "claims.json", claims_json(material.verdicts))
+    write_atomically(out / "report.md", markdown(report))
+    write_atomically(out / "timings.md", markdown(machine))
+    write_atomically(out / "report.html", page([report, machine]))
+
+
+def _clear(out: Path) -> None:
+    """Delete the tables and figures of an earlier report; the kept times of ablations stay."""
     for folder in ("tables", "figures"):
         shutil.rmtree(out / folder, ignore_errors=True)
-    for section in sections:
-        for block in section.blocks:
-            if isinstance(block, TableBlock):
-                table = block.table
-                for suffix, content in (("csv", table.csv()), ("md", _with_caption(table)), ("tex", table.latex())):
-                    write_atomically(out / "tables" / f"{table.name}.{suffix}", content)
-            elif isinstance(block, FigureBlock):
-                block.picture.write(out / "figures")
-    write_json(out / "metrics.json", metrics_json(frames, cells))
-    write_json(out / "claims.json", claims_json(verdicts))
-    write_atomically(out / "report.md", markdown)
-    write_atomically(out / "report.html", page)
+    for path in (out / "timings").glob("*"):
+        if path.suffix != ".json":
+            path.unlink()
 
 
-def _with_caption(table: Any) -> str:
-    notes = "".join(f"\n{note}\n" for note in table.notes)
-    return f"{table.caption}\n\n{table.markdown()}{notes}"
-
-
-def metrics_json(frames: "Frames", cells: "Cells") -> dict[str, Any]:
-    """Run -> setting -> metric -> value, and the loss at the end of training; nothing that depends on a clock."""
-    from rediffuse.reporting.tables_cost import final_loss, of_run
+def metrics_json(material: "Material") -> dict[str, Any]:
+    """Run -> setting -> metric -> value, and the loss at the end of training."""
+    from rediffuse.reporting.read.frames import final_loss, of_run
+    from rediffuse.reporting.terms import diffusion_runs
 
     result: dict[str, Any] = {}
-    for (name, setting, metric), cell in cells.items():
+    for (name, setting, metric), cell in material.cells.items():
         result.setdefault(name, {}).setdefault(setting, {})[metric] = cell.value
-    for resolved in frames.loaded.runs.values():
-        histories = [of_run(frames.history, resolved, seed) for seed in resolved.seeds]
+    for run in diffusion_runs(material.loaded):
+        histories = [of_run(material.frames.history, run, seed) for seed in run.seeds]
         losses = [final_loss(history) for history in histories if len(history)]
         if losses and all(map(math.isfinite, losses)):
-            result.setdefault(resolved.name, {})["training"] = {"final_loss": sum(losses) / len(losses)}
+            result.setdefault(run.name, {})["training"] = {"final_loss": sum(losses) / len(losses)}
     return result
+
+
+def terminal_summary(loaded: LoadedStudy, plan: "Plan", root: Path) -> "Group":
+    """A table of the main metric by sampler and steps, the claims and where to look next, for rich to print."""
+    from rediffuse.reporting.chapters.comparison import comparison
+    from rediffuse.reporting.experiments.material import conclude
+    from rediffuse.reporting.read.frames import read_frames
+    from rediffuse.reporting.render.terminal import summary
+    from rediffuse.reporting.terms import MAIN
+
+    material = conclude(read_frames(loaded, root), plan)
+    table = comparison(material.frames, material.cells, MAIN, folded=False)
+    return summary(loaded, table, material.verdicts)

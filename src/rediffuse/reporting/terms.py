@@ -1,23 +1,19 @@
 """Names and colours of metrics, runs and settings: the same in every table, figure and sentence."""
 
-from rediffuse.config import LoadedStudy
-from rediffuse.config.facts import CLASS_METRICS, HEADLINE_METRICS, METRICS, RUN_METRICS, RUN_SETTINGS
-from rediffuse.reporting import facts
-from rediffuse.reporting.facts import Run
+from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
+from rediffuse.evaluation.metrics import METRICS, RUN_METRICS, find_metric
+from rediffuse.runs import facts
+from rediffuse.training.options import TrainingConfig
 
 #: The metric that sentences, ablations and small figures show.
 MAIN = "frechet_distance"
-HEADLINE = list(HEADLINE_METRICS)
+HEADLINE = [metric.name for metric in METRICS.values() if metric.headline]
+#: What stands for a sampler in the cell of a metric of a run itself, by metric.
+RUN_SETTINGS = {metric.name: metric.setting or "" for metric in RUN_METRICS.values()}
 # What results are read against, by the name of its file.
 REAL_LINES = {"held-out": "held-out real images", "noise": "uniform noise"}
 REAL_LABEL = REAL_LINES["held-out"]
-
-FEATURES = {
-    "efficientnet-lite0": "EfficientNet-Lite0",
-    "inception-v3": "Inception-v3",
-    "inception-v3-clean": "Inception-v3 (clean-fid resizing)",
-}
-
 # Okabe and Ito's palette, which readers with any kind of colour vision can tell apart.
 BASELINE, IMPROVED = "#0072B2", "#D55E00"
 VARIANTS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -26,39 +22,22 @@ REAL, NOISE, OTHER = "#222222", "#777777", "#8C8C8C"
 
 def feature_title(features: str) -> str:
     """Name of a feature network in prose."""
-    return FEATURES.get(features, features)
+    return FEATURE_NETWORKS[features].title if features in FEATURE_NETWORKS else features
 
 
 def metric_title(metric: str, features: str) -> str:
     """Full name of a metric. FID and Inception score are names of Inception-v3 metrics and of no other."""
-    network = feature_title(features)
-    if metric == "frechet_distance":
-        return "FID" if features == "inception-v3" else f"Fréchet distance in {network} features"
-    if metric == "kid":
-        return "KID" if features == "inception-v3" else f"kernel distance (KID formula) in {network} features"
-    if metric == "inception_score":
-        return "Inception score" if features == "inception-v3" else f"IS formula on {network} class probabilities"
-    if metric == "bits_per_dim":
-        return "bound on the negative log-likelihood in bits/dim"
-    return metric.replace("_", " ")
+    return find_metric(metric).title_in(features)
 
 
 def metric_short(metric: str, features: str) -> str:
     """Name of a metric in a table header or on an axis."""
-    if features == "inception-v3":
-        return metric_title(metric, features)
-    short = {
-        "frechet_distance": "Fréchet distance",
-        "kid": "Kernel distance",
-        "inception_score": "IS formula",
-        "bits_per_dim": "bits/dim",
-    }
-    return short.get(metric, metric.replace("_", " ").capitalize())
+    return find_metric(metric).short_in(features)
 
 
 def direction(metric: str) -> str:
     """Which way a metric is better: "lower" or "higher"."""
-    return (METRICS | CLASS_METRICS | RUN_METRICS)[metric]
+    return find_metric(metric).better
 
 
 def capital(text: str) -> str:
@@ -66,22 +45,22 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def every_run(loaded: LoadedStudy) -> list[Run]:
+def every_run(loaded: LoadedStudy) -> list[ResolvedRun]:
     """The main runs: those that denoise step by step, then those that make an image in one pass."""
     return [*diffusion_runs(loaded), *one_pass_runs(loaded)]
 
 
-def diffusion_runs(loaded: LoadedStudy) -> list[Run]:
+def diffusion_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
     """The main runs that denoise step by step."""
-    return [run for run in facts.main_runs(loaded) if not facts.is_one_pass(run)]
+    return [run for run in loaded.runs.values() if not facts.is_one_pass(run)]
 
 
-def one_pass_runs(loaded: LoadedStudy) -> list[Run]:
+def one_pass_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
     """The main runs that make an image in one pass."""
-    return [run for run in facts.main_runs(loaded) if facts.is_one_pass(run)]
+    return [run for run in loaded.runs.values() if facts.is_one_pass(run)]
 
 
-def run_of_role(loaded: LoadedStudy, role: str) -> Run | None:
+def run_of_role(loaded: LoadedStudy, role: str) -> ResolvedRun | None:
     """The run of a role ("baseline" or "improved"), None when the study has none."""
     return next((run for run in diffusion_runs(loaded) if run.role == role), None)
 
@@ -99,13 +78,13 @@ def run_label(loaded: LoadedStudy, name: str) -> str:
     return next((run.label for run in every_run(loaded) if run.name == name), name)
 
 
-def unique_label(loaded: LoadedStudy, run: Run) -> str:
+def unique_label(loaded: LoadedStudy, run: ResolvedRun) -> str:
     """A run's label, with its name where another run has the same."""
     same = sum(other.label == run.label for other in diffusion_runs(loaded))
     return run.label if same == 1 else f"{run.label} ({run.name})"
 
 
-def run_seed(run: Run, seed: int) -> str:
+def run_seed(run: ResolvedRun, seed: int) -> str:
     """How a run is called in a sentence, with the seed where it has several."""
     return run.label + (f" (seed {seed})" if len(run.seeds) > 1 else "")
 
@@ -119,10 +98,16 @@ def cell_label(loaded: LoadedStudy, run: str, setting: str) -> str:
     return label if alone else f"{label} with {setting}"
 
 
-def compared_runs(loaded: LoadedStudy) -> list[Run]:
+def training_of(run: ResolvedRun) -> TrainingConfig:
+    """How a run of a U-Net is trained."""
+    assert isinstance(run.training, TrainingConfig)
+    return run.training
+
+
+def compared_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
     """The main runs that stand beside one another: a class-conditional run is told what the others are not."""
     runs = diffusion_runs(loaded)
-    return [run for run in runs if not run.network.class_conditional] or runs
+    return [run for run in runs if not facts.is_conditional(run)] or runs
 
 
 def sampler_keys(loaded: LoadedStudy) -> list[str]:

@@ -98,3 +98,9 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 def listed(parts: list[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def short(digest: str) -> str:
+    """The first characters of a digest or commit; the mark of uncommitted changes is kept."""
+    head, plus, changes = digest.partition("+")
+    return digest if digest == NOT_RECORDED else head[:12] + plus + changes

@@ -1,105 +1,74 @@
 """Each run beside variants of it that change one thing."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
-from rediffuse.config.facts import HEADLINE_METRICS
-from rediffuse.reporting import (
-    ablation,
-    colours,
-    compute,
-    compute_resolution,
-    during_training,
-    fidelity,
-    figures,
-    figures_more,
-    grids,
-    guidance,
-    memorisation,
-    mode_coverage,
-    one_pass,
-    one_pass_figures,
-    restoration,
-    sample_count,
-    sentences,
-    tables,
-    tables_cost,
-    tables_setup,
-)
-from rediffuse.reporting.ablation import CurrentKeys
-from rediffuse.reporting.cells import Cells
-from rediffuse.reporting.claims import Verdict, tally
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.style import Picture, styled
-from rediffuse.reporting.table import Table
-from rediffuse.reporting.terms import NOT_RUN, counted, listed, metric_title, run_of_role
-import json
-from collections.abc import Mapping
-from typing import Any
-import numpy as np
-from rediffuse.config import LoadedStudy, ResolvedRun
-from rediffuse.reporting.cells import Cells, optional
-from rediffuse.reporting.frames import Frames, metric_rows
-from rediffuse.reporting.pedigree import ablation_place
-from rediffuse.reporting.table import Column, Estimate, Links, Table, Value
-from rediffuse.reporting.tables import FROM, estimate
-from rediffuse.reporting.tables_cost import final_loss, of_run
-from rediffuse.reporting.tables_setup import flat_settings
+import matplotlib.pyplot as plt
+from matplotlib.lines import Line2D
+
+from rediffuse.reporting.experiments.cells import recorded
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.experiments.variants import COMMAND, Variant, ablation_settings, answers, variants
+from rediffuse.reporting.read.evidence import evidence_file
+from rediffuse.reporting.read.frames import Frames, metric_rows
+from rediffuse.reporting.read.pedigree import ablation_place
+from rediffuse.reporting.read.timings import Timings
+from rediffuse.reporting.render.blocks import Bullets, Chapter, chapter_of
+from rediffuse.reporting.render.picture import MARKERS, WIDTH, Picture, finish, outside_legend, plain_log
+from rediffuse.reporting.render.table import FROM, Column, Table
 from rediffuse.reporting.terms import (
+    HEADLINE,
+    MAIN,
+    capital,
+    diffusion_runs,
+    metric_short,
+    metric_title,
+    run_colours,
+    run_label,
+)
+from rediffuse.reporting.values import (
     NOT_ASKED,
     NOT_RECORDED,
     NOT_RUN,
+    Estimate,
+    Value,
     counted,
     listed,
-    metric_short,
-    metric_title,
     setting_text,
+    short,
 )
-import matplotlib.pyplot as plt
-from matplotlib.lines import Line2D
-from rediffuse.errors import UserError
-from rediffuse.reporting.ablation import METRIC, Variant, ablation_settings
-from rediffuse.reporting.style import DASHES, MARKERS, WIDTH, Picture, finish, outside_legend, plain_log
-from rediffuse.reporting.table import Estimate
-from rediffuse.reporting.terms import NOT_ASKED, OTHER, metric_short, metric_title, run_colours
-
-
-def _ablations(frames: Frames, cells: Cells, metrics: list[str], current_keys: CurrentKeys | None) -> list[Item]:
-    if not frames.loaded.ablations:
-        return []
-    rows = ablation.variants(frames, cells, current_keys)
-    asked = [row for row in rows if row.name in frames.loaded.ablations]
-    missing = [row.name for row in asked if row.state == NOT_RUN]
-    text = f"{counted(len(asked) - len(missing), 'ablation')} of {len(asked)} run."
-    if missing:
-        text += f" Not run: {listed(missing)}; `{ablation.COMMAND}` runs them."
-    stale = [row.name for row in asked if "other settings" in row.state]
-    if stale:
-        text += f" Made with other settings or code than today's: {listed(stale)}."
-    details = ablation.details_table(frames, metrics) if frames.ablations else None
-    questions = Bullets(tuple(ablation.answers(frames, rows)))
-    return [text, questions, ablation.ablation_table(frames, rows), figures_more.ablation_dots(frames, rows), details]
+from rediffuse.runs import facts
 
 
 def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     """Each run and its ablations in the main metric."""
-    short, sampled = metric_short(METRIC, frames.features), ablation_settings(frames.loaded)
+    short, sampled = metric_short(MAIN, frames.features), ablation_settings(frames.loaded)
     # A setting that no main run has cannot be read against one: its values stand in the text and among the details.
     settings = [
-        s for s in sampled if any(s in (n for n, _, _ in run.settings()) for run in frames.loaded.runs.values())
+        s for s in sampled if any(s in (n for n, _, _ in facts.settings(run)) for run in diffusion_runs(frames.loaded))
     ]
     settings = settings or sampled
     columns = (
-        Column("Run or ablation"), Column("Change"), Column("Seeds"), Column("Parameters"),
-        Column("Loss at the end", estimate=True), Column("Training step", "ms", estimate=True), Column("Sampling step of a batch", "ms", estimate=True),
-        *(Column(f"{short}, {setting}", estimate=True) for setting in settings), Column("State"), FROM,
+        Column("Run or ablation"),
+        Column("Change"),
+        Column("Seeds"),
+        Column("Parameters"),
+        Column("Loss at the end", estimate=True),
+        *(Column(f"{short}, {setting}", estimate=True) for setting in settings),
+        Column("State"),
+        FROM,
     )
     cells: list[tuple[Value, ...]] = [
-        (row.name, row.change, setting_text(row.seeds), row.parameters, row.loss, row.step_ms, row.sample_ms,
-         *(row.values[setting] for setting in settings), row.state, Links(frames.pedigree.ids(row.places)))
+        (
+            row.name,
+            row.change,
+            setting_text(row.seeds),
+            row.parameters,
+            row.loss,
+            *(row.values[setting] for setting in settings),
+            row.state,
+            frames.pedigree.links(row.places),
+        )
         for row in rows
     ]
-    title = metric_title(METRIC, frames.features)
+    title = metric_title(MAIN, frames.features)
     notes = [
         f"Values are the {title} (lower is better) from {frames.loaded.study.evaluation.group_size} images. With one "
         "seed the "
@@ -107,7 +76,7 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
         "seeds."
         if title != "FID"
         else "With one seed the brackets hold the interval over groups of samples; with several, ± is the standard deviation.",
-        f"Ablations are run by `{COMMAND}`; what was not run says so. Times are of the machines they ran on; a row of dashes was sampled in other ways, see the list above.",
+        f"Ablations are run by `{COMMAND}`; what was not run says so. A row of dashes was sampled in other ways, see the list above.",
     ]
     gone = sorted({e["ablation"] for e in frames.ablations} - set(frames.loaded.ablations))
     if gone:
@@ -127,6 +96,7 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
 def details_table(frames: Frames, metrics: list[str]) -> Table:
     """Every value of every finished ablation, seed by seed."""
     rows: list[tuple[Value, ...]] = []
+    kept = str(evidence_file(frames.loaded.study.study))
     for entry in frames.ablations:
         for setting, record in entry["metrics"].items():
             found = {row["metric"]: row for row in metric_rows(record)}
@@ -136,7 +106,7 @@ def details_table(frames: Frames, metrics: list[str]) -> Table:
                 known = row is not None and row["value"] is not None
                 values.append(Estimate(row["value"], row["low"], row["high"]) if row and known else NOT_RECORDED)
             n: Value = next((row["n"] for row in found.values()), NOT_RECORDED)
-            links = Links(frames.pedigree.ids([ablation_place(frames.ablations_file, entry)]))
+            links = frames.pedigree.links([ablation_place(kept, entry)])
             rows.append(
                 (entry["ablation"], entry["seed"], setting, record.get("features", NOT_RECORDED), *values, n, links)
             )
@@ -166,7 +136,11 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
         return None
     counts = [sum(row.base == base for row in drawn) for base in bases]
     figure, grid = plt.subplots(
-        len(bases), 1, figsize=(WIDTH, 1.3 * len(bases) + 0.5 * sum(counts) + 0.6), sharex=True, squeeze=False,
+        len(bases),
+        1,
+        figsize=(WIDTH, 1.3 * len(bases) + 0.5 * sum(counts) + 0.6),
+        sharex=True,
+        squeeze=False,
         gridspec_kw={"height_ratios": [count + 0.6 for count in counts]},
     )
     shades = [("#333333", "#888888", "#BBBBBB")[i % 3] for i in range(len(settings))]
@@ -188,19 +162,73 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
                 )
         axes.set_yticks(range(len(names)), [row.name for row in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_title(f"{frames.loaded.runs[base].label} and its ablations")
+        axes.set_title(f"{run_label(frames.loaded, base)} and its ablations")
     if positive:
         grid[-1, 0].set_xscale("log")
         plain_log(grid[-1, 0], "x")
-    grid[-1, 0].set_xlabel(f"{metric_short(METRIC, frames.features)} (lower is better, no unit)")
-    handles = [Line2D([], [], marker=MARKERS[i % len(MARKERS)], color=shades[i], linestyle="none", label=s)
-               for i, s in enumerate(settings)]
+    grid[-1, 0].set_xlabel(f"{metric_short(MAIN, frames.features)} (lower is better, no unit)")
+    handles = [
+        Line2D([], [], marker=MARKERS[i % len(MARKERS)], color=shades[i], linestyle="none", label=s)
+        for i, s in enumerate(settings)
+    ]
     outside_legend(figure, handles)
-    title = metric_title(METRIC, frames.features)
+    title = metric_title(MAIN, frames.features)
     return finish(
-        figure, "ablations",
-        f"{title[:1].upper()}{title[1:]} of each run (in its colour) and "
+        figure,
+        "ablations",
+        f"{capital(title)} of each run (in its colour) and "
         "of its ablations. Bars: the interval over groups of samples, or ± one standard deviation over training seeds.",
         "Dots of the main metric for each run and ablation, by sampler and number of steps.",
     )
 
+
+def cost_table(clock: Timings) -> Table | None:
+    """Times of the finished ablations, seed by seed, and whose they are; None when none are kept."""
+    rows: list[tuple[Value, ...]] = []
+    for entry in clock.ablations:
+        machine = entry.get("machine") or {}
+        who = [str(machine.get(name) or NOT_RECORDED) for name in ("cpu", "threads", "torch")]
+        times = [recorded(entry.get(f"{name}_ms_per_step")) for name in ("train", "sample")]
+        date, commit = (entry.get(name) or NOT_RECORDED for name in ("date", "commit"))
+        rows.append(
+            (
+                *(entry["ablation"], entry["seed"], recorded(entry.get("train_seconds")), *times, *who),
+                *(date, short(commit)),
+            )
+        )
+    names = ("Processor", "Threads", "PyTorch", "Date", "Commit")
+    columns = (
+        *(Column("Ablation"), Column("Seed"), Column("Training time", "s"), Column("Training step", "ms")),
+        *(Column("Sampling step of a batch", "ms"), *map(Column, names)),
+    )
+    notes = (
+        f"As kept in {clock.ablations_file} when the ablations were gathered: of the machines they ran on. Sampling: the "
+        "median over the settings.",
+    )
+    what = "What the finished ablations cost, each on the machine that it names."
+    return Table("ablations-cost", what, columns, tuple(rows), notes) if rows else None
+
+
+def chapter(material: Material) -> Chapter | None:
+    """The questions and their answers, the table and the picture; then every value."""
+    frames, asked_of = material.frames, material.loaded.ablations
+    if not asked_of:
+        return None
+    rows = variants(frames, material.cells, material.keys)
+    asked = [row for row in rows if row.name in asked_of]
+    missing = [row.name for row in asked if row.state == NOT_RUN]
+    text = f"{counted(len(asked) - len(missing), 'ablation')} of {len(asked)} run."
+    if missing:
+        text += f" Not run: {listed(missing)}; `{COMMAND}` runs them."
+    stale = [row.name for row in asked if "other settings" in row.state]
+    if stale:
+        text += f" Made with other settings or code than today's: {listed(stale)}."
+    details = details_table(frames, HEADLINE) if frames.ablations else None
+    questions = Bullets(tuple(answers(frames, rows)))
+    items = (text, questions, ablation_table(frames, rows), ablation_dots(frames, rows), details)
+    return chapter_of("ablations", "Ablations", *items)
+
+
+def timings(material: Material, clock: Timings) -> Chapter | None:
+    """What the ablations cost where they ran."""
+    return chapter_of("ablation-times", "Ablations on their machines", cost_table(clock))

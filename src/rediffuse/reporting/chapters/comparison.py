@@ -1,58 +1,27 @@
 """Baseline against improved, by sampler and number of steps."""
 
 from rediffuse.config import ResolvedRun
-from rediffuse.reporting.cells import Cell, Cells, compare, optional
-from rediffuse.reporting.claims import Verdict
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.pedigree import SHORT
-from rediffuse.reporting.table import Anchor, Column, Estimate, Links, Table, Value
+from rediffuse.reporting.chapters.quality import quality_against_steps
+from rediffuse.reporting.experiments.cells import Cell, Cells, compare, estimate
+from rediffuse.reporting.experiments.comparison import beyond_real, exceptions, headline
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.render.blocks import Chapter, Item, chapter_of
+from rediffuse.reporting.render.table import FROM, Column, Table, metric_column
 from rediffuse.reporting.terms import (
-    NOT_ASKED,
-    NOT_RECORDED,
-    NOT_RUN,
+    HEADLINE,
+    MAIN,
     REAL_LINES,
-    cell_label,
+    capital,
     compared_runs,
     direction,
-    metric_short,
     metric_title,
-    run_label,
     run_of_role,
     settings_in_order,
+    unique_label,
 )
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
-from rediffuse.config.facts import HEADLINE_METRICS
-from rediffuse.reporting import (
-    ablation,
-    colours,
-    compute,
-    compute_resolution,
-    during_training,
-    fidelity,
-    figures,
-    figures_more,
-    grids,
-    guidance,
-    memorisation,
-    mode_coverage,
-    one_pass,
-    one_pass_figures,
-    restoration,
-    sample_count,
-    sentences,
-    tables,
-    tables_cost,
-    tables_setup,
-)
-from rediffuse.reporting.ablation import CurrentKeys
-from rediffuse.reporting.cells import Cells
-from rediffuse.reporting.claims import Verdict, tally
-from rediffuse.reporting.style import Picture, styled
-from rediffuse.reporting.table import Table
-from rediffuse.reporting.terms import NOT_RUN, counted, listed, metric_title, run_of_role
-
+from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Value
+from rediffuse.runs import facts
 
 INTERVAL_NOTE = (
     "Brackets hold the interval of the value: {interval}. It says how far new samples of the same trained network "
@@ -72,10 +41,10 @@ def reference_lines(frames: Frames, cells: Cells, metrics: list[str]) -> Table:
         groups: Value = int(quality["groups"].iloc[0]) if len(quality) else NOT_RUN
         files = known.files if known else ()
         values = (estimate(cell) for cell in found)
-        rows.append((title, *values, known.n if known else NOT_RUN, groups, Links(frames.pedigree.ids(files))))
+        rows.append((title, *values, known.n if known else NOT_RUN, groups, frames.pedigree.links(files)))
     columns = (
         Column("Images"),
-        *(_metric_column(metric, features) for metric in metrics),
+        *(metric_column(metric, features) for metric in metrics),
         Column("n"),
         Column("Groups"),
     )
@@ -103,18 +72,18 @@ def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table
             row.append(_winner(baseline, improved, found, setting))
         there = [cell for cell in found.values() if cell is not None]
         row.append(there[0].n if there else NOT_RUN)
-        rows.append((*row, Links(frames.pedigree.ids(path for cell in there for path in cell.files))))
+        rows.append((*row, frames.pedigree.links(path for cell in there for path in cell.files)))
     for name, title in REAL_LINES.items():
         line = cells.get(("real", name, metric))
         filler: list[Value] = [NOT_ASKED] if baseline and improved else []
-        links = Links(frames.pedigree.ids(line.files if line else ()))
+        links = frames.pedigree.links(line.files if line else ())
         rows.append((title, NOT_ASKED, *[estimate(line)] * len(runs), *filler, line.n if line else NOT_RUN, links))
-    run_columns = (Column(_label(frames, run), estimate=True) for run in runs)
+    run_columns = (Column(unique_label(frames.loaded, run), estimate=True) for run in runs)
     verdict = (Column("Better"),) if baseline and improved else ()
     title = metric_title(metric, features)
     return Table(
         f"comparison-{metric.replace('_', '-')}",
-        f"{title[:1].upper()}{title[1:]} ({direction(metric)} is better) of every run, by sampler and number of steps.",
+        f"{capital(title)} ({direction(metric)} is better) of every run, by sampler and number of steps.",
         (Column("Sampler"), Column("Steps"), *run_columns, *verdict, Column("n"), FROM),
         tuple(rows),
         notes=(
@@ -140,7 +109,7 @@ def _winner(baseline: ResolvedRun, improved: ResolvedRun, found: dict[str, Cell 
 
 
 def _asks(run: ResolvedRun, setting: str) -> bool:
-    return any(name == setting for name, _, _ in run.settings())
+    return any(name == setting for name, _, _ in facts.settings(run))
 
 
 def _interval_note(cells: Cells, metric: str) -> str:
@@ -150,18 +119,19 @@ def _interval_note(cells: Cells, metric: str) -> str:
     return INTERVAL_NOTE.format(interval="; ".join(kinds)) if kinds else "No value has an interval."
 
 
-def _comparison(frames: Frames, cells: Cells, metrics: list[str]) -> list[Item]:
+def chapter(material: Material) -> Chapter | None:
+    """The main metric, its picture and its exceptions; then the others."""
+    frames, cells = material.frames, material.cells
     others: list[Item] = []
-    for metric in metrics[1:]:
-        others.append(" ".join(sentences.headline(frames, cells, metric)))
-        others.append(tables.comparison(frames, cells, metric, folded=True))
-    return [
-        " ".join(sentences.headline(frames, cells) + sentences.exceptions(frames, cells)),
-        tables.comparison(frames, cells, metrics[0], folded=False),
-        figures.quality_against_steps(frames, cells, metrics[:1], "quality-steps")
-        or f"Quality against steps: {NOT_RUN}.",
+    for metric in HEADLINE[1:]:
+        others += [" ".join(headline(frames, cells, metric)), comparison(frames, cells, metric, folded=True)]
+    return chapter_of(
+        "comparison",
+        "Baseline against improved",
+        " ".join(headline(frames, cells) + exceptions(frames, cells)),
+        comparison(frames, cells, MAIN, folded=False),
+        quality_against_steps(frames, cells, [MAIN], "quality-steps") or f"Quality against steps: {NOT_RUN}.",
         *others,
-        " ".join(sentences.beyond_real(frames, cells)),
-        tables.reference_lines(frames, cells, metrics),
-    ]
-
+        " ".join(beyond_real(frames, cells)),
+        reference_lines(frames, cells, HEADLINE),
+    )

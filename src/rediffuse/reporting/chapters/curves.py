@@ -1,39 +1,18 @@
 """Loss along training."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from rediffuse.config import LoadedStudy
-from rediffuse.reporting.cells import Cell, Cells, bounds
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.one_pass_figures import one_pass_points
-from rediffuse.reporting.style import (
-    DASHES,
-    MARKERS,
-    WIDTH,
-    Picture,
-    finish,
-    label_points,
-    log_steps,
-    outside_legend,
-    plain_log,
-    reference_line,
-)
-from rediffuse.reporting.terms import (
-    NOISE,
-    REAL,
-    cell_label,
-    compared_runs,
-    direction,
-    metric_short,
-    metric_title,
-    number,
-    run_colours,
-    sampler_keys,
-)
+
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend, plain_log
+from rediffuse.reporting.terms import diffusion_runs, run_colours
+from rediffuse.reporting.values import NOT_RUN
+from rediffuse.runs import facts
 
 
 def loss_curves(frames: Frames) -> Picture | None:
@@ -58,7 +37,8 @@ def loss_curves(frames: Frames) -> Picture | None:
         handles.append(Line2D([], [], color="#444444", linestyle="dotted", marker="D", label="on held-out images"))
     outside_legend(figure, handles)
     return finish(
-        figure, "loss-curves",
+        figure,
+        "loss-curves",
         "Training loss and gradient norm along training, each point a mean over the logged interval"
         f"{'; one thin line a seed' if _many_seeds(frames) else ''}. Runs whose schedule or objective differs do not "
         "share "
@@ -84,7 +64,8 @@ def loss_by_quartile(frames: Frames) -> Picture | None:
         axes.set_xlabel("training step")
     outside_legend(figure, _run_handles(frames, history))
     return finish(
-        figure, "loss-quartiles",
+        figure,
+        "loss-quartiles",
         "Training loss by quartile of the time step t: where along the chain the loss is made. Each panel has its own "
         "scale.",
         "Four panels of loss against training step, one for each quartile of t.",
@@ -97,8 +78,19 @@ def _draw_history(
     rows = history.dropna(subset=[column])
     many = _many_seeds(frames)
     sns.lineplot(
-        rows, x="step", y=column, hue="run", palette=run_colours(frames.loaded), units="seed", estimator=None,
-        legend=False, ax=axes, linewidth=1.0 if many else 1.6, alpha=0.8 if many else 1.0, linestyle=linestyle, marker=marker,
+        rows,
+        x="step",
+        y=column,
+        hue="run",
+        palette=run_colours(frames.loaded),
+        units="seed",
+        estimator=None,
+        legend=False,
+        ax=axes,
+        linewidth=1.0 if many else 1.6,
+        alpha=0.8 if many else 1.0,
+        linestyle=linestyle,
+        marker=marker,
     )
     if (rows[column] > 0).all() and len(rows):
         axes.set_yscale("log")
@@ -111,6 +103,14 @@ def _many_seeds(frames: Frames) -> bool:
 
 def _run_handles(frames: Frames, history: pd.DataFrame) -> list[Line2D]:
     colours, there = run_colours(frames.loaded), set(history["run"])
-    runs = [run for run in frames.loaded.runs.values() if run.name in there]
-    return [Line2D([], [], color=colours[run.name], label=f"{run.label} ({run.diffusion.loss} loss)") for run in runs]
+    runs = [run for run in diffusion_runs(frames.loaded) if run.name in there]
+    return [
+        Line2D([], [], color=colours[run.name], label=f"{run.label} ({facts.diffusion(run).loss} loss)") for run in runs
+    ]
 
+
+def chapter(material: Material) -> Chapter | None:
+    """Loss, gradient norm, and loss by quartile of t."""
+    frames = material.frames
+    curves = loss_curves(frames) or f"History of training: {NOT_RUN}."
+    return chapter_of("curves", "Loss during training", curves, loss_by_quartile(frames))

@@ -1,92 +1,57 @@
 """Where every number comes from."""
 
-from rediffuse.config import ResolvedRun
-from rediffuse.reporting.cells import Cell, Cells, compare, optional
-from rediffuse.reporting.claims import Verdict
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.pedigree import SHORT
-from rediffuse.reporting.table import Anchor, Column, Estimate, Links, Table, Value
-from rediffuse.reporting.terms import (
-    NOT_ASKED,
-    NOT_RECORDED,
-    NOT_RUN,
-    REAL_LINES,
-    cell_label,
-    compared_runs,
-    direction,
-    metric_short,
-    metric_title,
-    run_label,
-    run_of_role,
-    settings_in_order,
-)
-from collections import Counter
-from rediffuse.config.facts import RUN_SETTINGS
-from rediffuse.reporting.cells import Cell, Cells, Comparison, bounds, compare, optional
-from rediffuse.reporting.terms import (
-    NOT_RECORDED,
-    NOT_RUN,
-    cell_label,
-    counted,
-    direction,
-    listed,
-    metric_title,
-    number,
-    run_of_role,
-    settings_in_order,
-)
+from rediffuse.reporting.experiments.comparison import altered
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.read.timings import Timings
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.table import Column, Table
+from rediffuse.reporting.values import Anchor, short
 
 
-def pedigree(frames: Frames) -> Table:
-    """For every file: the job that made it, its command, key, commit and code."""
+def chapter(material: Material) -> Chapter | None:
+    """A row for every file."""
+    return chapter_of("pedigree", "Pedigree", altered(material.frames), table(material.frames))
+
+
+def table(frames: Frames) -> Table:
+    """For every file: the job that made it, its command, key and code."""
     rows = tuple(
-        (Anchor(s.id), s.path, s.job, s.command, short(s.key), short(s.commit), short(s.code), s.state)
+        (Anchor(s.id), s.path, s.job, s.command, short(s.key), short(s.code), s.state)
         for s in frames.pedigree.sources.values()
     )
-    columns = (Column("Id"), Column("File", code=True), Column("Job"), Column("Command", code=True),
-               Column("Key", code=True), Column("Commit", code=True), Column("Code", code=True), Column("State"))
+    columns = (
+        *(Column("Id"), Column("File", code=True), Column("Job"), Column("Command", code=True)),
+        *(Column("Key", code=True), Column("Code", code=True), Column("State")),
+    )
     return Table(
         "pedigree",
-        "Where every number comes from. Key, commit and code are shortened to their first characters.",
+        "Where every number comes from. Key and code are shortened to their first characters.",
         columns,
         rows,
         notes=(
             f"In MLflow, search the runs of experiment {frames.loaded.study.study} for "
             "`tags.\"rediffuse.key\" LIKE 'KEY%'`, KEY being the one of the row.",
-            "State: whether the file is byte for byte the one its receipt describes. Timings differ from run to run "
-            "and "
-            "machine to machine, and have no digest.",
+            "State: whether the file is byte for byte the one its receipt describes. When, where and at which commit "
+            "each was made stands with the times of this machine.",
         ),
     )
 
 
-def short(digest: str) -> str:
-    """The first characters of a digest or commit; the mark of uncommitted changes is kept."""
-    head, plus, changes = digest.partition("+")
-    return digest if digest == NOT_RECORDED else head[:SHORT] + plus + changes
-
-
-def provenance(frames: Frames) -> list[str]:
-    """Which commits made the files, and whether any file is not the one its receipt describes."""
-    sources = [source for source in frames.pedigree.sources.values() if not source.id.startswith("A")]
-    commits = list(dict.fromkeys(source.commit for source in sources if source.commit != NOT_RECORDED))
-    sentences = []
-    if not commits:
-        sentences.append(f"Commit of the code that made the files: {NOT_RECORDED}.")
-    elif len(commits) == 1:
-        sentences.append(f"All files with a receipt were made at commit `{commits[0]}`.")
-    else:
-        shown = listed([f"`{commit[:12]}{'+changes' if '+' in commit else ''}`" for commit in commits])
-        sentences.append(f"The files were made at {len(commits)} commits: {shown}; the pedigree says which at which.")
-    if any("+" in commit for commit in commits):
-        sentences.append(
-            "`+changes` marks source or settings that differed from the commit; the pedigree's code digest tells them "
-            "apart."
-        )
-    altered = [source.path for source in sources if source.state == "altered since"]
-    if altered:
-        sentences.append(
-            f"Warning: {listed(altered)} {'is' if len(altered) == 1 else 'are'} not what the receipt says was made."
-        )
-    return sentences
-
+def timings(material: Material, clock: Timings) -> Chapter | None:
+    """A row for every file of times."""
+    rows = tuple(
+        (Anchor(one.id), one.path, one.job, one.command, short(one.key), short(one.commit), one.date)
+        for one in clock.taken.values()
+    )
+    columns = (
+        *(Column("Id"), Column("File", code=True), Column("Job"), Column("Command", code=True)),
+        *(Column("Key", code=True), Column("Commit", code=True), Column("Date")),
+    )
+    note = (
+        "`+changes` marks source that differed from the commit. These files differ from run to run and machine to "
+        "machine, and no digest covers them; a job without one is not shown."
+    )
+    what = "Where the times come from, and at which commit, when, each job was done. Key and commit are shortened."
+    table = Table("timing-files", what, columns, rows, (note,)) if rows else None
+    return chapter_of("timing-files", "Files of times", table)

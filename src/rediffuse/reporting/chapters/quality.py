@@ -2,15 +2,16 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+
 from rediffuse.config import LoadedStudy
-from rediffuse.reporting.cells import Cell, Cells, bounds
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.one_pass_figures import one_pass_points
-from rediffuse.reporting.style import (
+from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, optional
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.read.timings import Timings
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import (
     DASHES,
     MARKERS,
     WIDTH,
@@ -22,47 +23,27 @@ from rediffuse.reporting.style import (
     plain_log,
     reference_line,
 )
+from rediffuse.reporting.render.table import FROM, Column, Table, metric_column
 from rediffuse.reporting.terms import (
+    HEADLINE,
+    MAIN,
     NOISE,
     REAL,
+    capital,
     cell_label,
     compared_runs,
+    diffusion_runs,
     direction,
     metric_short,
     metric_title,
-    number,
+    one_pass_runs,
     run_colours,
-    sampler_keys,
-)
-from typing import Any
-from rediffuse.config import ResolvedGenerator
-from rediffuse.reporting.cells import Cells, bounds
-from rediffuse.reporting.grids import mosaic, show
-from rediffuse.reporting.pictures import held_out_images, sample_images
-from rediffuse.reporting.style import WIDTH, Picture, finish
-from rediffuse.reporting.terms import REAL_LINES, metric_short, model_colours, number
-from rediffuse.config import ResolvedRun
-from rediffuse.reporting.cells import Cell, Cells, compare, optional
-from rediffuse.reporting.claims import Verdict
-from rediffuse.reporting.pedigree import SHORT
-from rediffuse.reporting.table import Anchor, Column, Estimate, Links, Table, Value
-from rediffuse.reporting.terms import (
-    NOT_ASKED,
-    NOT_RECORDED,
-    NOT_RUN,
-    REAL_LINES,
-    cell_label,
-    compared_runs,
-    direction,
-    metric_short,
-    metric_title,
     run_label,
-    run_of_role,
-    settings_in_order,
+    sampler_keys,
+    unique_label,
 )
-
-
-MAIN = "frechet_distance"
+from rediffuse.reporting.values import NOT_RECORDED, NOT_RUN, Estimate, Value, number
+from rediffuse.runs import facts
 
 
 def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name: str) -> Picture | None:
@@ -88,12 +69,13 @@ def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name
         axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")
         axes.set_xlabel("sampling steps")
         title = metric_title(metric, frames.features)
-        axes.set_title(title[:1].upper() + title[1:])
+        axes.set_title(capital(title))
     outside_legend(figure, _handles(frames.loaded, lines))
     what = " and ".join(metric_title(metric, frames.features) for metric in metrics)
     n = frames.loaded.study.evaluation.group_size
     return finish(
-        figure, name,
+        figure,
+        name,
         f"Quality against the number of sampling steps: {what}, from {n} images. Bars are the intervals of the tables, "
         "lines are moved sideways a little to show them; dashed lines are held-out real images and noise at the same "
         "n.",
@@ -101,10 +83,10 @@ def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name
     )
 
 
-def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
+def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> Picture | None:
     """The main metric against the time that one image takes."""
     lines = _lines(frames.loaded, cells, [MAIN])
-    times = frames.sampling.dropna(subset=["ms_per_image"]).groupby(["run", "setting"])["ms_per_image"].mean() / 1000
+    times = clock.sampling.dropna(subset=["ms_per_image"]).groupby(["run", "setting"])["ms_per_image"].mean() / 1000
     figure, axes = plt.subplots(figsize=(WIDTH, 5.2))
     drawn, labels = {}, []
     for (run, key), by_steps in lines.items():
@@ -120,7 +102,7 @@ def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
     if not drawn:
         plt.close(figure)
         return None
-    marks = one_pass_points(frames, cells, axes, MAIN)
+    marks = one_pass_points(frames, clock, cells, axes, MAIN)
     _scale(axes, cells, MAIN)
     _reference_lines(frames.loaded, axes, cells, MAIN)
     axes.set_xscale("log")
@@ -129,13 +111,13 @@ def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
     axes.set_xlabel("sampling time (s per image)")
     axes.set_ylabel(f"{metric_short(MAIN, frames.features)}\n(lower is better, no unit)")
     title = metric_title(MAIN, frames.features)
-    axes.set_title(f"{title[:1].upper()}{title[1:]}")
+    axes.set_title(f"{capital(title)}")
     outside_legend(figure, _handles(frames.loaded, drawn) + marks)
     return finish(
-        figure, "quality-seconds",
+        figure,
+        "quality-seconds",
         f"Quality against sampling time: {title} by seconds per image; the small numbers are sampling steps"
-        f"{', stars are one-pass models' if marks else ''}. Times are those of the "
-        "machine named in the table of hardware and software.",
+        f"{', stars are one-pass models' if marks else ''}.",
         f"Lines of {title} against seconds per image, one for each run and sampler.",
     )
 
@@ -144,11 +126,11 @@ def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[
     """(run, sampler) -> [(steps, setting)] by rising steps, for those that have a value."""
     lines: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for run in compared_runs(loaded):
-        for setting, key, steps in sorted(run.comparable_settings(), key=lambda s: s[2]):
+        for setting, key, steps in sorted(facts.comparable_settings(run), key=lambda s: s[2]):
             if any((run.name, setting, metric) in cells for metric in metrics):
                 lines.setdefault((run.name, key), []).append((steps, setting))
     order = sampler_keys(loaded)
-    runs = list(loaded.runs)
+    runs = [run.name for run in diffusion_runs(loaded)]
     return dict(sorted(lines.items(), key=lambda line: (runs.index(line[0][0]), order.index(line[0][1]))))
 
 
@@ -164,14 +146,20 @@ def _draw_points(
     values = np.array([cell.value for cell in points])
     ends = np.array([bounds(cell) for cell in points]).T
     axes.errorbar(
-        x, values, yerr=np.abs(ends - values), capsize=3, elinewidth=1.2, markeredgecolor="white", markeredgewidth=0.6,
+        x,
+        values,
+        yerr=np.abs(ends - values),
+        capsize=3,
+        elinewidth=1.2,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
         **_look(loaded, run, key),  # type: ignore[arg-type]
     )
 
 
 def _handles(loaded: LoadedStudy, lines: dict[tuple[str, str], list[tuple[int, str]]]) -> list[Line2D]:
     return [
-        Line2D([], [], label=f"{loaded.runs[run].label}, {key}", **_look(loaded, run, key))  # type: ignore[arg-type]
+        Line2D([], [], label=f"{run_label(loaded, run)}, {key}", **_look(loaded, run, key))  # type: ignore[arg-type]
         for run, key in lines
     ]
 
@@ -191,14 +179,22 @@ def _scale(axes: Axes, cells: Cells, metric: str) -> None:
         axes.set_yscale("symlog", linthresh=linear)
         axes.axhline(0, color="#AAAAAA", linewidth=0.8, zorder=0)
         axes.annotate(
-            f"linear below {number(float(linear), 1)}", (0.0, linear), xycoords=axes.get_yaxis_transform(),
-            xytext=(3, 2), textcoords="offset points", fontsize=8, color="#777777",
+            f"linear below {number(float(linear), 1)}",
+            (0.0, linear),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(3, 2),
+            textcoords="offset points",
+            fontsize=8,
+            color="#777777",
         )
 
 
 def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str) -> None:
-    lines = [(cell, colour) for name, colour in (("noise", NOISE), ("held-out", REAL))
-             if (cell := cells.get(("real", name, metric))) is not None]
+    lines = [
+        (cell, colour)
+        for name, colour in (("noise", NOISE), ("held-out", REAL))
+        if (cell := cells.get(("real", name, metric))) is not None
+    ]
     heights = [axes.transAxes.inverted().transform(axes.transData.transform((1, c.value)))[1] for c, _ in lines]
     close = len(lines) == 2 and abs(heights[0] - heights[1]) < 0.2
     for place, (cell, colour) in enumerate(lines):
@@ -207,20 +203,25 @@ def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str)
         reference_line(axes, cell.value, f"{label}\n{number(cell.value)} (n = {cell.n})", colour, align)
 
 
-def one_pass_points(frames: Frames, cells: Cells, axes: Axes, metric: str) -> list[Line2D]:
+def one_pass_points(frames: Frames, clock: Timings, cells: Cells, axes: Axes, metric: str) -> list[Line2D]:
     """Draw each one-pass model as a star at its seconds per image; the legend's handles."""
     handles = []
-    for name, model in frames.loaded.generators.items():
-        rows = frames.sampling[frames.sampling["run"] == name].dropna(subset=["ms_per_image"])
-        [(setting, _, _)] = model.settings()
+    for model in one_pass_runs(frames.loaded):
+        name = model.name
+        rows = clock.sampling[clock.sampling["run"] == name].dropna(subset=["ms_per_image"])
+        [(setting, _, _)] = facts.settings(model)
         cell = cells.get((name, setting, metric))
         if cell is None or rows.empty:
             continue
         low, high = bounds(cell)
-        look = {"color": model_colours(frames.loaded)[name], "marker": MARKER, "markersize": 12, "linestyle": "none"}
+        look = {"color": run_colours(frames.loaded)[name], "marker": "*", "markersize": 12, "linestyle": "none"}
         axes.errorbar(
-            [float(rows["ms_per_image"].mean()) / 1000], [cell.value],
-            yerr=[[cell.value - low], [high - cell.value]], capsize=3, elinewidth=1.2, **look,  # type: ignore[arg-type]
+            [float(rows["ms_per_image"].mean()) / 1000],
+            [cell.value],
+            yerr=[[cell.value - low], [high - cell.value]],
+            capsize=3,
+            elinewidth=1.2,
+            **look,  # type: ignore[arg-type]
         )
         handles.append(Line2D([], [], label=f"{model.label}, one pass", **look))  # type: ignore[arg-type]
     return handles
@@ -230,15 +231,17 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
     """Every value of every run and training seed."""
     rows: list[tuple[Value, ...]] = []
     by_place = {(r["run"], r["seed"], r["setting"], r["metric"]): r for r in frames.quality.to_dict("records")}
-    for run in frames.loaded.runs.values():
+    for run in diffusion_runs(frames.loaded):
         for seed in run.seeds:
-            for setting, key, steps in run.settings():
+            for setting, key, steps in facts.settings(run):
                 places = [(run.name, seed, setting, metric) for metric in metrics]
                 found = [by_place.get(place) for place in places]
                 known = next((row for row in found if row is not None), None)
                 values: list[Value] = [
-                    NOT_RUN if row is None
-                    else f"not available: {row['unavailable']}" if optional(row["value"]) is None
+                    NOT_RUN
+                    if row is None
+                    else f"not available: {row['unavailable']}"
+                    if optional(row["value"]) is None
                     else Estimate(float(row["value"]), optional(row["low"]), optional(row["high"]))
                     for row in found
                 ]
@@ -249,14 +252,14 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
                         for c in ("nfe", "n", "groups", "images")
                     ]
                 nfe, *rest = counts
-                links = Links(frames.pedigree.ids([known["file"]] if known is not None else ()))
-                rows.append((_label(frames, run), seed, key, steps, nfe, *values, *rest, links))
+                links = frames.pedigree.links([known["file"]] if known is not None else ())
+                rows.append((unique_label(frames.loaded, run), seed, key, steps, nfe, *values, *rest, links))
     columns = (Column("Run"), Column("Seed"), Column("Sampler"), Column("Steps"), Column("Network evaluations"))
     counts_columns = (Column("n"), Column("Groups"), Column("Images"), FROM)
     return Table(
         "quality",
         "Every value of every run, training seed, sampler and number of steps.",
-        (*columns, *(_metric_column(metric, frames.features) for metric in metrics), *counts_columns),
+        (*columns, *(metric_column(metric, frames.features) for metric in metrics), *counts_columns),
         tuple(rows),
         notes=(
             "n is the number of images that one value is computed from; the value shown is the mean over the groups.",
@@ -265,3 +268,15 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
         narrow=True,
     )
 
+
+def chapter(material: Material) -> Chapter | None:
+    """The other metrics against steps, and every value."""
+    frames, cells = material.frames, material.cells
+    figure = quality_against_steps(frames, cells, HEADLINE[1:], "quality-steps-more")
+    return chapter_of("quality", "Quality against steps", figure, quality(frames, HEADLINE))
+
+
+def timings(material: Material, clock: Timings) -> Chapter | None:
+    """The main metric against the time of an image."""
+    figure = quality_against_seconds(material.frames, clock, material.cells)
+    return chapter_of("quality-seconds", "Quality against sampling time", figure)

@@ -1,49 +1,20 @@
 """How to repeat all of it."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
-from rediffuse.config.facts import HEADLINE_METRICS
-from rediffuse.reporting import (
-    ablation,
-    colours,
-    compute,
-    compute_resolution,
-    during_training,
-    fidelity,
-    figures,
-    figures_more,
-    grids,
-    guidance,
-    memorisation,
-    mode_coverage,
-    one_pass,
-    one_pass_figures,
-    restoration,
-    sample_count,
-    sentences,
-    tables,
-    tables_cost,
-    tables_setup,
-)
-from rediffuse.reporting.ablation import CurrentKeys
-from rediffuse.reporting.cells import Cells
-from rediffuse.reporting.claims import Verdict, tally
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.style import Picture, styled
-from rediffuse.reporting.table import Table
-from rediffuse.reporting.terms import NOT_RUN, counted, listed, metric_title, run_of_role
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.experiments.variants import COMMAND
+from rediffuse.reporting.render.blocks import Chapter, Code, chapter_of
+from rediffuse.reporting.terms import run_of_role
 
 
-def _repeat(frames: Frames) -> list[Item]:
-    study = frames.loaded.study
-    baseline = run_of_role(frames.loaded, "baseline")
-    example = baseline.name if baseline else next(iter(frames.loaded.runs))
+def chapter(material: Material) -> Chapter | None:
+    """The commands, and what they promise."""
+    study, baseline = material.loaded.study, run_of_role(material.loaded, "baseline")
+    example = baseline.name if baseline else next(iter(material.loaded.runs))
     lines = (
         (f"rediffuse use {study.study}", "make this study the active one"),
         ("make repro", "install what is needed and rebuild every result"),
         ("dvc repro", "rebuild what is out of date, in the active environment"),
-        (ablation.COMMAND, "run the ablations; then `dvc repro` takes them into this report"),
+        (COMMAND, "run the ablations; then `dvc repro` takes them into this report"),
         (
             f"rediffuse train {example} --seed {study.seeds[0]}",
             "one job by itself; the pedigree names the command of each file",
@@ -53,10 +24,11 @@ def _repeat(frames: Frames) -> list[Item]:
         ("make ui", f"the runs in MLflow, also `mlflow ui --backend-store-uri {study.tracking.uri}`"),
         ("rediffuse track", "log to MLflow what is on disk and not there yet"),
     )
-    return [
+    return chapter_of(
+        "repeat",
+        "How to repeat",
         "In a clone of the repository, with the environment active after the first `make`:",
         Code(lines),
-        "Weights, samples and metrics are promised to be the same bytes on the same model of processor; timings are "
-        "not.",
-    ]
-
+        "On the same model of processor all of this report comes out as the same bytes, apart from its other part: the "
+        "times of this machine are in [timings.md](timings.md).",
+    )

@@ -1,66 +1,25 @@
 """Figures of images: by training step, by number of sampling steps, real beside generated. No image is chosen."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
-from rediffuse.config.facts import HEADLINE_METRICS
-from rediffuse.reporting import (
-    ablation,
-    colours,
-    compute,
-    compute_resolution,
-    during_training,
-    fidelity,
-    figures,
-    figures_more,
-    grids,
-    guidance,
-    memorisation,
-    mode_coverage,
-    one_pass,
-    one_pass_figures,
-    restoration,
-    sample_count,
-    sentences,
-    tables,
-    tables_cost,
-    tables_setup,
-)
-from rediffuse.reporting.ablation import CurrentKeys
-from rediffuse.reporting.cells import Cells
-from rediffuse.reporting.claims import Verdict, tally
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.style import Picture, styled
-from rediffuse.reporting.table import Table
-from rediffuse.reporting.terms import NOT_RUN, counted, listed, metric_title, run_of_role
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
+
 from rediffuse.config import ResolvedRun
-from rediffuse.reporting.pictures import held_out_images, preview_image, sample_images
-from rediffuse.reporting.style import WIDTH, Picture, finish
-from rediffuse.reporting.terms import NOT_RUN, REAL_LINES, metric_short, number, run_colours, whole
-
-
-def _images(frames: Frames, cells: Cells) -> list[Item]:
-    found: list[Item] = [grids.previews(frames) or f"Samples by training step: {NOT_RUN}."]
-    for run in frames.loaded.runs.values():
-        found.append(grids.samples_by_steps(frames, cells, run) or f"Samples of {run.label}: {NOT_RUN}.")
-        guided = grids.guided_samples(frames, cells, run)
-        found += [] if guided is None else [guided]
-    found.append(grids.real_beside_generated(frames, cells) or f"Real images beside generated ones: {NOT_RUN}.")
-    return found
+from rediffuse.reporting.experiments.cells import Cells
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.read.records import held_out_images, preview_image, sample_images
+from rediffuse.reporting.render.blocks import Chapter, Item, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, row_label, show
+from rediffuse.reporting.terms import REAL_LINES, diffusion_runs, metric_short, run_colours
+from rediffuse.reporting.values import NOT_RUN, number, whole
+from rediffuse.runs import facts
 
 
 def previews(frames: Frames) -> Picture | None:
     """Samples drawn while training, by training step."""
-    runs = list(frames.loaded.runs.values())
-    steps = sorted({step for run in runs for step in run.preview_steps})
-    found = {
-        (run.name, step): preview_image(frames, run.name, run.seeds[0], step)
-        for run in runs
-        for step in run.preview_steps
-    }
+    runs = list(diffusion_runs(frames.loaded))
+    steps = sorted({step for run in runs for step in facts.preview_steps(run)})
+    found = {(run.name, step): preview_image(frames, run, step) for run in runs for step in facts.preview_steps(run)}
     if not any(image is not None for image in found.values()):
         return None
     size = min(2.4, (WIDTH - 0.4) / len(steps))
@@ -69,29 +28,31 @@ def previews(frames: Frames) -> Picture | None:
     )
     for i, run in enumerate(runs):
         for j, step in enumerate(steps):
-            absent = NOT_RUN if step in run.preview_steps else ""
+            absent = NOT_RUN if step in facts.preview_steps(run) else ""
             show(grid[i, j], found.get((run.name, step)), f"step {whole(step)}" if i == 0 else "", absent=absent)
         row_label(grid[i, 0], run.label, run_colours(frames.loaded)[run.name])
     averaged = {run.training.ema_decay > 0 for run in runs}
     weights = "averaged (EMA) weights" if averaged == {True} else "each run's own kind of weights"
     seed = f", training seed {runs[0].seeds[0]}" if len(runs[0].seeds) > 1 else ""
     return finish(
-        figure, "previews",
+        figure,
+        "previews",
         f"Samples by training step, drawn with {weights}{seed}. A column is one training step; the noise they start "
         "from is the same.",
-        "Grids of samples, one row for each run and one column for each training step.", raster=True,
+        "Grids of samples, one row for each run and one column for each training step.",
+        raster=True,
     )
 
 
 def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
     """The first samples of every sampler and number of steps of a run."""
-    if run.network.class_conditional:
-        return _samples_by_class(frames, cells, run, run.settings(), f"samples-{run.name}")
-    comparable = run.comparable_settings()
+    if facts.is_conditional(run):
+        return _samples_by_class(frames, cells, run, facts.settings(run), f"samples-{run.name}")
+    comparable = facts.comparable_settings(run)
     keys = list(dict.fromkeys(key for _, key, _ in comparable))
     steps = sorted({count for _, _, count in comparable})
     settings = {(key, count): setting for setting, key, count in comparable}
-    images = {place: sample_images(frames, run.name, run.seeds[0], setting, 16) for place, setting in settings.items()}
+    images = {place: sample_images(frames, run, setting, 16) for place, setting in settings.items()}
     if not any(image is not None for image in images.values()):
         return None
     size = min(2.4, (WIDTH - 0.4) / len(steps))
@@ -110,18 +71,19 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
         row_label(grid[i, 0], key, run_colours(frames.loaded)[run.name])
     seed = f", training seed {run.seeds[0]}" if len(run.seeds) > 1 else ""
     return finish(
-        figure, f"samples-{run.name}",
+        figure,
+        f"samples-{run.name}",
         f"{run.label}: the first 16 samples of each sampler by number of steps{seed}, and below each its {short}. "
         "Sample i starts "
         "from the same noise everywhere.",
-        f"Grids of samples of {run.label}, one row for each sampler and one column for each number of "
-        "steps.", raster=True,
+        f"Grids of samples of {run.label}, one row for each sampler and one column for each number of steps.",
+        raster=True,
     )
 
 
 def guided_samples(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
     """The first samples that a classifier guided; None when it guides none of the run."""
-    guided = [s for s in run.settings() if run.sampling.samplers[s[1]].classifier_scale is not None]
+    guided = [s for s in facts.settings(run) if run.sampling.samplers[s[1]].classifier_scale is not None]
     return _samples_by_class(frames, cells, run, guided, f"samples-{run.name}-guided") if guided else None
 
 
@@ -129,7 +91,7 @@ def _samples_by_class(
     frames: Frames, cells: Cells, run: ResolvedRun, settings: list[tuple[str, str, int]], name: str
 ) -> Picture | None:
     """The first samples of settings that are asked for by class, a column a class."""
-    images = [sample_images(frames, run.name, run.seeds[0], setting, 50) for setting, _, _ in settings]
+    images = [sample_images(frames, run, setting, 50) for setting, _, _ in settings]
     if all(image is None for image in images):
         return None
     columns = min(3, len(settings))
@@ -146,10 +108,12 @@ def _samples_by_class(
             title = f"classifier's scale {sampler.classifier_scale:g}, {steps} steps"
         show(axes, None if found is None else mosaic(found, 10), title, f"{short} {number(cell.value)}" if cell else "")
     return finish(
-        figure, name,
+        figure,
+        name,
         f"{run.label}: the first 50 samples of each setting, sample i asked for class i mod K: with ten classes a "
         "column is a class. Sample i starts from the same noise everywhere.",
-        f"Grids of samples of {run.label}, one for each guidance scale.", raster=True,
+        f"Grids of samples of {run.label}, one for each guidance scale.",
+        raster=True,
     )
 
 
@@ -160,10 +124,10 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     line = cells.get(("real", "held-out", "frechet_distance"))
     short = metric_short("frechet_distance", frames.features)
     sheets.append((REAL_LINES["held-out"], real, f"{short} {number(line.value)}" if line else ""))
-    for run in frames.loaded.runs.values():
-        setting, _, _ = run.shown_setting()
+    for run in diffusion_runs(frames.loaded):
+        setting, _, _ = facts.shown_setting(run)
         cell = cells.get((run.name, setting, "frechet_distance"))
-        images = sample_images(frames, run.name, run.seeds[0], setting, 64)
+        images = sample_images(frames, run, setting, 64)
         sheets.append((f"{run.label}\n{setting}", images, f"{short} {number(cell.value)}" if cell else ""))
     if all(images is None for _, images, _ in sheets[1:]):
         return None
@@ -173,10 +137,22 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     for axes, (title, images, note) in zip(grid[0], sheets, strict=True):
         show(axes, None if images is None else mosaic(images, 8), title, note)
     return finish(
-        figure, "real-generated",
+        figure,
+        "real-generated",
         f"Real images beside generated ones: {0 if real is None else len(real)} held-out images spread evenly over the "
         "split, and the first samples (at most 64) of each run with its first sampler's most steps, "
         "of a class-conditional run at guidance 1. None was picked.",
-        "A grid of real images beside a grid of samples of each run.", raster=True,
+        "A grid of real images beside a grid of samples of each run.",
+        raster=True,
     )
 
+
+def chapter(material: Material) -> Chapter | None:
+    """Images of every run, as they come."""
+    frames, cells = material.frames, material.cells
+    found: list[Item] = [previews(frames) or f"Samples by training step: {NOT_RUN}."]
+    for run in diffusion_runs(material.loaded):
+        found.append(samples_by_steps(frames, cells, run) or f"Samples of {run.label}: {NOT_RUN}.")
+        found.append(guided_samples(frames, cells, run))
+    found.append(real_beside_generated(frames, cells) or f"Real images beside generated ones: {NOT_RUN}.")
+    return chapter_of("images", "Samples", *found)

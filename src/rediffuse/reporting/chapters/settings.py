@@ -1,17 +1,18 @@
 """Every setting of every run."""
 
-from typing import Any
-from rediffuse.config import ResolvedGenerator, ResolvedRun
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.paths import data_folder
-from rediffuse.reporting.table import Column, Links, Table, Value
-from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import IMPORTED, NOT_ASKED, NOT_RECORDED, counted, feature_title, setting_text
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.experiments.variants import differing, flat_settings
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.table import Column, Table
+from rediffuse.reporting.terms import diffusion_runs
+from rediffuse.reporting.values import NOT_ASKED, Value, counted
+from rediffuse.runs import facts
 
 
-def settings(frames: Frames) -> Table:
+def table(frames: Frames) -> Table:
     """Every setting of every run, those that differ first and marked."""
-    all_runs = list(frames.loaded.runs.values())
+    all_runs = diffusion_runs(frames.loaded)
     flats = [flat_settings(run) for run in all_runs]
     different = differing(frames)
     same = [key for key in dict.fromkeys(key for flat in flats for key in flat) if key not in different]
@@ -19,8 +20,8 @@ def settings(frames: Frames) -> Table:
         (key, *(flat.get(key, NOT_ASKED) for flat in flats), "differs" if key in different else "same")
         for key in (*different, *same)
     ]
-    files = [str(run.folder(seed) / "run.yaml") for run in all_runs for seed in run.seeds]
-    ids = " ".join(frames.pedigree.ids(files))
+    files = [str(facts.folder(run, seed) / "run.yaml") for run in all_runs for seed in run.seeds]
+    ids = " ".join(frames.pedigree.links(files).ids)
     return Table(
         "settings",
         f"Settings of the runs; {counted(len(different), 'setting')} of {len(rows)} differ"
@@ -32,3 +33,7 @@ def settings(frames: Frames) -> Table:
         folded=True,
     )
 
+
+def chapter(material: Material) -> Chapter | None:
+    """The whole of them."""
+    return chapter_of("settings", "Settings", table(material.frames))

@@ -1,66 +1,36 @@
 """What was run, on what and how."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
-from rediffuse.config.facts import HEADLINE_METRICS
-from rediffuse.reporting import (
-    ablation,
-    colours,
-    compute,
-    compute_resolution,
-    during_training,
-    fidelity,
-    figures,
-    figures_more,
-    grids,
-    guidance,
-    memorisation,
-    mode_coverage,
-    one_pass,
-    one_pass_figures,
-    restoration,
-    sample_count,
-    sentences,
-    tables,
-    tables_cost,
-    tables_setup,
-)
-from rediffuse.reporting.ablation import CurrentKeys
-from rediffuse.reporting.cells import Cells
-from rediffuse.reporting.claims import Verdict, tally
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.style import Picture, styled
-from rediffuse.reporting.table import Table
-from rediffuse.reporting.terms import NOT_RUN, counted, listed, metric_title, run_of_role
+from pathlib import Path
 from typing import Any
-from rediffuse.config import ResolvedGenerator, ResolvedRun
-from rediffuse.reporting.paths import data_folder
-from rediffuse.reporting.table import Column, Links, Table, Value
-from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import IMPORTED, NOT_ASKED, NOT_RECORDED, counted, feature_title, setting_text
 
-
-def _setup(frames: Frames) -> list[Item]:
-    study, evaluation = frames.loaded.study, frames.loaded.study.evaluation
-    runs = counted(len(frames.loaded.runs), "run")
-    seeds = f"{'seed' if len(study.seeds) == 1 else 'seeds'} {listed([str(seed) for seed in study.seeds])}"
-    text = (
-        f"Study `{study.study}`: {runs}, training {seeds}. "
-        f"Each value is the mean over {counted(evaluation.groups, 'disjoint group')} of "
-        f"{counted(evaluation.group_size, 'image')}, each "
-        "compared with the same reference statistics."
-    )
-    return [text, " ".join(sentences.provenance(frames)), tables_setup.data(frames), tables_setup.runs(frames),
-            tables_setup.samplers(frames), tables_setup.machines(frames)]
+from rediffuse.reporting.experiments.comparison import altered
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.read.records import parameters
+from rediffuse.reporting.read.timings import Timings
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import diffusion_runs, feature_title, training_of
+from rediffuse.reporting.values import (
+    IMPORTED,
+    NOT_ASKED,
+    NOT_RECORDED,
+    Links,
+    Value,
+    counted,
+    listed,
+    setting_text,
+    short,
+)
+from rediffuse.runs import facts
 
 
 def data(frames: Frames) -> Table:
     """The data card and the card of the reference statistics."""
-    folder = data_folder(frames.loaded)
+    folder = Path("data", frames.loaded.study.data.name)
     card, reference = frames.card or {}, frames.reference or {}
-    links = Links(frames.pedigree.ids([str(folder / "card.json")]))
-    reference_links = Links(frames.pedigree.ids([str(folder / f"reference-{frames.features}.json")]))
+    links = frames.pedigree.links([str(folder / "card.json")])
+    reference_links = frames.pedigree.links([str(folder / f"reference-{frames.features}.json")])
     size = [card.get(name) for name in ("channels", "height", "width")]
     shape = " × ".join(str(n) for n in size) if None not in size else NOT_RECORDED
     steps = card.get("preprocessing")
@@ -86,36 +56,64 @@ def data(frames: Frames) -> Table:
     ]
     rows = [(name, _value(value), links) for name, value in own]
     rows += [(name, _value(value), reference_links) for name, value in theirs]
-    return Table("data", "The images and the statistics that samples are compared with.",
-                 (Column("What"), Column("Value"), FROM), tuple(rows))
+    return Table(
+        "data",
+        "The images and the statistics that samples are compared with.",
+        (Column("What"), Column("Value"), FROM),
+        tuple(rows),
+    )
 
 
 def runs(frames: Frames) -> Table:
     """What each run is."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
-        measured = frames.training[frames.training["run"] == run.name]["parameters"].dropna()
-        parameters: Value = int(measured.iloc[0]) if len(measured) else NOT_RECORDED
-        files = [str(run.folder(seed) / "run.yaml") for seed in run.seeds]
-        d, t = run.diffusion, run.training
+    for run in diffusion_runs(frames.loaded):
+        size = parameters(frames, run)
+        files = [str(facts.folder(run, seed) / "run.yaml") for seed in run.seeds]
+        d, t = facts.diffusion(run), training_of(run)
         trained: tuple[Value, ...] = (t.steps, t.batch_size, setting_text(t.ema_decay) if t.ema_decay else "off")
         here = run.weights is None
-        rows.append((run.label, run.role, d.schedule, d.prediction, d.variance, d.loss if here else NOT_RECORDED,
-                     d.timesteps, parameters, *(trained if here else (IMPORTED,) * 3), setting_text(run.seeds), Links(frames.pedigree.ids(files))))
-    names = ("Run", "Role", "Schedule", "Prediction", "Reverse variance", "Loss", "Diffusion steps T", "Parameters",
-             "Training steps", "Batch", "EMA decay", "Seeds")
+        rows.append(
+            (
+                run.label,
+                run.role,
+                d.schedule,
+                d.prediction,
+                d.variance,
+                d.loss if here else NOT_RECORDED,
+                d.timesteps,
+                NOT_RECORDED if size is None else size,
+                *(trained if here else (IMPORTED,) * 3),
+                setting_text(run.seeds),
+                frames.pedigree.links(files),
+            )
+        )
+    names = (
+        "Run",
+        "Role",
+        "Schedule",
+        "Prediction",
+        "Reverse variance",
+        "Loss",
+        "Diffusion steps T",
+        "Parameters",
+        "Training steps",
+        "Batch",
+        "EMA decay",
+        "Seeds",
+    )
     return Table("runs", "The runs compared.", (*map(Column, names), FROM), tuple(rows))
 
 
 def samplers(frames: Frames) -> Table:
     """What each sampler's name stands for, run by run."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    for run in diffusion_runs(frames.loaded):
         for key, sampler in run.sampling.samplers.items():
             kind = sampler.kind or key
             variance, eta = NOT_ASKED, NOT_ASKED
             if kind == "ancestral":
-                variance = sampler.variance or run.diffusion.variance
+                variance = sampler.variance or facts.diffusion(run).variance
             if kind == "ddim":
                 eta = setting_text(0.0 if sampler.eta is None else sampler.eta)
             rows.append(
@@ -125,25 +123,16 @@ def samplers(frames: Frames) -> Table:
     return Table("samplers", "How the runs were sampled.", tuple(map(Column, names)), tuple(rows))
 
 
-def machines(frames: Frames) -> Table:
-    """What each run and one-pass model was trained and sampled on."""
-    rows: list[tuple[Value, ...]] = []
-    models: list[ResolvedRun | ResolvedGenerator] = [*frames.loaded.runs.values()]
-    for run in [*models, *frames.loaded.generators.values()]:
-        for seed in run.seeds:
-            for what, frame in (("training", frames.training), ("sampling", frames.sampling)):
-                found = frame[(frame["run"] == run.name) & (frame["seed"] == seed)]
-                machine: dict[str, Any] = found["machine"].iloc[0] if len(found) else {}
-                parts = [
-                    _value(machine.get(name))
-                    for name in ("cpu", "cores", "threads", "device", "torch", "python", "platform")
-                ]
-                links = Links(frames.pedigree.ids(found["file"].iloc[:1]))
-                rows.append((run.label, seed, what, *parts, links))
-    names = ("Run", "Seed", "Job", "Processor", "Cores", "Threads used", "Device", "PyTorch", "Python", "System")
-    return Table(
-        "machines", "Hardware and software that trained and sampled.", (*map(Column, names), FROM), tuple(rows)
-    )
+def machines(clock: Timings) -> Table | None:
+    """Who took which times when, on what; None where nothing was timed."""
+    facts_ = ("cpu", "cores", "threads", "device", "torch", "python", "platform")
+    rows: list[tuple[Value, ...]] = [
+        (one.job, *(_value(one.value(name)) for name in facts_), one.date, short(one.commit), Links((one.id,)))
+        for one in clock.taken.values()
+    ]
+    names = ("Job", "Processor", "Cores", "Threads used", "Device", "PyTorch", "Python", "System", "Date", "Commit")
+    columns = (*map(Column, names), FROM)
+    return Table("machines", "Hardware and software of each job.", columns, tuple(rows)) if rows else None
 
 
 def _value(value: Any) -> Value:
@@ -151,3 +140,21 @@ def _value(value: Any) -> Value:
         return NOT_RECORDED
     return value if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
+
+def chapter(material: Material) -> Chapter | None:
+    """The study in a sentence, its images, runs and samplers."""
+    frames, study = material.frames, material.loaded.study
+    evaluation, seeds = study.evaluation, listed([str(seed) for seed in study.seeds])
+    text = (
+        f"Study `{study.study}`: {counted(len(diffusion_runs(material.loaded)), 'run')}, training "
+        f"{'seed' if len(study.seeds) == 1 else 'seeds'} {seeds}. Each value is the mean over "
+        f"{counted(evaluation.groups, 'disjoint group')} of {counted(evaluation.group_size, 'image')}, each compared "
+        "with the same reference statistics."
+    )
+    title = "What was run and on what"
+    return chapter_of("setup", title, text, altered(frames), data(frames), runs(frames), samplers(frames))
+
+
+def timings(material: Material, clock: Timings) -> Chapter | None:
+    """The machines."""
+    return chapter_of("machines", "Machines", machines(clock))

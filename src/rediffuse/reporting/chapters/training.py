@@ -1,62 +1,60 @@
 """How steady training was; what it and sampling cost on this machine."""
 
 import math
-import pandas as pd
-from rediffuse.config import ResolvedRun
-from rediffuse.reporting.cells import optional
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.table import Column, Links, Table, Value
-from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import IMPORTED, NOT_RECORDED, NOT_RUN, setting_text
-from collections import Counter
-from rediffuse.config.facts import RUN_SETTINGS
-from rediffuse.reporting.cells import Cell, Cells, Comparison, bounds, compare, optional
-from rediffuse.reporting.terms import (
-    NOT_RECORDED,
-    NOT_RUN,
-    cell_label,
-    counted,
-    direction,
-    listed,
-    metric_title,
-    number,
-    run_of_role,
-    settings_in_order,
-)
 
-
-TIMING_NOTE = (
-    "Times were measured once, on the machine named in the table of hardware and software. They differ from machine to "
-    "machine and from run to run, and no digest covers them."
-)
+from rediffuse.reporting.experiments.cells import optional, recorded
+from rediffuse.reporting.experiments.comparison import main_pair
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames, final_loss, of_run
+from rediffuse.reporting.read.records import parameters
+from rediffuse.reporting.read.timings import Timings, by_setting
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import diffusion_runs, training_of
+from rediffuse.reporting.values import IMPORTED, NOT_RECORDED, NOT_RUN, Links, Value, number, setting_text
+from rediffuse.runs import facts
 
 
 def stability(frames: Frames) -> Table:
     """Spread of loss and gradient norm of each run and seed."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    for run in diffusion_runs(frames.loaded):
         for seed in run.seeds:
             history = of_run(frames.history, run, seed)
             if history.empty:
                 rows.append((run.label, seed, *[NOT_RUN if run.weights is None else IMPORTED] * 9, Links(())))
                 continue
             late = history[history["step"] > history["step"].max() / 2]["loss"]
-            norms = history[history["step"] > run.training.warmup]["grad_norm"]
+            norms = history[history["step"] > training_of(run).warmup]["grad_norm"]
             held_out = history["held_out_loss"].dropna()
             spread = float(late.std(ddof=1))
             numbers = (
-                final_loss(history), float(held_out.iloc[-1]) if len(held_out) else math.nan, spread,
-                100 * spread / float(late.mean()), float(norms.mean()), float(norms.std(ddof=1)), float(norms.max()),
+                final_loss(history),
+                float(held_out.iloc[-1]) if len(held_out) else math.nan,
+                spread,
+                100 * spread / float(late.mean()),
+                float(norms.mean()),
+                float(norms.std(ddof=1)),
+                float(norms.max()),
             )
-            links = Links(frames.pedigree.ids(history["file"].iloc[:1]))
+            links = frames.pedigree.links(history["file"].iloc[:1])
             shown: list[Value] = [NOT_RECORDED if math.isnan(n) else n for n in numbers]
-            rows.append((run.label, seed, *shown, run.training.clip_norm, len(history), links))
+            rows.append((run.label, seed, *shown, training_of(run).clip_norm, len(history), links))
     columns = (
-        Column("Run"), Column("Seed"), Column("Loss at the end"), Column("Held-out loss at the end"),
-        Column("Spread of loss"), Column("Spread of loss", "% of its mean"), Column("Gradient norm, mean"),
-        Column("Gradient norm, std"), Column("Gradient norm, max"), Column("Clipped at"), Column("Logged rows"), FROM,
+        Column("Run"),
+        Column("Seed"),
+        Column("Loss at the end"),
+        Column("Held-out loss at the end"),
+        Column("Spread of loss"),
+        Column("Spread of loss", "% of its mean"),
+        Column("Gradient norm, mean"),
+        Column("Gradient norm, std"),
+        Column("Gradient norm, max"),
+        Column("Clipped at"),
+        Column("Logged rows"),
+        FROM,
     )
-    every = sorted({run.training.log_every for run in frames.loaded.runs.values()})
+    every = sorted({training_of(run).log_every for run in diffusion_runs(frames.loaded)})
     return Table(
         "stability",
         "How steady training was.",
@@ -72,82 +70,87 @@ def stability(frames: Frames) -> Table:
     )
 
 
-def training(frames: Frames) -> Table:
+def training(material: Material, clock: Timings) -> Table:
     """What training cost."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    for run in diffusion_runs(material.loaded):
+        size = parameters(material.frames, run)
         for seed in run.seeds:
-            found = of_run(frames.training, run, seed)
+            found = of_run(clock.training, run, seed)
             if found.empty:
                 rows.append((run.label, seed, *[NOT_RECORDED if run.weights is None else IMPORTED] * 6, Links(())))
                 continue
             row = found.iloc[0]
-            measured = (_count(row["parameters"]), _real(row["seconds"]), _real(row["ms_per_step"]),
-                        _real(row["images_per_second"]), _count(row["batch_size"]), str(row["resumed_from"]))
-            rows.append((run.label, seed, *measured, Links(frames.pedigree.ids([row["file"]]))))
-    columns = (Column("Run"), Column("Seed"), Column("Parameters"), Column("Training time", "s"),
-               Column("Time per step", "ms"), Column("Throughput", "images/s"), Column("Batch"), Column("Resumed from step"), FROM)
-    return Table("training-cost", "What training cost.", columns, tuple(rows), notes=(TIMING_NOTE,))
+            measured = [recorded(row[name]) for name in ("seconds", "ms_per_step", "images_per_second")]
+            rows.append(
+                (
+                    *(run.label, seed, NOT_RECORDED if size is None else size, *measured),
+                    *(recorded(row["batch_size"], int), str(row["resumed_from"]), clock.links([row["file"]])),
+                )
+            )
+    columns = (
+        *(Column("Run"), Column("Seed"), Column("Parameters"), Column("Training time", "s")),
+        *(Column("Time per step", "ms"), Column("Throughput", "images/s"), Column("Batch")),
+        *(Column("Resumed from step"), FROM),
+    )
+    return Table("training-cost", "What training cost.", columns, tuple(rows))
 
 
-def sampling(frames: Frames) -> Table:
+def sampling(material: Material, clock: Timings) -> Table:
     """What sampling cost, by sampler and number of steps."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    for run in diffusion_runs(material.loaded):
         for seed in run.seeds:
-            timed = of_run(frames.sampling, run, seed).set_index("setting")
-            for setting, key, steps in run.settings():
-                if setting not in timed.index:
+            timed = by_setting(clock, run, seed)
+            for setting, key, steps in facts.settings(run):
+                if setting not in timed:
                     rows.append((run.label, seed, key, steps, *[NOT_RECORDED] * 6, Links(())))
                     continue
-                row = timed.loc[setting]
+                row = timed[setting]
                 per_image = optional(row["ms_per_image"])
-                rows.append((
-                    run.label, seed, key, steps, _count(row["nfe"]), _real(row["ms_per_step"]),
-                    NOT_RECORDED if per_image is None else per_image / 1000, _real(row["seconds"]),
-                    _count(row["images"]),                    _count(row["batch_size"]), Links(frames.pedigree.ids([str(row["file"])])),
-                ))
-    columns = (Column("Run"), Column("Seed"), Column("Sampler"), Column("Steps"), Column("Network evaluations"),
-               Column("Time per step", "ms"), Column("Time per image", "s"), Column("Time in all", "s"),
-               Column("Images"), Column("Batch"), FROM)
+                rows.append(
+                    (
+                        *(run.label, seed, key, steps, recorded(row["nfe"], int), recorded(row["ms_per_step"])),
+                        *(NOT_RECORDED if per_image is None else per_image / 1000, recorded(row["seconds"])),
+                        *(
+                            recorded(row["images"], int),
+                            recorded(row["batch_size"], int),
+                            clock.links([str(row["file"])]),
+                        ),
+                    )
+                )
+    columns = (
+        *(Column("Run"), Column("Seed"), Column("Sampler"), Column("Steps"), Column("Network evaluations")),
+        *(Column("Time per step", "ms"), Column("Time per image", "s"), Column("Time in all", "s")),
+        *(Column("Images"), Column("Batch"), FROM),
+    )
     note = "A step is one step of a whole batch; the time per image is that of the batch divided by its images."
-    return Table("sampling-cost", "What sampling cost.", columns, tuple(rows), notes=(note, TIMING_NOTE), folded=True)
+    return Table("sampling-cost", "What sampling cost.", columns, tuple(rows), notes=(note,), folded=True)
 
 
-def _real(value: object) -> Value:
-    known = optional(value)
-    return NOT_RECORDED if known is None else known
+def compared(what: str, unit: str, values: list[float | None], labels: list[str]) -> str:
+    """Two values beside one another, and the ratio of the second to the first."""
+    first, second = values
+    if first is None or second is None:
+        return f"{what} of the two runs: {NOT_RECORDED}."
+    shown = [f"{value:,}" if isinstance(value, int) else number(value) for value in (first, second)]
+    ratio = number(second / first)
+    return f"{what}: {shown[0]}{unit} for {labels[0]}, {shown[1]}{unit} for {labels[1]}, a ratio of {ratio}."
 
 
-def _count(value: object) -> Value:
-    known = optional(value)
-    return NOT_RECORDED if known is None else int(known)
+def chapter(material: Material) -> Chapter | None:
+    """How steady training was, and how large the two networks are."""
+    frames, pair, words = material.frames, main_pair(material.frames), ""
+    if pair is not None:
+        words = compared("Parameters", "", [parameters(frames, run) for run in pair], [run.label for run in pair])
+    return chapter_of("training", "Training stability", stability(frames), words)
 
 
-def cost(frames: Frames) -> list[str]:
-    """What the improved run costs beside the baseline."""
-    pair = main_pair(frames)
-    if pair is None:
-        return []
-    baseline, improved = pair
-    sentences = []
-    theirs, ours = (_means(frames, run) for run in pair)
-    for name, what, unit in (("parameters", "parameters", ""), ("ms_per_step", "time per training step", " ms")):
-        mine, other = ours.get(name), theirs.get(name)
-        if mine is None or other is None:
-            sentences.append(f"{what[:1].upper()}{what[1:]} of the two runs: {NOT_RECORDED}.")
-            continue
-        shown = [f"{int(v):,}" if name == "parameters" else number(v) for v in (other, mine)]
-        sentences.append(
-            f"{what[:1].upper()}{what[1:]}: {shown[0]}{unit} for {baseline.label}, {shown[1]}{unit} for "
-            f"{improved.label}, "
-            f"a ratio of {number(mine / other)}."
-        )
-    return sentences
-
-
-def _means(frames: Frames, run: ResolvedRun) -> dict[str, float]:
-    rows = frames.training[frames.training["run"] == run.name]
-    found = {name: [v for v in map(optional, rows[name]) if v is not None] for name in ("parameters", "ms_per_step")}
-    return {name: sum(values) / len(values) for name, values in found.items() if values}
-
+def timings(material: Material, clock: Timings) -> Chapter | None:
+    """What training and sampling cost."""
+    pair, words = main_pair(material.frames), ""
+    if pair is not None:
+        steps = [clock.training[clock.training["run"] == run.name]["ms_per_step"].dropna() for run in pair]
+        means = [float(of_one.mean()) if len(of_one) else None for of_one in steps]
+        words = compared("Time per training step", " ms", means, [run.label for run in pair])
+    return chapter_of("costs", "Training and sampling", words, training(material, clock), sampling(material, clock))

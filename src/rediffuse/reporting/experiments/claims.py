@@ -3,15 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
+
 from rediffuse.config import LoadedStudy
 from rediffuse.config.study import Claim
-from rediffuse.reporting.cells import Cell, Cells, compare
-from rediffuse.reporting.terms import NOT_RUN, cell_label, counted, decimals, listed, metric_short
-
+from rediffuse.reporting.experiments.cells import Cell, Cells, compare
+from rediffuse.reporting.terms import cell_label, metric_short
+from rediffuse.reporting.values import NOT_RUN, counted, decimals, listed
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-
-
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_RUN)
 
 
@@ -103,4 +102,3 @@ def _cell_json(name: str, cell: Cell | None) -> dict[str, Any]:
         "interval": cell.interval,
         "files": list(cell.files),
     }
-

@@ -1,26 +1,23 @@
 """The baseline against the improved run in sentences: they say what was found, whoever wins."""
 
 from collections import Counter
+
 from rediffuse.config import ResolvedRun
-from rediffuse.config.facts import RUN_SETTINGS
-from rediffuse.reporting.cells import Cell, Cells, Comparison, bounds, compare, optional
-from rediffuse.reporting.frames import Frames
+from rediffuse.reporting.experiments.cells import Cell, Cells, Comparison, bounds, compare
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.read.pedigree import ALTERED
 from rediffuse.reporting.terms import (
-    NOT_RECORDED,
-    NOT_RUN,
+    MAIN,
+    RUN_SETTINGS,
+    capital,
     cell_label,
-    counted,
     direction,
-    listed,
     metric_title,
-    number,
     run_of_role,
     settings_in_order,
 )
-
-
-MAIN = "frechet_distance"
-
+from rediffuse.reporting.values import NOT_RUN, counted, listed, number
+from rediffuse.runs import facts
 
 Pair = tuple[ResolvedRun, ResolvedRun]
 
@@ -33,7 +30,7 @@ def main_pair(frames: Frames) -> Pair | None:
 
 def shared_settings(frames: Frames, pair: Pair) -> list[str]:
     """The settings that the study asks of both runs."""
-    asked = [{setting for setting, _, _ in run.settings()} for run in pair]
+    asked = [{setting for setting, _, _ in facts.settings(run)} for run in pair]
     return [setting for setting, _, _ in settings_in_order(frames.loaded) if setting in asked[0] & asked[1]]
 
 
@@ -56,7 +53,7 @@ def headline(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
     title = metric_title(metric, frames.features)
     judged = _judged(frames, cells, metric, pair)
     if not judged:
-        return [f"{title[:1].upper()}{title[1:]} of {baseline.label} and {improved.label}: {NOT_RUN}."]
+        return [f"{capital(title)} of {baseline.label} and {improved.label}: {NOT_RUN}."]
     outcomes = Counter(comparison.outcome for _, _, comparison in judged.values())
     wins, losses, undecided = outcomes["better"], outcomes["worse"], outcomes["undecided"]
     if wins == len(judged):
@@ -95,7 +92,7 @@ def exceptions(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
     return sentences
 
 
-def likelihood(frames: Frames, cells: Cells) -> list[str]:
+def likelihood_sentence(frames: Frames, cells: Cells) -> list[str]:
     """Which of the main pair gives held-out images the higher likelihood, and by how much."""
     pair = main_pair(frames)
     metric, setting = next(iter(RUN_SETTINGS.items()))
@@ -114,7 +111,7 @@ def likelihood(frames: Frames, cells: Cells) -> list[str]:
 
 def best(cells: Cells, run: ResolvedRun, metric: str) -> Cell | None:
     """The best of a run's settings by value."""
-    found = [cells[run.name, s, metric] for s, _, _ in run.comparable_settings() if (run.name, s, metric) in cells]
+    found = [cells[run.name, s, metric] for s, _, _ in facts.comparable_settings(run) if (run.name, s, metric) in cells]
     sign = 1 if direction(metric) == "lower" else -1
     return min(found, key=lambda cell: sign * cell.value) if found else None
 
@@ -178,3 +175,9 @@ def _with_interval(cell: Cell) -> str:
         return number(cell.value)
     return f"{number(cell.value)} (interval {number(cell.low)} to {number(cell.high)})"
 
+
+def altered(frames: Frames) -> str:
+    """A warning where a file is not the one that its receipt describes."""
+    paths = [source.path for source in frames.pedigree.sources.values() if source.state == ALTERED]
+    are = "is" if len(paths) == 1 else "are"
+    return f"Warning: {listed(paths)} {are} not what the receipt says was made." if paths else ""

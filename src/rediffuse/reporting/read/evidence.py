@@ -2,15 +2,20 @@
 
 import json
 import statistics
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rediffuse.config import LoadedStudy
-from rediffuse.files import write_json
-from rediffuse.reporting import facts
-from rediffuse.reporting.facts import Run
+from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.formats import write_json
 from rediffuse.reporting.read.files import count_parameters, read_json
+from rediffuse.reporting.read.frames import final_loss
+from rediffuse.runs import facts
 
+if TYPE_CHECKING:
+    from rediffuse.pipeline.plan import Plan
+
+Reader = Callable[[LoadedStudy, "Plan", Path, ResolvedRun, int], dict[str, Any] | None]
 STAGES = ("train", "sample", "evaluate")
 #: What only the machine that trained can tell.
 TIMES = ("train_seconds", "train_ms_per_step", "sample_ms_per_step", "machine", "commit", "date")
@@ -26,17 +31,17 @@ def times_file(study: str) -> Path:
     return Path("reports", study, "timings", "ablations.json")
 
 
-def write_ablations(loaded: LoadedStudy, root: Path) -> list[dict[str, Any]]:
-    """Bring the record of ablations and that of their times up to date; without any finished one no file is made."""
-    records, times = collect_ablations(loaded, root), collect_ablation_times(loaded, root)
+def write_ablations(loaded: LoadedStudy, plan: "Plan", root: Path) -> int:
+    """Bring the record of ablations and that of their times up to date; how many there are. Of none no file is made."""
+    records, times = collect_ablations(loaded, plan, root), collect_ablation_times(loaded, plan, root)
     study = loaded.study.study
     for path, found in ((evidence_file(study), records), (times_file(study), times)):
         if found:
             write_json(root / path, found)
-    return records
+    return len(records)
 
 
-def collect_ablations(loaded: LoadedStudy, root: Path) -> list[dict[str, Any]]:
+def collect_ablations(loaded: LoadedStudy, plan: "Plan", root: Path) -> list[dict[str, Any]]:
     """Records of ablations: those that are kept, and over them the complete ones on disk. No time is among them.
 
     An ablation and seed is complete when its history, all its metrics and all three receipts are there, that of its
@@ -44,19 +49,22 @@ def collect_ablations(loaded: LoadedStudy, root: Path) -> list[dict[str, Any]]:
     has come last.
     """
     kept = [_without_times(record) for record in read_json(root / evidence_file(loaded.study.study)) or []]
-    return _over(loaded, root, kept, _record)
+    return _over(loaded, plan, root, kept, _record)
 
 
-def collect_ablation_times(loaded: LoadedStudy, root: Path) -> list[dict[str, Any]]:
+def collect_ablation_times(loaded: LoadedStudy, plan: "Plan", root: Path) -> list[dict[str, Any]]:
     """Times of ablations, each with machine, commit and date: those that are kept, and over them those on disk."""
-    return _over(loaded, root, read_json(root / times_file(loaded.study.study)) or [], _times)
+    kept = read_json(root / times_file(loaded.study.study)) or []
+    return _over(loaded, plan, root, kept, _times)
 
 
-def _over(loaded: LoadedStudy, root: Path, kept: list[dict[str, Any]], read: Any) -> list[dict[str, Any]]:
+def _over(
+    loaded: LoadedStudy, plan: "Plan", root: Path, kept: list[dict[str, Any]], read: Reader
+) -> list[dict[str, Any]]:
     records = {(record["ablation"], record["seed"]): record for record in kept}
     for run in loaded.ablations.values():
         for seed in run.seeds:
-            if (record := read(loaded, root, run, seed)) is not None:
+            if (record := read(loaded, plan, root, run, seed)) is not None:
                 records[run.name, seed] = record
     order = {name: position for position, name in enumerate(loaded.ablations)}
     return [records[key] for key in sorted(records, key=lambda key: (order.get(key[0], len(order)), key))]
@@ -66,10 +74,8 @@ def _without_times(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in TIMES}
 
 
-def _record(loaded: LoadedStudy, root: Path, run: Run, seed: int) -> dict[str, Any] | None:
+def _record(loaded: LoadedStudy, plan: "Plan", root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
     import pandas as pd
-
-    from rediffuse.reporting.read.frames import final_loss
 
     folder = root / facts.folder(run, seed)
     receipts = {stage: read_json(folder / "receipts" / f"{stage}.json") for stage in STAGES}
@@ -77,7 +83,7 @@ def _record(loaded: LoadedStudy, root: Path, run: Run, seed: int) -> dict[str, A
     history, train = folder / "history.csv", receipts["train"]
     if None in receipts.values() or None in metrics.values() or not history.exists():
         return None
-    if any(train.get("settings", {}).get(section, value) != value for section, value in _trained(run).items()):
+    if train.get("settings") != json.loads(json.dumps(plan.find("train", run.name, seed).settings)):
         return None
     return {
         "ablation": run.name,
@@ -94,8 +100,8 @@ def _record(loaded: LoadedStudy, root: Path, run: Run, seed: int) -> dict[str, A
     }
 
 
-def _times(loaded: LoadedStudy, root: Path, run: Run, seed: int) -> dict[str, Any] | None:
-    if _record(loaded, root, run, seed) is None:
+def _times(loaded: LoadedStudy, plan: "Plan", root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
+    if _record(loaded, plan, root, run, seed) is None:
         return None
     folder = root / facts.folder(run, seed)
     found = {}
@@ -121,8 +127,3 @@ def _times(loaded: LoadedStudy, root: Path, run: Run, seed: int) -> dict[str, An
 def overrides(loaded: LoadedStudy, name: str) -> dict[str, Any]:
     """What an ablation overrides, as its record holds it."""
     return json.loads(json.dumps(loaded.study.ablations[name].settings()))
-
-
-def _trained(run: Run) -> dict[str, Any]:
-    values = run.model_dump(mode="json")
-    return {section: values[section] for section in ("network", "diffusion", "training")}

@@ -1,25 +1,23 @@
 """From files to tidy frames: what a study came to, none of it a time."""
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rediffuse.config import LoadedStudy
-from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_SETTINGS
+from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.errors import UserError
-from rediffuse.reporting import facts
-from rediffuse.reporting.facts import Run
+from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS
 from rediffuse.reporting.read.evidence import evidence_file
 from rediffuse.reporting.read.files import read_json
 from rediffuse.reporting.read.pedigree import Pedigree, read_pedigree
-from rediffuse.reporting.terms import every_run
+from rediffuse.reporting.terms import RUN_SETTINGS, every_run
+from rediffuse.runs import facts
 
 if TYPE_CHECKING:
-    from rediffuse.reporting.read.pedigree import Plan
+    from rediffuse.pipeline.plan import Plan
 
 NUMBERS = ("value", "low", "high", "std", "n", "interval")
 FACTS = ("setting", "sampler", "kind", "steps", "eta", "variance", "nfe")
@@ -101,7 +99,8 @@ def read_frames(loaded: LoadedStudy, root: Path, plan: "Plan | None" = None) -> 
         quality, colours = quality + scores, colours + seen
     for run in every_run(loaded):
         for seed in run.seeds:
-            folder, who = facts.folder(run, seed), {"run": run.name, "seed": seed}
+            folder = facts.folder(run, seed)
+            who: dict[str, Any] = {"run": run.name, "seed": seed}
             for setting, _, _ in facts.settings(run):
                 scores, seen = _scored(features, root, folder / "metrics" / f"{setting}.json", run.name, setting)
                 quality, colours = quality + scores, colours + seen
@@ -152,7 +151,7 @@ def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def of_run(frame: pd.DataFrame, run: Run, seed: int, setting: str | None = None) -> pd.DataFrame:
+def of_run(frame: pd.DataFrame, run: ResolvedRun, seed: int, setting: str | None = None) -> pd.DataFrame:
     """The rows of a run and seed, of one setting where it is given."""
     rows = frame[(frame["run"] == run.name) & (frame["seed"] == seed)]
     return rows if setting is None else rows[rows["setting"] == setting]
@@ -183,7 +182,7 @@ def _scored(
         raise UserError(f"{path}: is not a metrics file; remove it and run `dvc repro`") from None
 
 
-def _perceptual(root: Path, run: Run, seed: int, held_out: bool) -> list[dict[str, Any]]:
+def _perceptual(root: Path, run: ResolvedRun, seed: int, held_out: bool) -> list[dict[str, Any]]:
     """LPIPS diversity of the setting that stands for a run and, where `held_out`, that of held-out images."""
     path = facts.folder(run, seed) / "examination" / "examination.json"
     found = (read_json(root / path) or {}).get("lpips")

@@ -1,48 +1,19 @@
 """Where every number comes from: file, job, command, key, code."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rediffuse.errors import UserError
 from rediffuse.files import sha256
 from rediffuse.reporting.read.files import read_json
 from rediffuse.reporting.values import NOT_RECORDED, Links
 
+if TYPE_CHECKING:
+    from rediffuse.pipeline.plan import Plan
+
 AS_MADE, ALTERED = "as made", "altered since"
-
-
-class Job(Protocol):
-    """What the report asks of a job of the plan; paths are relative to the project's root."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def stage(self) -> str: ...
-    @property
-    def run(self) -> str | None: ...
-    @property
-    def seed(self) -> int | None: ...
-    @property
-    def ablation(self) -> bool: ...
-    @property
-    def outputs(self) -> tuple[Path, ...]: ...
-    @property
-    def receipt(self) -> Path: ...
-    @property
-    def timing(self) -> Path: ...
-    @property
-    def command(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-
-
-class Plan(Protocol):
-    """The jobs of a study by name, in the order of the pipeline."""
-
-    @property
-    def jobs(self) -> Mapping[str, Job]: ...
 
 
 @dataclass(frozen=True)
@@ -90,15 +61,10 @@ def ablation_place(path: str, entry: dict[str, Any]) -> str:
     return f"{path}#{entry['ablation']}/seed{entry['seed']}"
 
 
-def main_jobs(plan: Plan) -> list[Job]:
-    """The jobs of the main runs, which the report is made from."""
-    return [job for job in plan.jobs.values() if not job.ablation and job.stage != "report"]
-
-
-def read_pedigree(plan: Plan, root: Path) -> Pedigree:
+def read_pedigree(plan: "Plan", root: Path) -> Pedigree:
     """Match each output of the study's main jobs with its receipt, in the order of the plan."""
     sources: dict[str, Source] = {}
-    for job in main_jobs(plan):
+    for job in plan.measured():
         receipt = read_receipt(root / job.receipt) or {}
         told = {name: receipt.get(name, NOT_RECORDED) for name in ("job", "command", "key", "code")}
         for path in map(str, job.outputs):

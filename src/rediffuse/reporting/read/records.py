@@ -1,25 +1,59 @@
-"""Images and records that lie beside the frames: real images, samples, previews, and what single stages wrote of a run."""
+"""What lies beside the frames: real images, samples, previews, and the records that single stages wrote of a run."""
 
-from typing import Any
-import numpy as np
-from rediffuse.config import ResolvedGenerator, ResolvedRun
-from rediffuse.errors import UserError
-from rediffuse.reporting.frames import Frames, read_json
-from rediffuse.reporting.paths import data_folder
 from collections.abc import Iterator
-import matplotlib.pyplot as plt
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.grids import mosaic, show
-from rediffuse.reporting.pictures import examination_record, images_at, sample_images
-from rediffuse.reporting.style import WIDTH, Picture, finish
-from rediffuse.reporting.table import Column, Links, Table, Value
-from rediffuse.reporting.tables import FROM
-from rediffuse.reporting.terms import NOT_ASKED, REAL, REAL_LINES, counted, listed, model_colours, model_seed, number
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rediffuse.config import ResolvedRun
+from rediffuse.errors import UserError
+from rediffuse.reporting.read.files import count_parameters, read_json
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.terms import every_run
+from rediffuse.runs import facts
+
+
+class Found(NamedTuple):
+    """What a stage wrote of a run and seed, and where."""
+
+    run: ResolvedRun
+    seed: int
+    record: dict[str, Any]
+    file: str
+
+
+def records(frames: Frames, name: str, *keys: str) -> Iterator[Found]:
+    """Every record `name` (its path in a run's folder) of the main runs, in their order.
+
+    Raises:
+        UserError: one is damaged, as it lacks some of `keys`.
+    """
+    for run in every_run(frames.loaded):
+        for seed in run.seeds:
+            path = facts.folder(run, seed) / name
+            record = read_json(frames.root / path)
+            if record is None:
+                continue
+            if not set(keys) <= set(record):
+                raise UserError(f"{path}: lacks {', '.join(sorted(set(keys) - set(record)))}; run `dvc repro`")
+            yield Found(run, seed, record, str(path))
+
+
+def examined(frames: Frames) -> list[Found]:
+    """Everything that was examined."""
+    keys = ("memorisation", "duplicates", "neighbours", "by_count", "classes", "by_class", "setting")
+    return list(records(frames, "examination/examination.json", *keys))
+
+
+def data_folder(frames: Frames) -> Path:
+    """Folder of the study's data set."""
+    return frames.root / "data" / frames.loaded.study.data.name
 
 
 def held_out_images(frames: Frames, count: int) -> np.ndarray | None:
     """`count` held-out real images spread over the split, uint8 [N, C, H, W]; None when the data are not there."""
-    folder = frames.root / data_folder(frames.loaded)
+    folder = data_folder(frames)
     try:
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         held_out = np.flatnonzero(np.load(folder / "held_out.npy", allow_pickle=False))
@@ -30,54 +64,16 @@ def held_out_images(frames: Frames, count: int) -> np.ndarray | None:
     return np.ascontiguousarray(images[chosen]) if len(chosen) else None
 
 
-def sample_images(frames: Frames, run: str, seed: int, setting: str, count: int) -> np.ndarray | None:
-    """The first `count` samples of a setting, uint8 [N, C, H, W]; None when it was not sampled."""
-    path = frames.root / frames.loaded.model(run).folder(seed) / "samples" / f"{setting}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return np.ascontiguousarray(file["images"][:count])
-    except (FileNotFoundError, ValueError, KeyError, OSError):
-        return None
-
-
-def restoration_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
-    """What restoration/psnr.json of a run says and its path; None when there is none."""
-    path = run.folder(seed) / "restoration" / "psnr.json"
-    record = read_json(frames.root / path)
-    return None if record is None else (record, str(path))
-
-
-def classifier_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
-    """What classifier.json of a run says and its path; None when there is none."""
-    path = run.folder(seed) / "classifier.json"
-    record = read_json(frames.root / path)
-    return None if record is None else (record, str(path))
-
-
-def examination_record(
-    frames: Frames, model: ResolvedRun | ResolvedGenerator, seed: int
-) -> tuple[dict[str, Any], str] | None:
-    """What examination/examination.json of a run or one-pass model says and its path; None when there is none."""
-    path = model.folder(seed) / "examination" / "examination.json"
-    record = read_json(frames.root / path)
-    if record is not None and not {"memorisation", "duplicates", "neighbours", "by_count"} <= set(record):
-        raise UserError(f"{path}: is not an examination; remove it and run `dvc repro`")
-    return None if record is None else (record, str(path))
-
-
-def training_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
-    """What examination/training.json says of samples drawn during training, and its path; None when there is none."""
-    path = run.folder(seed) / "examination" / "training.json"
-    record = read_json(frames.root / path)
-    if record is not None and not {"n", "steps", "held_out", "rows"} <= set(record):
-        raise UserError(f"{path}: holds no scores of a training; remove it and run `dvc repro`")
-    return None if record is None else (record, str(path))
+def sample_images(frames: Frames, run: ResolvedRun, setting: str, count: int) -> np.ndarray | None:
+    """The first `count` samples of a run's first seed, uint8 [N, C, H, W]; None when there are none."""
+    found = _arrays(frames, run, f"samples/{setting}.npz", "images")
+    return None if found is None else np.ascontiguousarray(found["images"][:count])
 
 
 def images_at(frames: Frames, positions: list[int]) -> np.ndarray | None:
     """Real images by their positions in images.npy, uint8 [N, C, H, W]; None when the data are not there."""
     try:
-        images = np.load(frames.root / data_folder(frames.loaded) / "images.npy", mmap_mode="r", allow_pickle=False)
+        images = np.load(data_folder(frames) / "images.npy", mmap_mode="r", allow_pickle=False)
         return np.ascontiguousarray(images[positions])
     except (FileNotFoundError, ValueError, IndexError):
         return None
@@ -85,19 +81,23 @@ def images_at(frames: Frames, positions: list[int]) -> np.ndarray | None:
 
 def restoration_images(frames: Frames, run: ResolvedRun) -> dict[str, np.ndarray] | None:
     """The pictures of restoration/images.npz of a run's first seed; None when there are none."""
-    path = frames.root / run.folder(run.seeds[0]) / "restoration" / "images.npz"
+    return _arrays(frames, run, "restoration/images.npz")
+
+
+def _arrays(frames: Frames, run: ResolvedRun, name: str, *wanted: str) -> dict[str, np.ndarray] | None:
+    path = frames.root / facts.folder(run, run.seeds[0]) / name
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (FileNotFoundError, ValueError, OSError):
+            return {key: file[key] for key in wanted or file.files}
+    except (FileNotFoundError, ValueError, KeyError, OSError):
         return None
 
 
-def preview_image(frames: Frames, run: str, seed: int, step: int) -> np.ndarray | None:
-    """The grid of samples drawn after a training step, uint8 [H, W, 3]; None when there is none."""
+def preview_image(frames: Frames, run: ResolvedRun, step: int) -> np.ndarray | None:
+    """The grid of samples drawn after a training step of the first seed, uint8 [H, W, 3]; None when there is none."""
     from PIL import Image, UnidentifiedImageError
 
-    path = frames.root / frames.loaded.model(run).folder(seed) / "previews" / f"step-{step:06d}.png"
+    path = frames.root / facts.folder(run, run.seeds[0]) / "previews" / f"step-{step:06d}.png"
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
@@ -105,11 +105,8 @@ def preview_image(frames: Frames, run: str, seed: int, step: int) -> np.ndarray 
         return None
 
 
-def examined(frames: Frames) -> Iterator[tuple[ResolvedRun | ResolvedGenerator, int, dict[str, Any], str]]:
-    """(run or one-pass model, seed, record, file) of everything that was examined."""
-    for model in frames.models():
-        for seed in model.seeds:
-            found = examination_record(frames, model, seed)
-            if found is not None:
-                yield model, seed, *found
-
+def parameters(frames: Frames, run: ResolvedRun, every: bool = False) -> int | None:
+    """Parameters of what makes images, as the weights' file of the first seed holds them; of all of it if `every`."""
+    path = frames.root / facts.folder(run, run.seeds[0]) / "weights.safetensors"
+    decoder = count_parameters(path, "decoder.") if facts.is_one_pass(run) and not every else None
+    return decoder or count_parameters(path)

@@ -6,19 +6,22 @@ Nothing here reaches the deterministic part of a report: it is read from `timing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rediffuse.config import LoadedStudy
+from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.reporting.read.evidence import times_file
 from rediffuse.reporting.read.files import read_json
-from rediffuse.reporting.read.pedigree import Job, Plan, main_jobs, read_receipt
+from rediffuse.reporting.read.pedigree import read_receipt
 from rediffuse.reporting.values import NOT_RECORDED, Links
+
+if TYPE_CHECKING:
+    from rediffuse.pipeline.plan import Job, Plan
 
 TRAINING = (
     *("run", "seed", "seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "parameters_trained"),
-    *("resumed_from", "sampling_seconds", "machine", "file"),
+    *("resumed_from", "machine", "file"),
 )
 SAMPLING = (
     *("run", "seed", "setting", "seconds", "ms_per_step", "ms_per_image", "images", "batch_size", "nfe"),
@@ -70,15 +73,11 @@ class Timings:
 
     def watching(self, run: str, seed: int) -> float | None:
         """Seconds that drawing and scoring samples along a training took; None if unknown."""
-        for one in self.taken.values():
-            if (one.run, one.seed, one.stage) == (run, seed, "follow"):
-                return one.seconds
-        rows = self.training[(self.training["run"] == run) & (self.training["seed"] == seed)]
-        known = rows["sampling_seconds"].dropna()
-        return float(known.iloc[0]) if len(known) else None
+        found = (t for t in self.taken.values() if (t.run, t.seed, t.stage) == (run, seed, "follow"))
+        return next((one.seconds for one in found), None)
 
 
-def read_timings(loaded: LoadedStudy, plan: Plan, root: Path) -> Timings:
+def read_timings(loaded: LoadedStudy, plan: "Plan", root: Path) -> Timings:
     """Read the files of times that belong to the results on disk; a job without one has no row.
 
     Raises:
@@ -88,20 +87,20 @@ def read_timings(loaded: LoadedStudy, plan: Plan, root: Path) -> Timings:
     training: list[dict[str, Any]] = []
     sampling: list[dict[str, Any]] = []
     cost = None
-    for job in main_jobs(plan):
+    for job in plan.measured():
         record = read_timing(job, root)
         if record is None:
             continue
         one = _taken(f"T{len(taken) + 1}", job, record)
         taken[one.path] = one
-        who = {"run": job.run, "seed": job.seed, "machine": one.machine, "file": one.path}
+        who = {"run": one.run, "seed": one.seed, "machine": one.machine, "file": one.path}
         if job.stage == "cost":
             cost = {**record, "file": one.path}
-        elif job.stage in TRAINS:
+        elif job.stage == "train":
             resumed = record.get("resumed_from")
             row = {**dict.fromkeys(TRAINING), **record, **who}
             training.append({**row, "resumed_from": "no" if resumed is None else str(resumed)})
-        elif job.stage in SAMPLES:
+        elif job.stage == "sample":
             for setting, measured in (record.get("settings") or {}).items():
                 sampling.append({**dict.fromkeys(SAMPLING), **measured, **who, "setting": setting})
     kept = times_file(loaded.study.study)
@@ -115,23 +114,20 @@ def read_timings(loaded: LoadedStudy, plan: Plan, root: Path) -> Timings:
     )
 
 
-TRAINS, SAMPLES = ("train", "fit"), ("sample", "draw")
-
-
-def read_timing(job: Job, root: Path) -> dict[str, Any] | None:
+def read_timing(job: "Job", root: Path) -> dict[str, Any] | None:
     """Times of a job, None when there are none or they are not of the results on disk."""
     record, receipt = read_json(root / job.timing), read_receipt(root / job.receipt)
     belongs = record is not None and (receipt is None or record.get("key") == receipt.get("key"))
     return record if belongs else None
 
 
-def _taken(identifier: str, job: Job, record: dict[str, Any]) -> Taken:
+def _taken(identifier: str, job: "Job", record: dict[str, Any]) -> Taken:
     return Taken(
         id=identifier,
         path=str(job.timing),
         job=job.name,
-        run=job.run,
-        seed=job.seed,
+        run=None if job.of_run is None else job.of_run.name,
+        seed=job.of_seed,
         stage=job.stage,
         command=job.command,
         key=record.get("key") or NOT_RECORDED,
@@ -141,3 +137,9 @@ def _taken(identifier: str, job: Job, record: dict[str, Any]) -> Taken:
         environment=record.get("environment") or {},
         seconds=record.get("seconds"),
     )
+
+
+def by_setting(clock: Timings, run: ResolvedRun, seed: int) -> dict[str, dict[str, Any]]:
+    """The times of sampling of a run and seed by setting."""
+    rows = clock.sampling[(clock.sampling["run"] == run.name) & (clock.sampling["seed"] == seed)]
+    return {str(row["setting"]): {str(name): value for name, value in row.items()} for row in rows.to_dict("records")}

@@ -1,0 +1,1 @@
+"""How it looks: tables, pictures, pages, the terminal."""

@@ -3,44 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
-from rediffuse.config.facts import HEADLINE_METRICS
-from rediffuse.reporting import (
-    ablation,
-    colours,
-    compute,
-    compute_resolution,
-    during_training,
-    fidelity,
-    figures,
-    figures_more,
-    grids,
-    guidance,
-    memorisation,
-    mode_coverage,
-    one_pass,
-    one_pass_figures,
-    restoration,
-    sample_count,
-    sentences,
-    tables,
-    tables_cost,
-    tables_setup,
-)
-from rediffuse.reporting.ablation import CurrentKeys
-from rediffuse.reporting.cells import Cells
-from rediffuse.reporting.claims import Verdict, tally
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.style import Picture, styled
-from rediffuse.reporting.table import Table
-from rediffuse.reporting.terms import NOT_RUN, counted, listed, metric_title, run_of_role
 
-
-@dataclass(frozen=True)
-class Text:
-    """A paragraph; `code` stands in backquotes."""
-
-    text: str
-    kind: str = "text"
+from rediffuse.reporting.render.picture import Picture
+from rediffuse.reporting.render.table import Table
 
 
 @dataclass(frozen=True)
@@ -59,11 +24,38 @@ class Code:
     kind: str = "code"
 
 
+#: A paragraph (`code` stands in backquotes), a list, commands, a table or a figure; what there is nothing of is None.
+Item: TypeAlias = str | Table | Picture | Bullets | Code | None
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A titled part of the report; its id is the address on the page."""
+
+    id: str
+    title: str
+    items: tuple[Item, ...]
+
+
+def chapter_of(name: str, title: str, *items: Item) -> Chapter | None:
+    """A chapter of the items that there are, None without any."""
+    there = tuple(item for item in items if item)
+    return Chapter(name, title, there) if there else None
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    kind: str = "text"
+
+
 @dataclass(frozen=True)
 class TableBlock:
     """A numbered table."""
 
-    number: int
+    number: str
     table: Table
     kind: str = "table"
 
@@ -72,7 +64,7 @@ class TableBlock:
 class FigureBlock:
     """A numbered figure."""
 
-    number: int
+    number: str
     picture: Picture
     kind: str = "figure"
 
@@ -80,36 +72,31 @@ class FigureBlock:
 Block: TypeAlias = Text | Bullets | Code | TableBlock | FigureBlock
 
 
-Item: TypeAlias = str | Table | Picture | Bullets | Code | None
-
-
 @dataclass(frozen=True)
 class Section:
-    """A titled part of the report."""
+    """A chapter whose tables and figures have their numbers."""
 
     id: str
     title: str
     blocks: tuple[Block, ...]
 
 
-class _Counter:
-    """Numbers tables and figures in the order in which they are read."""
-
-    def __init__(self) -> None:
-        self.tables, self.figures = 0, 0
-
-    def number(self, items: Iterable["Item"]) -> tuple[Block, ...]:
+def numbered(chapters: Iterable[Chapter], letter: str = "") -> list[Section]:
+    """The chapters of a part with its tables and figures numbered as they are read, `letter` before each number."""
+    tables = figures = 0
+    sections = []
+    for chapter in chapters:
         blocks: list[Block] = []
-        for item in items:
+        for item in chapter.items:
             if isinstance(item, Table):
-                self.tables += 1
-                blocks.append(TableBlock(self.tables, item))
+                tables += 1
+                blocks.append(TableBlock(f"{letter}{tables}", item))
             elif isinstance(item, Picture):
-                self.figures += 1
-                blocks.append(FigureBlock(self.figures, item))
+                figures += 1
+                blocks.append(FigureBlock(f"{letter}{figures}", item))
             elif isinstance(item, str):
-                blocks += [Text(item)] if item else []
+                blocks.append(Text(item))
             elif item is not None:
                 blocks.append(item)
-        return tuple(blocks)
-
+        sections.append(Section(chapter.id, chapter.title, tuple(blocks)))
+    return sections

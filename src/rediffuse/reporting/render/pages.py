@@ -1,39 +1,71 @@
-"""The pages: Markdown for each part, HTML for both, from one context, so that they say the same."""
+"""The pages: Markdown for each part of the report, HTML for both, from one context, so that they say the same."""
 
 import html
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
 import jinja2
 from markupsafe import Markup
-from rediffuse.config import LoadedStudy
-from rediffuse.reporting.sections import Section
-from rediffuse.reporting.table import Column, Value, cell_html, markdown_escape
 
+from rediffuse.reporting.render.blocks import FigureBlock, Section, TableBlock
+from rediffuse.reporting.render.table import Table, cell_html, markdown_escape
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(loaded: LoadedStudy, sections: list[Section]) -> tuple[str, str]:
-    """(report.html, report.md)."""
-    context: dict[str, Any] = {"study": loaded.study, "sections": sections}
-    page = _environment(autoescape=True).get_template("report.html.j2").render(context)
-    return page, _tidy(_environment(autoescape=False).get_template("report.md.j2").render(context))
+@dataclass(frozen=True)
+class Part:
+    """One page of Markdown: its sections, where its tables and figures lie, and where the pedigree's rows are read."""
+
+    title: str
+    introduction: tuple[str, ...]
+    sections: list[Section]
+    tables: str
+    figures: str
+    home: str = ""
+
+    def tables_shown(self) -> list[Table]:
+        """Every table of the part."""
+        return [block.table for section in self.sections for block in section.blocks if isinstance(block, TableBlock)]
+
+    def files(self) -> dict[str, str | bytes]:
+        """The files of its tables and figures by path, relative to the report's folder."""
+        files: dict[str, str | bytes] = {}
+        for section in self.sections:
+            for block in section.blocks:
+                if isinstance(block, TableBlock):
+                    for suffix, content in block.table.files().items():
+                        files[f"{self.tables}/{block.table.name}.{suffix}"] = content
+                elif isinstance(block, FigureBlock):
+                    files[f"{self.figures}/{block.picture.name}.png"] = block.picture.png
+                    files[f"{self.figures}/{block.picture.name}.svg"] = block.picture.svg
+        return files
+
+
+def markdown(part: Part) -> str:
+    """A part as Markdown."""
+    return _tidy(_environment(autoescape=False).get_template("report.md.j2").render({"part": part}))
+
+
+def page(parts: list[Part]) -> str:
+    """All parts as one page of HTML that needs no other file."""
+    return _environment(autoescape=True).get_template("report.html.j2").render({"parts": parts})
 
 
 def _environment(autoescape: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=autoescape, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
     )
     environment.filters["inline"] = _inline
     environment.filters["md"] = markdown_escape
-    environment.filters["cell"] = _cell
+    environment.filters["cell"] = lambda value, column: Markup(cell_html(column, value))
     return environment
-
-
-def _cell(value: Value, column: Column) -> Markup:
-    return Markup(cell_html(column, value))
 
 
 def _inline(text: str) -> Markup:
@@ -44,4 +76,3 @@ def _inline(text: str) -> Markup:
 def _tidy(text: str) -> str:
     """No trailing spaces, no more than one blank line."""
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", text)).strip() + "\n"
-

@@ -5,37 +5,24 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from PIL import Image
-from rediffuse.files import write_atomically
-import numpy as np
-from rediffuse.config import ResolvedRun
-from rediffuse.reporting.cells import Cells
-from rediffuse.reporting.frames import Frames
-from rediffuse.reporting.pictures import held_out_images, preview_image, sample_images
-from rediffuse.reporting.style import WIDTH, Picture, finish
-from rediffuse.reporting.terms import NOT_RUN, REAL_LINES, metric_short, number, run_colours, whole
 
+from rediffuse.reporting.values import NOT_RUN
 
 matplotlib.use("Agg")
 
-
 WIDTH = 10.0
-
-
 DPI = 130
-
-
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
-
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
 
 
@@ -55,11 +42,6 @@ class Picture:
         # Lines with thousands of points are smaller as pixels, and the page holds all of its figures.
         kind, content = min(("svg+xml", self.svg), ("png", self.png), key=lambda pair: len(pair[1]))
         return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-    def write(self, folder: Path) -> None:
-        """Write <name>.png and <name>.svg."""
-        write_atomically(folder / f"{self.name}.png", self.png)
-        write_atomically(folder / f"{self.name}.svg", self.svg)
 
 
 @contextmanager
@@ -86,7 +68,7 @@ def styled() -> Iterator[None]:
         "figure.constrained_layout.h_pad": 0.1,
         "figure.constrained_layout.w_pad": 0.08,
     }
-    with plt.rc_context(style):
+    with plt.style.context(["default", style]):
         yield
 
 
@@ -132,8 +114,17 @@ def reference_line(axes: Axes, value: float, label: str, colour: str, align: str
     """A horizontal line across the axes, its name in the margin at its end."""
     axes.axhline(value, color=colour, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
     axes.annotate(
-        label, (1.0, value), xycoords=axes.get_yaxis_transform(), xytext=(5, 0), textcoords="offset points", ha="left",
-        va=align, color=colour, fontsize=9.5, linespacing=1.15, annotation_clip=False,
+        label,
+        (1.0, value),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(5, 0),
+        textcoords="offset points",
+        ha="left",
+        va=align,
+        color=colour,
+        fontsize=9.5,
+        linespacing=1.15,
+        annotation_clip=False,
     )
 
 
@@ -146,7 +137,13 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None
         if all(abs(left - other) > 18 or not 3 < higher - up < 24 for other, higher in taken):
             taken.append((float(left), float(up) + 12))
             axes.annotate(
-                text, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8, color="#444444",
+                text,
+                (x, y),
+                xytext=(0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color="#444444",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
             )
 
@@ -189,4 +186,3 @@ def row_label(axes: Axes, text: str, colour: str) -> None:
     axes.text(
         -0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes
     )
-

@@ -5,14 +5,9 @@ import html
 import io
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
-from rediffuse.reporting.terms import NOT_ASKED, NOT_RECORDED, NOT_RUN, decimals, number, whole
 
-
-
-
-
-
+from rediffuse.reporting.terms import direction, metric_short
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Anchor, Estimate, Links, Value, number, whole
 
 
 @dataclass(frozen=True)
@@ -28,6 +23,15 @@ class Column:
     def title(self) -> str:
         """Header with unit."""
         return f"{self.header} ({self.unit})" if self.unit else self.header
+
+
+#: The column of references to the pedigree.
+FROM = Column("From")
+
+
+def metric_column(metric: str, features: str) -> Column:
+    """The column of a metric, with which way it is better."""
+    return Column(metric_short(metric, features), f"{direction(metric)} is better", estimate=True)
 
 
 @dataclass(frozen=True)
@@ -67,18 +71,30 @@ class Table:
         csv.writer(stream, lineterminator="\n").writerows(zip(*columns, strict=True))
         return stream.getvalue()
 
-    def markdown(self) -> str:
-        """GitHub's Markdown, without caption and notes."""
+    def files(self) -> dict[str, str]:
+        """Content of its files by suffix."""
+        notes = "".join(f"\n{note}\n" for note in self.notes)
+        return {"csv": self.csv(), "md": f"{self.caption}\n\n{self.markdown()}{notes}", "tex": self.latex()}
+
+    def markdown(self, home: str = "") -> str:
+        """GitHub's Markdown, without caption and notes; `home`: the page of the pedigree, where that is another."""
         head = [markdown_escape(column.title).replace("|", "\\|") for column in self.columns]
         align = ["---" if self._is_text(i) else "---:" for i in range(len(self.columns))]
-        rows = [[_markdown(c, v) for c, v in zip(self.columns, row, strict=True)] for row in self.rows]
+        rows = [[_markdown(c, v, home) for c, v in zip(self.columns, row, strict=True)] for row in self.rows]
         return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, align, *rows))
 
     def latex(self) -> str:
         """A LaTeX table environment (packages booktabs and, for its fonts, textcomp)."""
         align = "".join("l" if self._is_text(i) else "r" for i in range(len(self.columns)))
-        lines = ["% needs \\usepackage{booktabs}", "\\begin{table}", "\\centering",
-                 f"\\caption{{{latex_escape(self.caption)}}}", f"\\label{{tab:{self.name}}}", f"\\begin{{tabular}}{{{align}}}", "\\toprule"]
+        lines = [
+            "% needs \\usepackage{booktabs}",
+            "\\begin{table}",
+            "\\centering",
+            f"\\caption{{{latex_escape(self.caption)}}}",
+            f"\\label{{tab:{self.name}}}",
+            f"\\begin{{tabular}}{{{align}}}",
+            "\\toprule",
+        ]
         lines += [" & ".join(latex_escape(column.title) for column in self.columns) + r" \\", "\\midrule"]
         for row in self.rows:
             cells = [_latex(column, value) for column, value in zip(self.columns, row, strict=True)]
@@ -114,9 +130,10 @@ def _csv(value: Value) -> str:
     return number(value) if isinstance(value, int | float) else plain(value)
 
 
-def _markdown(column: Column, value: Value) -> str:
+def _markdown(column: Column, value: Value, home: str) -> str:
     if isinstance(value, Links):
-        return " ".join(f"[{i}](#{i.lower()})" for i in value.ids)
+        # Files of times have their rows on the page itself.
+        return " ".join(f"[{i}]({'' if i.startswith('T') else home}#{i.lower()})" for i in value.ids)
     if isinstance(value, Anchor):
         return f'<a id="{value.id.lower()}"></a>{value.id}'
     text = plain(value).replace("|", "\\|")
@@ -150,15 +167,47 @@ def markdown_escape(text: str) -> str:
 
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}", "`": "'",
-    "±": r"$\pm$", "×": r"$\times$", "—": "---", "–": "--", "−": "$-$", "→": r"$\to$", "≤": r"$\le$", "≥": r"$\ge$",
-    "≈": r"$\approx$", "·": r"$\cdot$", "…": r"\dots{}", "∞": r"$\infty$", "α": r"$\alpha$", "β": r"$\beta$",
-    "γ": r"$\gamma$", "ε": r"$\epsilon$", "η": r"$\eta$", "λ": r"$\lambda$", "μ": r"$\mu$", "σ": r"$\sigma$",
-    "ᾱ": r"$\bar\alpha$", "√": r"$\surd$", "²": r"$^2$", "₀": r"$_0$", "’": "'", "“": "``", "”": "''",
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "`": "'",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "—": "---",
+    "–": "--",
+    "−": "$-$",
+    "→": r"$\to$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "≈": r"$\approx$",
+    "·": r"$\cdot$",
+    "…": r"\dots{}",
+    "∞": r"$\infty$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+    "ε": r"$\epsilon$",
+    "η": r"$\eta$",
+    "λ": r"$\lambda$",
+    "μ": r"$\mu$",
+    "σ": r"$\sigma$",
+    "ᾱ": r"$\bar\alpha$",
+    "√": r"$\surd$",
+    "²": r"$^2$",
+    "₀": r"$_0$",
+    "’": "'",
+    "“": "``",
+    "”": "''",
 }
-
-
 # Letters with a combining tilde, bar or hat come as two characters.
 _COMBINING = {"\u0303": r"\tilde", "\u0304": r"\bar", "\u0302": r"\hat"}
 
@@ -175,4 +224,3 @@ def latex_escape(text: str) -> str:
         else:
             out.append(character if ord(character) < 256 else "?")
     return "".join(out)
-
