@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.formats import write_json
 from rediffuse.reporting.read.files import count_parameters, read_json
-from rediffuse.reporting.read.frames import final_loss
 from rediffuse.runs import facts
 
 if TYPE_CHECKING:
@@ -76,6 +75,8 @@ def _without_times(record: dict[str, Any]) -> dict[str, Any]:
 
 def _record(loaded: LoadedStudy, plan: "Plan", root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
     import pandas as pd
+
+    from rediffuse.reporting.read.frames import final_loss
 
     folder = root / facts.folder(run, seed)
     receipts = {stage: read_json(folder / "receipts" / f"{stage}.json") for stage in STAGES}
