@@ -187,8 +187,7 @@ class StudyTree:
                 "ms_per_image": 0.1 if one_pass else 0.1 * steps / 1.08,
                 **{"images": 1080, "batch_size": 1080, "nfe": steps},
             }
-            distance = self.distance(run, sampler, steps) * scale if distances is None else distances(setting, steps)
-            kind = sampler if one_pass else run.sampling.samplers[sampler].kind or sampler
+            distance = distances(setting, steps) if distances else self.distance(run, sampler, steps, scale)kind = sampler if one_pass else run.sampling.samplers[sampler].kind or sampler
             facts_ = {"study": self.name, "role": run.role, "sampler": sampler, "kind": kind}
             n, groups = run.evaluation.group_size, run.evaluation.groups
             record = metrics_record(
@@ -214,11 +213,11 @@ class StudyTree:
             write_examination(self, run, seed)
             self.done(f"examine/{who}")
 
-    def distance(self, run: ResolvedRun, sampler: str, steps: int) -> float:
+    def distance(self, run: ResolvedRun, sampler: str, steps: int, scale: float) -> float:
         """Far for few steps, three times as far over 75 with a linear schedule, and less with DDIM."""
         if run.diffusion is None:
             return 400.0
-        factor = 3.0 if run.diffusion.schedule == "linear" else 1.0
+        factor = scale * (3.0 if run.diffusion.schedule == "linear" else 1.0)
         return 75 + factor * (900 if "ddim" not in sampler else 200) / steps
 
     def weights(self, run: ResolvedRun, path: Path) -> None:

@@ -49,9 +49,9 @@ def build_report(loaded: LoadedStudy, plan: "Plan", root: Path, out: Path) -> No
         timings = [found for name in TIMINGS if (found := load(name)(material, clock)) is not None]
     title = loaded.study.title
     told = ("What the machines that made this report took for it is told [apart](timings.md).",)
-    report = Part(title, told, numbered(chapters), "tables", "figures")
+    report = Part("report", title, told, numbered(chapters), "tables", "figures")
     stamp = measured_on(clock)
-    machine = Part("This machine", stamp, numbered(timings, "T"), "timings", "timings", home="report.md")
+    machine = Part("timings", "This machine", stamp, numbered(timings, "T"), "timings", "timings", home="report.md")
     _clear(out)
     for path, content in {**report.files(), **machine.files()}.items():
         write_atomically(out / path, content)

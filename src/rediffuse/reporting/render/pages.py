@@ -16,18 +16,15 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Part:
-    """One page of Markdown: its sections, where its tables and figures lie, and where the pedigree's rows are read."""
+    """One page of Markdown: its name, its sections, where its tables and figures lie, and the pedigree's rows."""
 
+    name: str
     title: str
     introduction: tuple[str, ...]
     sections: list[Section]
     tables: str
     figures: str
     home: str = ""
-
-    def tables_shown(self) -> list[Table]:
-        """Every table of the part."""
-        return [block.table for section in self.sections for block in section.blocks if isinstance(block, TableBlock)]
 
     def files(self) -> dict[str, str | bytes]:
         """The files of its tables and figures by path, relative to the report's folder."""
@@ -69,8 +66,9 @@ def _environment(autoescape: bool) -> jinja2.Environment:
 
 
 def _inline(text: str) -> Markup:
-    """Text with `code` as HTML."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text)))
+    """Text with `code` and [references](report.md) to the parts as HTML."""
+    code = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))
+    return Markup(re.sub(r"\[([^]]*)\]\((report|timings)\.md\)", r'<a href="#part-\2">\1</a>', code))
 
 
 def _tidy(text: str) -> str:
