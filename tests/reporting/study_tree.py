@@ -187,7 +187,8 @@ class StudyTree:
                 "ms_per_image": 0.1 if one_pass else 0.1 * steps / 1.08,
                 **{"images": 1080, "batch_size": 1080, "nfe": steps},
             }
-            distance = distances(setting, steps) if distances else self.distance(run, sampler, steps, scale)kind = sampler if one_pass else run.sampling.samplers[sampler].kind or sampler
+            distance = distances(setting, steps) if distances else self.distance(run, sampler, steps, scale)
+            kind = sampler if one_pass else run.sampling.samplers[sampler].kind or sampler
             facts_ = {"study": self.name, "role": run.role, "sampler": sampler, "kind": kind}
             n, groups = run.evaluation.group_size, run.evaluation.groups
             record = metrics_record(
