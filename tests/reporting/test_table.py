@@ -12,10 +12,7 @@ def table(*rows: tuple, columns: tuple[Column, ...] | None = None) -> Table:
     return Table("test", "A caption", columns, rows)
 
 
-ROWS = (
-    ("a|b", 12345, Estimate(84.213, 80.1, 88.329), Links(("P1", "P2"))),
-    ("c", 1.5, Estimate(3687.2), Links(())),
-)
+ROWS = (("a|b", 12345, Estimate(84.213, 80.1, 88.329), Links(("P1", "P2"))), ("c", 1.5, Estimate(3687.2), Links(())))
 
 
 def test_csv_holds_an_interval_in_columns_of_its_own() -> None:

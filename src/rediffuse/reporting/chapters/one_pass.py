@@ -26,16 +26,7 @@ from rediffuse.reporting.terms import (
     one_pass_runs,
     run_colours,
 )
-from rediffuse.reporting.values import (
-    NOT_ASKED,
-    NOT_RECORDED,
-    NOT_RUN,
-    Value,
-    counted,
-    listed,
-    number,
-    setting_text,
-)
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
 from rediffuse.runs import facts
 from rediffuse.training.options import OnePassTraining, WganTraining
 

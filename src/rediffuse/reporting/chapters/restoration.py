@@ -14,11 +14,7 @@ from rediffuse.reporting.values import Estimate, Value
 
 SHOWN = 8
 LABELS = 3.0  # inches for the names of rows
-INPUTS = {
-    "inpainting": "middle quarter missing",
-    "denoising": "noise added",
-    "super-resolution": "2×2 means",
-}
+INPUTS = {"inpainting": "middle quarter missing", "denoising": "noise added", "super-resolution": "2×2 means"}
 
 
 def table(frames: Frames) -> Table | None:
