@@ -31,7 +31,7 @@ from PIL import Image
 
 from rediffuse.evaluation.frechet import FrechetReference, moments
 from rediffuse.files import sha256
-from rediffuse.stages.loose_images import NetworkChoice, Reading, evaluate_images
+from rediffuse.loose.images import NetworkChoice, Reading, evaluate_images
 
 CPU = torch.device("cpu")
 WORKERS = os.cpu_count() or 1

@@ -1,18 +1,21 @@
 """Inheritance, resolution and the generated reference of studies."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from rediffuse.config.generators import Generator, check_generator, resolve
 
-from rediffuse.config import load_study
-from rediffuse.config.describe import json_schema, reference_page
+from rediffuse.config import ResolvedRun, load_study
+from rediffuse.config.checks import check_run
 from rediffuse.config.study import merge
 from rediffuse.config.yaml12 import read_yaml
+from rediffuse.models.latent_options import LatentNetwork
+from rediffuse.runs import facts
+from rediffuse.runs.describe import json_schema, reference_page
+from rediffuse.training.options import VaeTraining
 
 ROOT = Path(__file__).resolve().parents[2]
-SMOKE = load_study(ROOT / "studies" / "smoke.yaml").study
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 
 
@@ -47,32 +50,62 @@ def test_overrides_merge_mappings_and_replace_lists_and_samplers():
     assert merge(base, over) == {"a": {"x": 1, "y": [3]}, "samplers": {"plms": {"steps": [10]}}}
 
 
-def test_a_one_pass_model_takes_what_its_paper_uses_where_the_study_says_nothing():
-    models = {
-        kind: resolve(
-            kind, Generator(kind=kind), study="s", seeds=(0,), data=SMOKE.data, hardware=SMOKE.hardware,
-            evaluation=SMOKE.evaluation, sampling=SMOKE.defaults.sampling,
-        )
-        for kind in ("dcgan", "wgan-gp", "vae")
-    }  # fmt: skip
-    found = {kind: (m.training.learning_rate, m.training.beta1, m.training.beta2) for kind, m in models.items()}
-    assert found == {"dcgan": (2e-4, 0.5, 0.999), "wgan-gp": (1e-4, 0.0, 0.9), "vae": (1e-3, 0.9, 0.999)}
-    assert (models["wgan-gp"].training.critic_steps, models["wgan-gp"].training.gradient_penalty) == (5, 10.0)
-    assert [model.label for model in models.values()] == ["DCGAN", "WGAN-GP", "VAE"]
+def with_run(folder: Path, run: dict[str, Any], **data: Any) -> ResolvedRun:
+    """A run beside the baseline of the smoke study."""
+    values = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text())
+    values["runs"] = {"baseline": values["runs"]["baseline"], "other": run}
+    values["ablations"], values["claims"] = {}, []
+    values["data"] |= data
+    (folder / "study.yaml").write_text(yaml.safe_dump(values))
+    return load_study(folder / "study.yaml").runs["other"]
+
+
+@pytest.mark.parametrize(
+    ("model", "label", "training"),
+    [
+        # Radford et al. 2016, section 4.
+        ("dcgan", "DCGAN", {"learning_rate": 2e-4, "beta1": 0.5}),
+        # Gulrajani et al. 2017, algorithm 1.
+        (
+            "wgan-gp",
+            "WGAN-GP",
+            {"learning_rate": 1e-4, "beta1": 0.0, "beta2": 0.9, "critic_steps": 5, "gradient_penalty": 10.0},
+        ),
+        # Kingma & Ba 2015, algorithm 1, in the place of AdaGrad.
+        ("vae", "VAE", {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999}),
+    ],
+)
+def test_a_one_pass_model_takes_what_its_paper_uses_where_the_study_says_nothing(
+    model: str, label: str, training: dict[str, float], tmp_path: Path
+):
+    run = with_run(tmp_path, {"model": model, "training": {"batch_size": 16}})
+    assert run.label == label
+    assert {name: getattr(run.training, name) for name in training} == training
+
+
+def test_a_one_pass_model_takes_nothing_of_the_defaults_but_how_many_images_are_drawn(tmp_path: Path):
+    run = with_run(tmp_path, {"model": "vae", "training": {"batch_size": 16}})
+    assert (run.training.steps, run.network.channels) == (VaeTraining().steps, LatentNetwork().channels)
+    assert (run.sampling.images, run.sampling.batch_size) == (40, 40)
 
 
 @pytest.mark.parametrize(("side", "fits"), [(8, True), (64, True), (None, True), (4, False), (12, False), (28, False)])
 def test_one_pass_models_are_for_sides_that_are_powers_of_two(side: int | None, fits: bool):
-    model = load_study(ROOT / "studies" / "smoke.yaml").generators["vae"]
+    # Of an image 4^2 grows to 8^2, 16^2, ...: Radford et al. 2016, figure 1.
+    run = load_study(ROOT / "studies" / "smoke.yaml").runs["vae"]
+    data = run.data.replace(name="digits", source="archive" if side is None else "digits", image_size=side)
+    run = run.replace(data=data)
     if fits:
-        check_generator(model, side, None)
+        check_run(run)
         return
     with pytest.raises(ValueError, match=f"power of two of at least 8, not {side}"):
-        check_generator(model, side, None)
+        check_run(run)
 
 
-def test_a_study_need_not_have_one_pass_models():
-    assert load_study(ROOT / "studies" / "celeba64.yaml").generators == {}
+@pytest.mark.parametrize("model", ["dcgan", "wgan-gp", "vae"])
+def test_a_one_pass_model_is_sampled_in_one_pass(model: str):
+    run = load_study(ROOT / "studies" / "smoke.yaml").runs[model]
+    assert facts.settings(run) == [("one-pass-1", "one-pass", 1)]
 
 
 def test_yaml_is_read_as_dvc_reads_it(tmp_path: Path):

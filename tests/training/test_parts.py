@@ -8,6 +8,7 @@ from torch import nn
 
 from rediffuse.diffusion.objectives import Losses
 from rediffuse.errors import UserError
+from rediffuse.hardware import Hardware
 from rediffuse.training import TrainingConfig
 from rediffuse.training.adam import Adam
 from rediffuse.training.ema import ExponentialMovingAverage
@@ -80,23 +81,39 @@ def test_the_cosine_reaches_its_minimum_at_the_last_step_and_its_middle_half_way
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "steps is 0"),
-        ({"accumulate": 9}, "cannot exceed batch_size"),
-        ({"learning_rate": 0.0}, "above 0"),
-        ({"learning_rate": math.nan}, "above 0"),
-        ({"ema_decay": 1.5}, "between 0 and 1"),
-        ({"label_dropout": -0.1}, "between 0 and 1"),
-        ({"clip_norm": -1.0}, "at least 0"),
-        ({"decay": "linear"}, "constant, cosine"),
-        ({"precision": "float16"}, "float32, bfloat16"),
-        ({"timestep_sampling": "log"}, "uniform, loss-second-moment"),
-        ({"preview_steps": (0, 5, 11)}, r"\[0, 11\]"),
-        ({"checkpoint_every": 0}, "or None"),
+        ({"steps": 0}, "steps is 0; .* greater than 0"),
+        ({"accumulate": 3}, "accumulate: 3 does not divide batch_size 8"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; .* greater than 0"),
+        ({"learning_rate": math.nan}, "learning_rate is nan; .* finite"),
+        ({"min_learning_rate": 1.0}, "min_learning_rate: 1.0 exceeds learning_rate"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0; .* less than 1"),
+        ({"label_dropout": -0.1}, "label_dropout is -0.1; .* greater than or equal to 0"),
+        ({"clip_norm": -1.0}, "clip_norm is -1.0; .* greater than or equal to 0"),
+        ({"decay": "linear"}, "decay is 'linear'; .* 'constant' or 'cosine'"),
+        ({"timestep_sampling": "log"}, "timestep_sampling is 'log'; .* 'uniform' or 'loss-second-moment'"),
+        ({"preview_steps": (0, 5)}, "preview_steps.0 is 0; .* greater than 0"),
+        ({"preview_steps": (5, 11)}, "preview_steps: 11 lies beyond the last step 10"),
+        ({"checkpoint_every": 0}, "checkpoint_every is 0; .* greater than 0"),
+        ({"warmup": 10}, "warmup: 10 does not end before the last step 10"),
+        ({"momentum": 0.9}, "momentum is no option here"),
     ],
 )
 def test_an_option_that_cannot_work_is_refused_by_name(options: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        TrainingConfig(**{"steps": 10, "batch_size": 8, **options})
+    with pytest.raises(UserError, match=message) as caught:
+        TrainingConfig(**{"steps": 10, "batch_size": 8, "warmup": 0, **options})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_precision_that_there_is_not_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match="precision is 'float16'; .* 'float32' or 'bfloat16'"):
+        Hardware(precision="float16")
+
+
+def test_options_are_checked_again_when_some_are_replaced() -> None:
+    config = TrainingConfig(steps=10, warmup=0)
+    assert config.replace(steps=20).steps == 20
+    with pytest.raises(UserError, match="steps is 0"):
+        config.replace(steps=0)
 
 
 def record(interval: Interval, t: list[int], loss: list[float], norm: float = 1.0, weights: list[float] | None = None):

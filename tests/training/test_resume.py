@@ -17,18 +17,20 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
-from torch import Tensor
 
 from rediffuse.diffusion.objectives import Objective
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import counted_normal
 from rediffuse.models import build_unet, preset
-from rediffuse.training import TrainingConfig, TrainingResult, train
+from rediffuse.training import Denoising, TrainingConfig, TrainingResult, train
 
 STEPS, CHECKPOINT_EVERY, LOG_EVERY = 14, 5, 3
+SNAPSHOTS = (2, 5, 12)
 
 
-def run(state_dir: Path, on_log=None, stamp: str = "stamp", device: str = "cpu", **options) -> TrainingResult:
+def run(
+    state_dir: Path, on_log=None, stamp: str = "stamp", snapshots: tuple[int, ...] = SNAPSHOTS, **options
+) -> TrainingResult:
     """A short run that uses everything with a state: dropout, labels, flips, learned variance, importance sampling."""
     torch.set_num_threads(1)
     random = np.random.default_rng(0)
@@ -45,26 +47,21 @@ def run(state_dir: Path, on_log=None, stamp: str = "stamp", device: str = "cpu",
         "timestep_sampling": "loss-second-moment",
         "log_every": LOG_EVERY,
         "checkpoint_every": CHECKPOINT_EVERY,
-        "preview_steps": (2, 12),
-        "sample_every": 5,
     }
-    return train(
+    config = TrainingConfig(**{**settings, **options})
+    learner = Denoising(
         build_unet(preset("micro-digits", out_channels=2, num_classes=3, dropout=0.2), seed=5),
         DiffusionProcess.create("cosine", 3),
         Objective(variance="learned-range", loss="hybrid"),
         random.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8),
         random.integers(0, 3, 20),
-        TrainingConfig(**{**settings, **options}),
-        seed=7,
-        state_dir=state_dir,
-        stamp=stamp,
-        device=device,
-        on_log=on_log,
-        on_preview=lambda step, model: next(model.parameters())[:1] * step,
-        on_sample=lambda step, averaged, raw: {"averaged": averaged.output.weight * 1, "raw": raw.output.weight * 1},
-        progress=False,
+        config,
+        7,
         held_out=random.integers(0, 256, (4, 1, 8, 8), dtype=np.uint8),
         held_out_labels=np.zeros(4, dtype=np.int64),
+    )
+    return train(
+        learner, config, 7, state_dir=state_dir, stamp=stamp, snapshots=snapshots, on_log=on_log, progress=False
     )
 
 
@@ -75,16 +72,18 @@ def hang() -> None:
 
 
 def run_until(state_dir: Path, moment: str) -> None:
-    """Train until the moment: "log N" (row of step N) or "write N" (half of the N-th checkpoint is written)."""
+    """Train until the moment: "log N" (row of step N), or "checkpoint N" or "snapshot N" (half of the N-th is written)."""
     kind, number = moment.split()
-    if kind == "write":
+    if kind != "log":
+        suffix = {"checkpoint": ".partial", "snapshot": ".safetensors"}[kind]
         written, fsync = [], os.fsync
 
         def held_fsync(descriptor: int) -> None:
-            written.append(descriptor)
-            if len(written) == int(number):
-                os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
-                hang()
+            if Path(f"/dev/fd/{descriptor}").resolve().suffix == suffix:
+                written.append(descriptor)
+                if len(written) == int(number):
+                    os.truncate(f"/dev/fd/{descriptor}", os.fstat(descriptor).st_size // 2)
+                    hang()
             fsync(descriptor)
 
         os.fsync = held_fsync
@@ -132,25 +131,30 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
 
 
 def assert_same(result: TrainingResult, expected: TrainingResult) -> None:
-    assert save(result.ema_state) == save(expected.ema_state)
-    assert save(result.raw_state) == save(expected.raw_state)
+    assert save(result.averaged) == save(expected.averaged)
+    assert save(result.raw) == save(expected.raw)
     assert result.history == expected.history
-    assert result.previews.keys() == expected.previews.keys() == {2, 12}
-    assert all(torch.equal(result.previews[step], expected.previews[step]) for step in expected.previews)
-    assert save(flat(result.samples)) == save(flat(expected.samples))
+    assert snapshots(result) == snapshots(expected)
 
 
-def flat(samples: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {f"{step} {name}": value.contiguous() for step, both in samples.items() for name, value in both.items()}
+def snapshots(result: TrainingResult) -> dict[int, bytes]:
+    return {step: path.read_bytes() for step, path in result.snapshots.items()}
+
+
+def checkpoint(state_dir: Path) -> Path:
+    [path] = state_dir.glob("checkpoint.*.pt")
+    return path
 
 
 @pytest.mark.parametrize(
     ("moment", "resumed_from"),
     [
         pytest.param("log 3", None, id="before the first checkpoint"),
-        pytest.param("write 1", None, id="during the first checkpoint's write"),
+        pytest.param("checkpoint 1", None, id="during the first checkpoint's write"),
         pytest.param("log 9", 5, id="between two checkpoints"),
-        pytest.param("write 2", 5, id="during the second checkpoint's write"),
+        pytest.param("checkpoint 2", 5, id="during the second checkpoint's write"),
+        pytest.param("snapshot 1", None, id="during the first snapshot's write"),
+        pytest.param("snapshot 3", 10, id="during the last snapshot's write"),
         pytest.param("log 14", 10, id="before the last checkpoint"),
     ],
 )
@@ -195,14 +199,72 @@ def test_a_finished_run_is_returned_at_once(tmp_path: Path, uninterrupted: Train
     assert_same(result, uninterrupted)
 
 
-def test_the_state_of_another_stamp_is_discarded_with_one_line(
-    tmp_path: Path, uninterrupted: TrainingResult, capfd: pytest.CaptureFixture
+def interrupted(state_dir: Path, **options) -> None:
+    """A run that stops between its two checkpoints."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(row: dict) -> None:
+        if row["step"] == 9:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(state_dir, on_log=stop, **options)
+
+
+@pytest.mark.parametrize("other", [{"stamp": "other"}, {"learning_rate": 2e-3}, {"clip_norm": 0.5}])
+def test_the_state_of_another_configuration_is_not_taken_up(
+    other: dict, tmp_path: Path, uninterrupted: TrainingResult
 ) -> None:
-    run(tmp_path, stamp="older")
+    interrupted(tmp_path, **other)
     result = run(tmp_path)
     assert result.resumed_from is None
     assert_same(result, uninterrupted)
-    assert [line.split(":")[0].split()[0] for line in capfd.readouterr().err.splitlines()] == ["discarding"]
+
+
+def test_a_setting_changed_and_changed_back_keeps_its_resume_state(
+    tmp_path: Path, uninterrupted: TrainingResult
+) -> None:
+    interrupted(tmp_path)
+    interrupted(tmp_path, learning_rate=2e-3)
+    result = run(tmp_path)
+    assert result.resumed_from == 5
+    assert_same(result, uninterrupted)
+
+
+def test_a_finished_training_leaves_nothing_of_other_configurations(tmp_path: Path) -> None:
+    interrupted(tmp_path, learning_rate=2e-3)
+    [left], [shown] = tmp_path.glob("checkpoint.*.pt"), (tmp_path / "snapshots").iterdir()
+    run(tmp_path)
+    assert not left.exists()
+    assert not shown.exists()
+
+
+def test_a_lost_snapshot_makes_a_resumed_training_start_afresh(
+    tmp_path: Path, uninterrupted: TrainingResult, capfd: pytest.CaptureFixture
+) -> None:
+    interrupted(tmp_path)
+    [lost] = tmp_path.glob("snapshots/*/step-000002.safetensors")
+    lost.unlink()
+    result = run(tmp_path)
+    assert result.resumed_from is None
+    assert_same(result, uninterrupted)
+    [line] = capfd.readouterr().err.splitlines()
+    assert "the snapshot of step 2 is missing" in line
+
+
+def test_a_snapshot_of_a_finished_training_that_cannot_be_read_is_made_again(
+    tmp_path: Path, uninterrupted: TrainingResult
+) -> None:
+    path = run(tmp_path).snapshots[12]
+    path.write_bytes(path.read_bytes()[:100])
+    assert_same(run(tmp_path), uninterrupted)
+
+
+def test_a_snapshot_that_is_asked_for_later_is_made(tmp_path: Path, uninterrupted: TrainingResult) -> None:
+    run(tmp_path, snapshots=(2, 5))
+    assert_same(run(tmp_path), uninterrupted)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "garbage"])
@@ -210,7 +272,7 @@ def test_a_broken_checkpoint_is_discarded_with_one_line(
     damage: str, tmp_path: Path, uninterrupted: TrainingResult, capfd: pytest.CaptureFixture
 ) -> None:
     run(tmp_path)
-    path = tmp_path / "checkpoint.pt"
+    path = checkpoint(tmp_path)
     content = path.read_bytes()
     path.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "garbage": b"checkpoint"}[damage])
     result = run(tmp_path)
@@ -225,14 +287,19 @@ class _Bomb:
 
 
 def test_a_checkpoint_that_carries_code_is_discarded_and_not_run(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    torch.save({"stamp": "stamp", "state": _Bomb()}, tmp_path / "checkpoint.pt")
+    run(tmp_path)
+    path = checkpoint(tmp_path)
+    torch.save({**torch.load(path, weights_only=True), "state": _Bomb()}, path)
     assert run(tmp_path).resumed_from is None
     assert "cannot be read" in capfd.readouterr().err
 
 
-def test_the_checkpoint_is_the_only_file_beside_the_lock(tmp_path: Path) -> None:
-    run(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "lock"]
+def test_beside_the_lock_there_are_the_checkpoint_and_the_snapshots(tmp_path: Path) -> None:
+    result = run(tmp_path)
+    files = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    made = {checkpoint(tmp_path), *result.snapshots.values()}
+    assert files == {Path("lock"), *(path.relative_to(tmp_path) for path in made)}
+    assert [path.name for path in result.snapshots.values()] == [f"step-{step:06d}.safetensors" for step in SNAPSHOTS]
 
 
 if __name__ == "__main__":

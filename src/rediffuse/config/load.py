@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rediffuse.config.checks import check_claims, check_run
-from rediffuse.config.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.config.sections import Sampling
 from rediffuse.config.study import Overrides, ResolvedRun, Run, Settings, Study, merge
 from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
+from rediffuse.models.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.models.registry import MODELS
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -114,6 +114,15 @@ def _one_pass_settings(study: Study, path: str | Path, where: str, run: Run) -> 
             raise UserError(f"{path}: {where}.{name}: a {run.model} has none; leave it out")
     if other := set(run.sampling) - {"images", "batch_size"}:
         raise UserError(f"{path}: {where}.sampling.{min(other)}: a {run.model} is sampled in one way; leave it out")
+    for section, options in (("network", "network_options"), ("training", "training_options")):
+        own = getattr(model, options).model_fields
+        for key in getattr(run, section):
+            theirs = [name for name, other in MODELS.items() if key in getattr(other, options).model_fields]
+            if theirs and key not in own:
+                raise UserError(
+                    f"{path}: {where}.{section}.{key}: is for model: {' or '.join(theirs)}, not for {run.model}; "
+                    "leave it out"
+                )
     sampling = {**study.defaults.sampling.model_dump(mode="json"), **run.sampling}
     return {
         "network": _validate(model.network_options, run.network, path, (where, "network")),
@@ -124,6 +133,9 @@ def _one_pass_settings(study: Study, path: str | Path, where: str, run: Run) -> 
 
 
 def _check_roles(study: Study, path: str | Path) -> None:
+    for name, run in study.runs.items():
+        if run.role != "variant" and MODELS[run.model].one_pass:
+            raise UserError(f"{path}: runs.{name}.role: a {run.model} is no {run.role}; use role: variant")
     for role in ("baseline", "improved"):
         names = [name for name, run in study.runs.items() if run.role == role]
         if len(names) > 1:

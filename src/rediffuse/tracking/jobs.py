@@ -193,6 +193,7 @@ def _log_dataset(tracker: Tracker, context: Context, run_id: str) -> None:
 
 
 def records(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV file."""
     import pandas as pd
 
     return pd.read_csv(path, float_precision="round_trip").to_dict("records")  # type: ignore[return-value]
