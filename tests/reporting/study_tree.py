@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from safetensors.numpy import save_file
 
 from rediffuse.config import LoadedStudy, ResolvedRun, load_study
 from rediffuse.files import sha256
@@ -168,8 +167,8 @@ class StudyTree:
         random = np.random.default_rng([seed, *run.name.encode()])
         for name in ("previews", "samples", "metrics"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / "run.yaml").write_text(f"name: {run.name}\n")
-        self.weights(run, folder / "weights.safetensors")
+        self.settings(run, folder / "run.yaml")
+        (folder / "weights.safetensors").write_bytes(b"weights of " + run.name.encode())
         (self.one_pass_history if one_pass else self.history)(run, seed, random)
         per_second = {"ms_per_step": 50.1, "images_per_second": 2554.9, "resumed_from": None}
         self.done(
@@ -221,12 +220,11 @@ class StudyTree:
         factor = scale * (3.0 if run.diffusion.schedule == "linear" else 1.0)
         return 75 + factor * (900 if "ddim" not in sampler else 200) / steps
 
-    def weights(self, run: ResolvedRun, path: Path) -> None:
-        """As many numbers as a run has parameters; a VAE's encoder makes no images."""
-        sizes = {"weight": 181_649 + 16 * (run.role == "improved")}
-        if facts.is_one_pass(run):
-            sizes = {"decoder.weight": 4000, "encoder.weight": 5000} if run.model == "vae" else {"weight": 4000}
-        save_file({name: np.zeros(size, dtype=np.uint8) for name, size in sizes.items()}, path)
+    def settings(self, run: ResolvedRun, path: Path) -> None:
+        """Its name and number of parameters; what a VAE's encoder and a GAN's discriminator have makes no images."""
+        count = 181_649 + 16 * (run.role == "improved")
+        made, trained = (4000, 9000) if facts.is_one_pass(run) else (count, count)
+        path.write_text(f"name: {run.name}\nparameters: {{makes_images: {made}, trained: {trained}}}\n")
 
     def one_pass_history(self, run: ResolvedRun, seed: int, random: np.random.Generator) -> None:
         rows = [[step, 1 / step, 2 / step] for step in range(5, run.training.steps + 1, 5)]

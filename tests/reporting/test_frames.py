@@ -5,7 +5,8 @@ import pytest
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.metrics import METRICS
-from rediffuse.files import read_json, write_json
+from rediffuse.files import read_json
+from rediffuse.formats import write_json
 from rediffuse.reporting.experiments.cells import make_cells
 from rediffuse.reporting.read.frames import read_frames
 from rediffuse.reporting.read.timings import read_timings

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from rediffuse.evaluation.metrics import METRICS
-from rediffuse.files import read_json, write_atomically, write_json
+from rediffuse.files import read_json, write_atomically
+from rediffuse.formats import write_json
 from rediffuse.pipeline.plan import Job
 from rediffuse.reporting import build_report, write_ablations
 from tests.reporting.study_tree import PROJECT, StudyTree

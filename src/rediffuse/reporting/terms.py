@@ -52,12 +52,12 @@ def every_run(loaded: LoadedStudy) -> list[ResolvedRun]:
 
 def diffusion_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
     """The main runs that denoise step by step."""
-    return [run for run in loaded.runs.values() if not facts.is_one_pass(run)]
+    return list(facts.diffusion_runs(loaded).values())
 
 
 def one_pass_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
     """The main runs that make an image in one pass."""
-    return [run for run in loaded.runs.values() if facts.is_one_pass(run)]
+    return list(facts.one_pass_runs(loaded).values())
 
 
 def run_of_role(loaded: LoadedStudy, role: str) -> ResolvedRun | None:

@@ -6,7 +6,6 @@ from matplotlib.lines import Line2D
 from rediffuse.reporting.experiments.cells import recorded
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.experiments.variants import COMMAND, Variant, ablation_settings, answers, variants
-from rediffuse.reporting.read.evidence import evidence_file
 from rediffuse.reporting.read.frames import Frames, metric_rows
 from rediffuse.reporting.read.pedigree import ablation_place
 from rediffuse.reporting.read.timings import Timings
@@ -96,7 +95,6 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
 def details_table(frames: Frames, metrics: list[str]) -> Table:
     """Every value of every finished ablation, seed by seed."""
     rows: list[tuple[Value, ...]] = []
-    kept = str(evidence_file(frames.loaded.study.study))
     for entry in frames.ablations:
         for setting, record in entry["metrics"].items():
             found = {row["metric"]: row for row in metric_rows(record)}
@@ -106,7 +104,7 @@ def details_table(frames: Frames, metrics: list[str]) -> Table:
                 known = row is not None and row["value"] is not None
                 values.append(Estimate(row["value"], row["low"], row["high"]) if row and known else NOT_RECORDED)
             n: Value = next((row["n"] for row in found.values()), NOT_RECORDED)
-            links = frames.pedigree.links([ablation_place(kept, entry)])
+            links = frames.pedigree.links([ablation_place(frames.ablations_file, entry)])
             rows.append(
                 (entry["ablation"], entry["seed"], setting, record.get("features", NOT_RECORDED), *values, n, links)
             )

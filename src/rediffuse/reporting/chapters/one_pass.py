@@ -12,7 +12,7 @@ from rediffuse.models.latent_options import CriticNetwork
 from rediffuse.reporting.experiments.cells import Cells, estimate, optional, recorded
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames, of_run
-from rediffuse.reporting.read.records import held_out_images, parameters, sample_images
+from rediffuse.reporting.read.records import held_out_images, parameter_count, parameters, sample_images
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
@@ -26,7 +26,16 @@ from rediffuse.reporting.terms import (
     one_pass_runs,
     run_colours,
 )
-from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
+from rediffuse.reporting.values import (
+    NOT_ASKED,
+    NOT_RECORDED,
+    NOT_RUN,
+    Value,
+    counted,
+    listed,
+    number,
+    setting_text,
+)
 from rediffuse.runs import facts
 from rediffuse.training.options import OnePassTraining, WganTraining
 
@@ -64,14 +73,14 @@ def models(frames: Frames) -> Table:
     for model in one_pass_runs(frames.loaded):
         training = model.training
         assert isinstance(training, OnePassTraining)
-        sizes = (parameters(frames, model), _trained(frames, model))
+        sizes = parameters(frames, model) or (NOT_RECORDED, NOT_RECORDED)
         files = [str(facts.folder(model, seed) / "run.yaml") for seed in model.seeds]
         rows.append(
             (
                 model.label,
                 facts.latent(model).latent,
                 facts.latent(model).channels,
-                *(NOT_RECORDED if size is None else size for size in sizes),
+                *sizes,
                 training.steps,
                 training.batch_size,
                 setting_text(training.learning_rate),
@@ -118,22 +127,6 @@ def _critic(model: ResolvedRun) -> str:
     return f"{counted(steps, 'step')}, λ = {weight}, {norm}"
 
 
-def _trained(frames: Frames, model: ResolvedRun) -> int | None:
-    """Parameters that are trained: those of the weights' file, and of a GAN's discriminator, which no file keeps."""
-    kept, card = parameters(frames, model, every=True), frames.card or {}
-    if kept is None or facts.bounds_likelihood(model):
-        return kept
-    import torch
-
-    from rediffuse.models.dcgan import Discriminator
-
-    norm = model.network.critic_norm if isinstance(model.network, CriticNetwork) else "batch"
-    with torch.device("meta"):
-        shape = (card["channels"], card["height"], card["width"])
-        discriminator = Discriminator(facts.latent(model).channels, shape, norm)
-    return kept + sum(part.numel() for part in discriminator.parameters())
-
-
 def table(frames: Frames, cells: Cells) -> Table:
     """Quality of every one-pass model beside the compared runs at each step count of their first sampler."""
     rows: list[tuple[Value, ...]] = []
@@ -144,10 +137,9 @@ def table(frames: Frames, cells: Cells) -> Table:
         found = [cells.get((model.name, setting, metric)) for metric in HEADLINE]
         bound = cells.get((model.name, "likelihood", "bits_per_dim"))
         files = [file for cell in [*found[:1], bound] if cell is not None for file in cell.files]
-        size = parameters(frames, model)
         rows.append(
             (
-                *(model.label, setting.rpartition("-")[0], steps, NOT_RECORDED if size is None else size),
+                *(model.label, setting.rpartition("-")[0], steps, parameter_count(frames, model)),
                 *(*map(estimate, found), estimate(bound, facts.bounds_likelihood(model)), frames.pedigree.links(files)),
             )
         )

@@ -6,7 +6,7 @@ from typing import Any
 from rediffuse.reporting.experiments.comparison import altered
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.read.records import parameters
+from rediffuse.reporting.read.records import parameter_count
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import FROM, Column, Table
@@ -68,7 +68,6 @@ def runs(frames: Frames) -> Table:
     """What each run is."""
     rows: list[tuple[Value, ...]] = []
     for run in diffusion_runs(frames.loaded):
-        size = parameters(frames, run)
         files = [str(facts.folder(run, seed) / "run.yaml") for seed in run.seeds]
         d, t = facts.diffusion(run), training_of(run)
         trained: tuple[Value, ...] = (t.steps, t.batch_size, setting_text(t.ema_decay) if t.ema_decay else "off")
@@ -82,7 +81,7 @@ def runs(frames: Frames) -> Table:
                 d.variance,
                 d.loss if here else NOT_RECORDED,
                 d.timesteps,
-                NOT_RECORDED if size is None else size,
+                parameter_count(frames, run),
                 *(trained if here else (IMPORTED,) * 3),
                 setting_text(run.seeds),
                 frames.pedigree.links(files),

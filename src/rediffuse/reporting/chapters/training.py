@@ -6,7 +6,7 @@ from rediffuse.reporting.experiments.cells import optional, recorded
 from rediffuse.reporting.experiments.comparison import main_pair
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames, final_loss, of_run
-from rediffuse.reporting.read.records import parameters
+from rediffuse.reporting.read.records import parameter_count, parameters
 from rediffuse.reporting.read.timings import Timings, by_setting
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import FROM, Column, Table
@@ -74,7 +74,6 @@ def training(material: Material, clock: Timings) -> Table:
     """What training cost."""
     rows: list[tuple[Value, ...]] = []
     for run in diffusion_runs(material.loaded):
-        size = parameters(material.frames, run)
         for seed in run.seeds:
             found = of_run(clock.training, run, seed)
             if found.empty:
@@ -84,7 +83,7 @@ def training(material: Material, clock: Timings) -> Table:
             measured = [recorded(row[name]) for name in ("seconds", "ms_per_step", "images_per_second")]
             rows.append(
                 (
-                    *(run.label, seed, NOT_RECORDED if size is None else size, *measured),
+                    *(run.label, seed, parameter_count(material.frames, run), *measured),
                     *(recorded(row["batch_size"], int), str(row["resumed_from"]), clock.links([row["file"]])),
                 )
             )
@@ -142,7 +141,12 @@ def chapter(material: Material) -> Chapter | None:
     """How steady training was, and how large the two networks are."""
     frames, pair, words = material.frames, main_pair(material.frames), ""
     if pair is not None:
-        words = compared("Parameters", "", [parameters(frames, run) for run in pair], [run.label for run in pair])
+        words = compared(
+            "Parameters",
+            "",
+            [found and found.makes_images for found in (parameters(frames, run) for run in pair)],
+            [run.label for run in pair],
+        )
     return chapter_of("training", "Training stability", stability(frames), words)
 
 

@@ -1,16 +1,13 @@
 """All that the chapters are written from: what was read, and what is concluded from it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rediffuse.config import LoadedStudy
+from rediffuse.pipeline.plan import Plan
 from rediffuse.reporting.experiments.cells import Cells, make_cells
 from rediffuse.reporting.experiments.claims import Verdict, judge
 from rediffuse.reporting.experiments.variants import Keys
 from rediffuse.reporting.read.frames import Frames
-
-if TYPE_CHECKING:
-    from rediffuse.pipeline.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +28,7 @@ class Material:
         return self.frames.loaded
 
 
-def conclude(frames: Frames, plan: "Plan | None" = None) -> Material:
+def conclude(frames: Frames, plan: Plan | None = None) -> Material:
     """Cells, and verdicts on the study's claims."""
     cells = make_cells(frames.measured())
     jobs = plan.jobs.values() if plan is not None else ()

@@ -8,10 +8,10 @@ import numpy as np
 
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.reporting.experiments.cells import Cells, estimate
-from rediffuse.reporting.read.evidence import evidence_file, overrides
+from rediffuse.reporting.read.evidence import overrides
 from rediffuse.reporting.read.frames import Frames, final_loss, metric_rows, of_run
 from rediffuse.reporting.read.pedigree import ablation_place
-from rediffuse.reporting.read.records import parameters
+from rediffuse.reporting.read.records import parameter_count
 from rediffuse.reporting.terms import MAIN, diffusion_runs, metric_short
 from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, Value, counted, setting_text
 from rediffuse.runs import facts
@@ -63,7 +63,6 @@ def _base(frames: Frames, cells: Cells, run: ResolvedRun) -> Variant:
     values = {setting: estimate(cell, setting in asked) for setting, cell in found.items()}
     history = [of_run(frames.history, run, seed) for seed in run.seeds]
     losses = [final_loss(part) for part in history if len(part)]
-    size = parameters(frames, run)
     places = [path for cell in found.values() if cell for path in cell.files]
     return Variant(
         base=run.name,
@@ -71,7 +70,7 @@ def _base(frames: Frames, cells: Cells, run: ResolvedRun) -> Variant:
         question=NOT_ASKED,
         change="none: the run itself",
         seeds=run.seeds,
-        parameters=NOT_RECORDED if size is None else size,
+        parameters=parameter_count(frames, run),
         loss=_spread(losses, NOT_RUN),
         values=values,
         places=tuple(dict.fromkeys([*(p for part in history for p in part["file"].iloc[:1]), *places])),
@@ -85,7 +84,7 @@ def _variant(frames: Frames, base: ResolvedRun, run: ResolvedRun, keys: Keys) ->
     values: dict[str, Value] = dict.fromkeys(ablation_settings(frames.loaded), NOT_ASKED)
     for setting, _, _ in facts.settings(run):
         values[setting] = _value(frames, [entry["metrics"].get(setting) for entry in done])
-    absent, kept = NOT_RECORDED if done else NOT_RUN, str(evidence_file(frames.loaded.study.study))
+    absent = NOT_RECORDED if done else NOT_RUN
     return Variant(
         base=base.name,
         name=run.name,
@@ -95,7 +94,7 @@ def _variant(frames: Frames, base: ResolvedRun, run: ResolvedRun, keys: Keys) ->
         parameters=next((e["parameters"] for e in done if e.get("parameters")), absent),
         loss=_spread([e["final_loss"] for e in done if e.get("final_loss") is not None], absent),
         values=values,
-        places=tuple(ablation_place(kept, entry) for entry in done),
+        places=tuple(ablation_place(frames.ablations_file, entry) for entry in done),
         state=_state(frames.loaded, run, done, keys),
     )
 

@@ -4,25 +4,18 @@ import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.formats import write_json
-from rediffuse.reporting.read.files import count_parameters, read_json
+from rediffuse.pipeline.plan import Plan, evidence_file
+from rediffuse.reporting.read.files import read_json, read_parameters
 from rediffuse.runs import facts
 
-if TYPE_CHECKING:
-    from rediffuse.pipeline.plan import Plan
-
-Reader = Callable[[LoadedStudy, "Plan", Path, ResolvedRun, int], dict[str, Any] | None]
+Reader = Callable[[LoadedStudy, Plan, Path, ResolvedRun, int], dict[str, Any] | None]
 STAGES = ("train", "sample", "evaluate")
 #: What only the machine that trained can tell.
 TIMES = ("train_seconds", "train_ms_per_step", "sample_ms_per_step", "machine", "commit", "date")
-
-
-def evidence_file(study: str) -> Path:
-    """The committed record of finished ablations, relative to the project's root."""
-    return Path("reports", study, "evidence", "ablations.json")
 
 
 def times_file(study: str) -> Path:
@@ -30,7 +23,7 @@ def times_file(study: str) -> Path:
     return Path("reports", study, "timings", "ablations.json")
 
 
-def write_ablations(loaded: LoadedStudy, plan: "Plan", root: Path) -> int:
+def write_ablations(loaded: LoadedStudy, plan: Plan, root: Path) -> int:
     """Bring the record of ablations and that of their times up to date; how many there are. Of none no file is made."""
     records, times = collect_ablations(loaded, plan, root), collect_ablation_times(loaded, plan, root)
     study = loaded.study.study
@@ -40,7 +33,7 @@ def write_ablations(loaded: LoadedStudy, plan: "Plan", root: Path) -> int:
     return len(records)
 
 
-def collect_ablations(loaded: LoadedStudy, plan: "Plan", root: Path) -> list[dict[str, Any]]:
+def collect_ablations(loaded: LoadedStudy, plan: Plan, root: Path) -> list[dict[str, Any]]:
     """Records of ablations: those that are kept, and over them the complete ones on disk. No time is among them.
 
     An ablation and seed is complete when its history, all its metrics and all three receipts are there, that of its
@@ -51,14 +44,14 @@ def collect_ablations(loaded: LoadedStudy, plan: "Plan", root: Path) -> list[dic
     return _over(loaded, plan, root, kept, _record)
 
 
-def collect_ablation_times(loaded: LoadedStudy, plan: "Plan", root: Path) -> list[dict[str, Any]]:
+def collect_ablation_times(loaded: LoadedStudy, plan: Plan, root: Path) -> list[dict[str, Any]]:
     """Times of ablations, each with machine, commit and date: those that are kept, and over them those on disk."""
     kept = read_json(root / times_file(loaded.study.study)) or []
     return _over(loaded, plan, root, kept, _times)
 
 
 def _over(
-    loaded: LoadedStudy, plan: "Plan", root: Path, kept: list[dict[str, Any]], read: Reader
+    loaded: LoadedStudy, plan: Plan, root: Path, kept: list[dict[str, Any]], read: Reader
 ) -> list[dict[str, Any]]:
     records = {(record["ablation"], record["seed"]): record for record in kept}
     for run in loaded.ablations.values():
@@ -73,7 +66,7 @@ def _without_times(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in TIMES}
 
 
-def _record(loaded: LoadedStudy, plan: "Plan", root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
+def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
     import pandas as pd
 
     from rediffuse.reporting.read.frames import final_loss
@@ -86,6 +79,7 @@ def _record(loaded: LoadedStudy, plan: "Plan", root: Path, run: ResolvedRun, see
         return None
     if train.get("settings") != json.loads(json.dumps(plan.find("train", run.name, seed).settings)):
         return None
+    counts = read_parameters(folder / "run.yaml")
     return {
         "ablation": run.name,
         "of": run.of,
@@ -95,13 +89,13 @@ def _record(loaded: LoadedStudy, plan: "Plan", root: Path, run: ResolvedRun, see
         "overrides": overrides(loaded, run.name),
         "keys": {stage: receipt.get("key") for stage, receipt in receipts.items()},
         "command": train.get("command"),
-        "parameters": count_parameters(folder / "weights.safetensors"),
+        "parameters": counts and counts.makes_images,
         "final_loss": final_loss(pd.read_csv(history, float_precision="round_trip")),
         "metrics": metrics,
     }
 
 
-def _times(loaded: LoadedStudy, plan: "Plan", root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
+def _times(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
     if _record(loaded, plan, root, run, seed) is None:
         return None
     folder = root / facts.folder(run, seed)

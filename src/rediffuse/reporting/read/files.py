@@ -1,14 +1,12 @@
-"""Files of JSON as a report reads them, and the number of parameters that a file of weights holds."""
+"""Files of JSON as a report reads them, and the number of parameters that a training wrote down."""
 
 import json
-import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import yaml
 
 from rediffuse.errors import UserError
-
-#: Ends of the names of what a normalisation keeps beside its parameters.
-BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def read_json(path: Path) -> Any:
@@ -21,15 +19,17 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: is not JSON ({error}); remove it and make it again with `dvc repro`") from None
 
 
-def count_parameters(weights: Path, part: str = "") -> int | None:
-    """Parameters in a safetensors file whose names begin with `part`, from its header; None when there is no file."""
+class Parameters(NamedTuple):
+    """How many parameters make an image, and how many are trained."""
+
+    makes_images: int
+    trained: int
+
+
+def read_parameters(settings: Path) -> Parameters | None:
+    """What a training wrote down in its run.yaml; None where it did not."""
     try:
-        with weights.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        shapes = {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-    except FileNotFoundError:
+        said = yaml.safe_load(settings.read_text(encoding="utf-8"))["parameters"]
+        return Parameters(int(said["makes_images"]), int(said["trained"]))
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, yaml.YAMLError):
         return None
-    except (ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError):
-        raise UserError(f"{weights}: is not a file of weights; run `dvc repro` to make it again") from None
-    named = {name: shape for name, shape in shapes.items() if name.startswith(part) and not name.endswith(BUFFERS)}
-    return sum(math.prod(shape) for shape in named.values())

@@ -3,21 +3,18 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.errors import UserError
 from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS
-from rediffuse.reporting.read.evidence import evidence_file
+from rediffuse.pipeline.plan import Plan, evidence_file
 from rediffuse.reporting.read.files import read_json
 from rediffuse.reporting.read.pedigree import Pedigree, read_pedigree
 from rediffuse.reporting.terms import RUN_SETTINGS, every_run
 from rediffuse.runs import facts
-
-if TYPE_CHECKING:
-    from rediffuse.pipeline.plan import Plan
 
 NUMBERS = ("value", "low", "high", "std", "n", "interval")
 FACTS = ("setting", "sampler", "kind", "steps", "eta", "variance", "nfe")
@@ -71,12 +68,17 @@ class Frames:
         return pd.concat([self.quality, self.likelihood]) if len(self.likelihood) else self.quality
 
     @property
+    def ablations_file(self) -> str:
+        """Where the record of ablations lies, relative to the root."""
+        return str(evidence_file(self.loaded.study.study))
+
+    @property
     def features(self) -> str:
         """Name of the feature network."""
         return self.loaded.study.evaluation.features
 
 
-def read_frames(loaded: LoadedStudy, root: Path, plan: "Plan | None" = None) -> Frames:
+def read_frames(loaded: LoadedStudy, root: Path, plan: Plan | None = None) -> Frames:
     """Read everything the deterministic part of a report needs.
 
     Args:

@@ -3,15 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rediffuse.errors import UserError
-from rediffuse.files import sha256
+from rediffuse.pipeline.digests import Digests
+from rediffuse.pipeline.plan import Plan
 from rediffuse.reporting.read.files import read_json
 from rediffuse.reporting.values import NOT_RECORDED, Links
-
-if TYPE_CHECKING:
-    from rediffuse.pipeline.plan import Plan
 
 AS_MADE, ALTERED = "as made", "altered since"
 
@@ -61,17 +59,19 @@ def ablation_place(path: str, entry: dict[str, Any]) -> str:
     return f"{path}#{entry['ablation']}/seed{entry['seed']}"
 
 
-def read_pedigree(plan: "Plan", root: Path) -> Pedigree:
+def read_pedigree(plan: Plan, root: Path) -> Pedigree:
     """Match each output of the study's main jobs with its receipt, in the order of the plan."""
     sources: dict[str, Source] = {}
+    digests = Digests(root)
     for job in plan.measured():
         receipt = read_receipt(root / job.receipt) or {}
         told = {name: receipt.get(name, NOT_RECORDED) for name in ("job", "command", "key", "code")}
         for path in map(str, job.outputs):
             if (root / path).is_file():
                 recorded = receipt.get("outputs", {}).get(path)
-                state = NOT_RECORDED if recorded is None else AS_MADE if sha256(root / path) == recorded else ALTERED
+                state = NOT_RECORDED if recorded is None else AS_MADE if digests.of(Path(path)) == recorded else ALTERED
                 sources[path] = Source(id=f"P{len(sources) + 1}", path=path, state=state, **told)
+    digests.save()
     return Pedigree(sources)
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from rediffuse.config import ResolvedRun
 from rediffuse.errors import UserError
-from rediffuse.reporting.read.files import count_parameters, read_json
+from rediffuse.reporting.read.files import Parameters, read_json, read_parameters
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.terms import every_run
+from rediffuse.reporting.values import NOT_RECORDED, Value
 from rediffuse.runs import facts
 
 
@@ -105,8 +106,12 @@ def preview_image(frames: Frames, run: ResolvedRun, step: int) -> np.ndarray | N
         return None
 
 
-def parameters(frames: Frames, run: ResolvedRun, every: bool = False) -> int | None:
-    """Parameters of what makes images, as the weights' file of the first seed holds them; of all of it if `every`."""
-    path = frames.root / facts.folder(run, run.seeds[0]) / "weights.safetensors"
-    decoder = count_parameters(path, "decoder.") if facts.is_one_pass(run) and not every else None
-    return decoder or count_parameters(path)
+def parameters(frames: Frames, run: ResolvedRun) -> Parameters | None:
+    """The parameters of a run, as the training of its first seed wrote them down."""
+    return read_parameters(frames.root / facts.folder(run, run.seeds[0]) / "run.yaml")
+
+
+def parameter_count(frames: Frames, run: ResolvedRun) -> Value:
+    """The number of parameters that make an image, as a table shows it."""
+    found = parameters(frames, run)
+    return NOT_RECORDED if found is None else found.makes_images

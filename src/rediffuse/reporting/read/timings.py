@@ -6,18 +6,16 @@ Nothing here reaches the deterministic part of a report: it is read from `timing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.pipeline.plan import Job, Plan
 from rediffuse.reporting.read.evidence import times_file
 from rediffuse.reporting.read.files import read_json
 from rediffuse.reporting.read.pedigree import read_receipt
 from rediffuse.reporting.values import NOT_RECORDED, Links
-
-if TYPE_CHECKING:
-    from rediffuse.pipeline.plan import Job, Plan
 
 TRAINING = (
     *("run", "seed", "seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "parameters_trained"),
@@ -77,7 +75,7 @@ class Timings:
         return next((one.seconds for one in found), None)
 
 
-def read_timings(loaded: LoadedStudy, plan: "Plan", root: Path) -> Timings:
+def read_timings(loaded: LoadedStudy, plan: Plan, root: Path) -> Timings:
     """Read the files of times that belong to the results on disk; a job without one has no row.
 
     Raises:
@@ -114,14 +112,14 @@ def read_timings(loaded: LoadedStudy, plan: "Plan", root: Path) -> Timings:
     )
 
 
-def read_timing(job: "Job", root: Path) -> dict[str, Any] | None:
+def read_timing(job: Job, root: Path) -> dict[str, Any] | None:
     """Times of a job, None when there are none or they are not of the results on disk."""
     record, receipt = read_json(root / job.timing), read_receipt(root / job.receipt)
     belongs = record is not None and (receipt is None or record.get("key") == receipt.get("key"))
     return record if belongs else None
 
 
-def _taken(identifier: str, job: "Job", record: dict[str, Any]) -> Taken:
+def _taken(identifier: str, job: Job, record: dict[str, Any]) -> Taken:
     return Taken(
         id=identifier,
         path=str(job.timing),

@@ -9,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from rediffuse.reporting.render.blocks import FigureBlock, Section, TableBlock
-from rediffuse.reporting.render.table import Table, cell_html, markdown_escape
+from rediffuse.reporting.render.table import cell_html, markdown_escape
 
 TEMPLATES = Path(__file__).parent / "templates"
 
