@@ -283,15 +283,14 @@ def _define(nodes: list[Any]) -> Definition:
 
 def _picked(node: ast.AST) -> list[ast.AST] | None:
     """Of `A[x]`, `A.get(x)`, `A.find(x)` and `x in A`: what is looked in, then the rest; None of all else."""
-    if isinstance(node, ast.Subscript) and _dotted(node.value) is not None:
-        return [node.value, node.slice]
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "find"):
-        if _dotted(node.func.value) is not None:
-            return [node.func.value, *node.args, *node.keywords]
+    found: list[ast.AST] = []
+    if isinstance(node, ast.Subscript):
+        found = [node.value, node.slice]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "find"):
+        found = [node.func.value, *node.args, *node.keywords]
     elif isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.In | ast.NotIn):
-        if _dotted(node.comparators[0]) is not None:
-            return [node.comparators[0], node.left]
-    return None
+        found = [node.comparators[0], node.left]
+    return found if found and _dotted(found[0]) is not None else None
 
 
 def _dotted(node: ast.AST) -> str | None:
