@@ -15,7 +15,7 @@ help:
 	@echo "make repro      rebuild the active study (params.yaml): data, training, sampling, evaluation, report"
 	@echo "make ablations  run the study's ablations and write them into the report"
 	@echo "make ui         open the MLflow page of all runs (http://127.0.0.1:5000, switched to Model training)"
-	@echo "make test       run the tests;  make lint: style and types"
+	@echo "make test       run the tests;  make lint: style, types and what may import what"
 	@echo "make clean      remove what runs made (data, runs, state, MLflow), not the committed reports"
 
 repro: $(INSTALLED)
@@ -32,6 +32,7 @@ lint: $(INSTALLED)
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 
 ui: $(INSTALLED)
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --port 5000

@@ -10,5 +10,13 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
+
+
+rule all:
+    input:
+        receipts_of("report"),
+    localrule: True
+
+
 include: "workflow/rules/jobs.smk"
 include: "workflow/rules/targets.smk"

@@ -19,8 +19,15 @@ from rediffuse.models.presets import preset
 from rediffuse.models.unet import build_unet
 
 
-def jobs(options: argparse.Namespace, *, name: str, batch: int, bfloat16: bool = False, compiled: bool = False,
-         channels_last: bool = False) -> dict[str, Job]:  # fmt: skip
+def jobs(
+    options: argparse.Namespace,
+    *,
+    name: str,
+    batch: int,
+    bfloat16: bool = False,
+    compiled: bool = False,
+    channels_last: bool = False,
+) -> dict[str, Job]:
     config, layout = preset(name), torch.channels_last if channels_last else torch.contiguous_format
     network = build_unet(config, seed=0).to(options.device).to(memory_format=layout)
     if compiled:

@@ -67,12 +67,3 @@ def digest(value: Any) -> str:
     """Hexadecimal SHA-256 of a JSON-serialisable value in canonical form (sorted keys, no spaces)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def __getattr__(name: str) -> Any:
-    # Until every caller imports these from `formats`.
-    if name not in ("write_json", "csv_text"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from rediffuse import formats
-
-    return getattr(formats, name)

@@ -37,9 +37,14 @@ class Progress:
         self.bar: Bar | None = None
         if enabled and console.is_terminal:
             self.bar = Bar(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit),
-                TimeRemainingColumn(), TextColumn("{task.fields[note]}", style="dim"), console=console,
-            )  # fmt: skip
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Rate(unit),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}", style="dim"),
+                console=console,
+            )
             self.task = self.bar.add_task(label, total=None, note="")
         self.first: tuple[float, int] | None = None
         self.last_line = time.monotonic()

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from rediffuse.config import load_study
-from rediffuse.config.presets import PRESETS
 from rediffuse.config.trained import Network
 from rediffuse.errors import UserError
+from rediffuse.models.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY_ONLY = {"preset", "class_conditional"}

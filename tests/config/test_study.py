@@ -8,11 +8,11 @@ import yaml
 
 from rediffuse.config import ResolvedRun, load_study
 from rediffuse.config.checks import check_run
-from rediffuse.config.describe import json_schema, reference_page
 from rediffuse.config.study import merge
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.models.latent_options import LatentNetwork
 from rediffuse.runs import facts
+from rediffuse.runs.describe import json_schema, reference_page
 from rediffuse.training.options import VaeTraining
 
 ROOT = Path(__file__).resolve().parents[2]

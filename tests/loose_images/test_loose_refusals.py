@@ -143,15 +143,15 @@ def test_arguments_that_do_not_fit_together_are_refused(work, arguments, reason)
     [
         (
             ("evaluate", "--samples", "fake", "--reference", "real"),
-            "loose_images.evaluate_images",
+            "loose.images.evaluate_images",
             "from the beginning",
         ),
         (
             ("statistics", "--images", "real", "--output", "x.npz"),
-            "loose_images.write_statistics",
+            "loose.images.write_statistics",
             "from the beginning",
         ),
-        (("train", "baseline"), "train.train", "goes on where it was"),
+        (("train", "baseline"), "pipeline.work.require", "goes on where it was"),
     ],
 )
 def test_ctrl_c_says_whether_the_verb_goes_on_where_it_was(work, verb, stage, said):
@@ -159,7 +159,7 @@ def test_ctrl_c_says_whether_the_verb_goes_on_where_it_was(work, verb, stage, sa
         raise KeyboardInterrupt
 
     shutil.copy(ROOT / "studies" / "smoke.yaml", "params.yaml")
-    work.monkeypatch.setattr(f"rediffuse.stages.{stage}", interrupted)
+    work.monkeypatch.setattr(f"rediffuse.{stage}", interrupted)
     [line] = work.run(*verb, code=130).splitlines()
     assert line.startswith("rediffuse: stopped; the same command ")
     assert line.endswith(said)

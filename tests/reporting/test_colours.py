@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from rediffuse.errors import UserError
-from rediffuse.files import write_json
+from rediffuse.formats import write_json
 from rediffuse.reporting.chapters import colours
 from rediffuse.reporting.read.frames import read_frames
 from rediffuse.reporting.render.table import Table

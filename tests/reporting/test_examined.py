@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from rediffuse.errors import UserError
-from rediffuse.files import write_json
+from rediffuse.formats import write_json
 from rediffuse.reporting.chapters import fidelity, memorisation, mode_coverage, sample_count
 from rediffuse.reporting.experiments.cells import make_cells
 from rediffuse.reporting.read.frames import Frames, read_frames

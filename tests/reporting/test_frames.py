@@ -5,7 +5,8 @@ import pytest
 from rediffuse.config.facts import METRICS
 
 from rediffuse.errors import UserError
-from rediffuse.files import read_json, write_json
+from rediffuse.files import read_json
+from rediffuse.formats import write_json
 from rediffuse.reporting.experiments.cells import make_cells
 from rediffuse.reporting.read.evidence import write_timings
 from rediffuse.reporting.read.frames import read_frames

@@ -5,7 +5,8 @@ import io
 
 import pytest
 
-from rediffuse.files import read_json, write_json
+from rediffuse.files import read_json
+from rediffuse.formats import write_json
 from rediffuse.reporting.chapters import one_pass, one_pass_figures
 from rediffuse.reporting.experiments.cells import make_cells
 from rediffuse.reporting.read.frames import Frames, read_frames

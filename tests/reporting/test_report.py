@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from rediffuse.config.facts import METRICS
 
-from rediffuse.files import read_json, write_atomically, write_json
+from rediffuse.files import read_json, write_atomically
+from rediffuse.formats import write_json
 from rediffuse.reporting import build_report, write_evidence
 from tests.reporting.study_tree import PROJECT, StudyTree
 

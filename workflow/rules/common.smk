@@ -1,5 +1,7 @@
 # The plan of the active study, and which of its jobs have to run.
 
+import functools
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,27 +22,45 @@ except UserError as error:
 
 PLAN = CONTEXT.plan
 HARDWARE = CONTEXT.loaded.study.hardware
-REDIFFUSE = f"{sys.executable} -m rediffuse"
+REDIFFUSE = f"{shlex.quote(sys.executable)} -m rediffuse"
 STATE = f"state/{PLAN.study}"
-FORCED = frozenset()
 
-if workflow.is_main_process:
-    # Receipts decide what is out of date; Snakemake is told, and sees to the order. No date of a file counts.
+
+@functools.cache
+def due():
+    """What has to run. Receipts decide that: Snakemake is told once it knows what the user asks for, which is when it
+    first asks a rule for its input, and sees to the order. No date of a file counts."""
     settings = workflow.dag_settings
-    due = schedule(
+    decided = schedule(
         CONTEXT,
         targets=settings.targets,
         forced=settings.forcerun,
         force_all=settings.forceall,
         force_targets=settings.forcetargets,
     )
-    FORCED = due.forced
-    settings.forcerun = frozenset({*settings.forcerun, *due.files})
+    workflow.dag.forcefiles.update(decided.files)
+    return decided
 
 
-def option_of(job):
-    """What the command of a job is told besides its job: to begin anew, where the user asks for that."""
-    return "--force" if job.name in FORCED else ""
+def needs_of(job):
+    """The receipts of what a job is made from."""
+
+    def receipts(wildcards):
+        if workflow.is_main_process:
+            due()
+        return [str(need.receipt) for need in job.needs]
+
+    return receipts
+
+
+def command_of(job):
+    """The command of a job: it is told to begin anew where the user asks for that."""
+
+    def command(wildcards):
+        forced = workflow.is_main_process and job.name in due().forced
+        return f"{REDIFFUSE} {job.command.removeprefix('rediffuse ')} --later{' --force' if forced else ''}"
+
+    return command
 
 
 def receipts_of(stage, ablation=False):

@@ -7,7 +7,7 @@ for job in PLAN.jobs.values():
         name:
             stage.name if stage.scope == "study" else job.file.replace("-", "_")
         input:
-            needs=ancient([str(need.receipt) for need in job.needs]),
+            needs=ancient(needs_of(job)),
         output:
             receipt=update(str(job.receipt)),
             files=[
@@ -32,7 +32,7 @@ for job in PLAN.jobs.values():
         resources:
             gpu=int(HARDWARE.device == "cuda" and stage.computes),
         params:
-            command=f"{REDIFFUSE} {job.command.removeprefix('rediffuse ')} --later {option_of(job)}",
+            command=command_of(job),
         message:
             f"{stage.doing}: {job.name}"
         shell:

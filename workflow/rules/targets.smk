@@ -30,13 +30,6 @@ rule ablations:
         "{params.rediffuse} ablations"
 
 
-rule all:
-    default_target: True
-    input:
-        receipts_of("report"),
-    localrule: True
-
-
 onsuccess:
     shell(f"{REDIFFUSE} track --waiting")
 

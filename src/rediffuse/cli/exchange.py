@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rediffuse.cli.base import ACTIVE, RunName, Seed, StudyFile, app, check_seed, open_study
+from rediffuse.errors import UserError
 
 
 @app.command("import")
@@ -46,12 +47,38 @@ def export(
     study: StudyFile = ACTIVE,
 ) -> None:
     """Write a trained run as safetensors with its configuration and a model card."""
-    from rediffuse.interop.exchange import export_run
+    from rediffuse.data.image_set import open_image_set
+    from rediffuse.interop.exchange import check_export, export_run
+    from rediffuse.pipeline.digests import Digests
+    from rediffuse.pipeline.receipts import read_receipt, why_stale
 
     context = open_study(study)
     resolved = context.loaded.run(run)
     check_seed(resolved, seed)
-    stale = export_run(context, resolved, seed, to, format_name)
+    check_export(resolved, to, format_name)
+    job = context.plan.find("train", run, seed)
+    stale = why_stale(job, Digests(context.root))
+    receipt = read_receipt(context.root / job.receipt)
+    if receipt is None or stale not in (None, "code changed", "what it is made from changed"):
+        raise UserError(f"{job.outputs[1]}: {stale}; run `{job.command}` first")
+    origin = {
+        "study and run": f"{resolved.study}/{run}, seed {seed}",
+        "command": job.command,
+        "commit": _commit(context.root / job.timing),
+        "key of settings and code": receipt["key"],
+    }
+    folder, image_set = context.folder(resolved, seed), open_image_set(context.data_folder)
+    export_run(resolved, folder, image_set, to, format_name, settings=receipt["settings"], origin=origin)
     if stale is not None:
         print(f"note: since the training of {run}, {stale}", file=sys.stderr)
     print(f"{run}, seed {seed}, is in {to} ({format_name})")
+
+
+def _commit(timing: Path) -> str:
+    """The commit under which weights were made, where that is recorded."""
+    from rediffuse.files import read_json
+
+    try:
+        return read_json(timing)["commit"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "not recorded"

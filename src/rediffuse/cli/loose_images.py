@@ -61,13 +61,13 @@ def evaluate(
     if samples is None or reference is None or given & of_a_run:
         raise UserError("evaluate: name a run (with --seed, --study), or give both --samples and --reference")
     from rediffuse.loose.images import NetworkChoice, Reading, evaluate_images
-    from rediffuse.loose.table import print_scores
 
     choice = NetworkChoice(features, weights, weights_sha256, network_size, device)
     reading = Reading(batch_size, size, keep)
-    print_scores(
-        evaluate_images(samples, reference, choice, reading, n=n, groups=groups, shuffle=shuffle, output=output)
-    )
+    record = evaluate_images(samples, reference, choice, reading, n=n, groups=groups, shuffle=shuffle, output=output)
+    from rediffuse.cli.loose_table import print_scores
+
+    print_scores(record)
 
 
 @app.command()

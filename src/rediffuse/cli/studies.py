@@ -1,5 +1,6 @@
 """Verbs about studies: check, use, schema, status."""
 
+import subprocess
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +17,8 @@ def check(
 ) -> None:
     """Validate a study, look for the weight files it names, and print the runs it resolves to."""
     from rediffuse.config import load_study
-    from rediffuse.config.describe import describe_study
     from rediffuse.pipeline.digests import weights_digests
+    from rediffuse.runs.describe import describe_study
 
     loaded = load_study(file)
     weights_digests(loaded.study.evaluation, Path(), there=True)
@@ -25,8 +26,11 @@ def check(
 
 
 @app.command()
-def use(study: Annotated[str, typer.Argument(help="Name in studies/ (such as smoke), or a file.")]) -> None:
-    """Make a study the active one: check it, then copy it to params.yaml."""
+def use(
+    study: Annotated[str, typer.Argument(help="Name in studies/ (such as smoke), or a file.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace params.yaml even if its edits are lost.")] = False,
+) -> None:
+    """Make a study the active one: check it, then copy it to params.yaml, unless edits there would be lost."""
     from rediffuse.config import load_study
     from rediffuse.files import write_atomically
 
@@ -35,8 +39,36 @@ def use(study: Annotated[str, typer.Argument(help="Name in studies/ (such as smo
         known = ", ".join(sorted(p.stem for p in Path("studies").glob("*.yaml"))) or "none"
         raise UserError(f"{path}: no such study; use one of {known}, or name a file ending in .yaml")
     loaded = load_study(path)
+    former = None if force or not ACTIVE.exists() else _also_in(path)
     write_atomically(ACTIVE, path.read_bytes())
-    print(f"params.yaml is now {path}: {loaded.study.title}\nnext: `dvc repro`")
+    print(f"params.yaml is now {path}: {loaded.study.title}")
+    if former is not None:
+        print(f"the former one is {former}")
+    print("next: `dvc repro`")
+
+
+def _also_in(chosen: Path) -> str | None:
+    """Where the active study's content lies besides params.yaml; None where it is the chosen study's.
+
+    Raises:
+        UserError: nowhere: the study of its name differs, or there is none.
+    """
+    content = ACTIVE.read_bytes()
+    if content == chosen.read_bytes():
+        return None
+    for path in sorted(Path("studies").glob("*.yaml")):
+        if path.read_bytes() == content:
+            return str(path)
+    try:
+        committed = subprocess.run(["git", "show", f"HEAD:./{ACTIVE}"], capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        committed = None
+    if committed == content:
+        return f"in git (`git show HEAD:./{ACTIVE}`)"
+    raise UserError(
+        f"{ACTIVE} has edits that lie nowhere else, neither in studies/ nor in git: save it first "
+        f"(`cp {ACTIVE} studies/NAME.yaml`), or give --force to lose them"
+    )
 
 
 @app.command()
@@ -44,7 +76,7 @@ def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="The reference page instead of JSON.")] = False,
 ) -> None:
     """Print what a study may say: the JSON schema, or a page with every key, meaning and default."""
-    from rediffuse.config.describe import json_schema, reference_page
+    from rediffuse.runs.describe import json_schema, reference_page
 
     print(reference_page() if markdown else json_schema())
 

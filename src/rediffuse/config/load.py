@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rediffuse.config.checks import check_claims, check_run
-from rediffuse.config.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.config.sections import Sampling
 from rediffuse.config.study import Overrides, ResolvedRun, Run, Settings, Study, merge
 from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
+from rediffuse.models.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.models.registry import MODELS
 from rediffuse.options import in_words
 
@@ -125,6 +125,9 @@ def _one_pass_settings(study: Study, path: str | Path, where: str, run: Run) -> 
 
 
 def _check_roles(study: Study, path: str | Path) -> None:
+    for name, run in study.runs.items():
+        if run.role != "variant" and MODELS[run.model].one_pass:
+            raise UserError(f"{path}: runs.{name}.role: a {run.model} is no {run.role}; use role: variant")
     for role in ("baseline", "improved"):
         names = [name for name, run in study.runs.items() if run.role == role]
         if len(names) > 1:

@@ -28,7 +28,7 @@ class Network(NetworkOptions):
 
     preset: str | None = Field(
         None,
-        description="network of the literature to start from (`rediffuse.config.presets`); it sets every other key but "
+        description="network of the literature to start from (`rediffuse.models.presets`); it sets every other key but "
         "`class_conditional` and `checkpointing`, and keys given beside it or in later layers win",
     )
     class_conditional: bool = Field(False, description="tell the network the class of each image, or a null token")
@@ -95,7 +95,9 @@ class Diffusion(Section):
 class GuidingClassifier(Section):
     """The noise-conditional classifier that guides a run's samples: the U-Net's way down, pooled, and its training."""
 
-    channels: PositiveInt = Field(16, description="channels of the first scale")
+    channels: Annotated[int, Field(ge=4, le=10**5, multiple_of=2)] = Field(
+        16, description="channels of the first scale, an even number"
+    )
     multipliers: tuple[PositiveInt, ...] = Field((1, 2), description="channels of each scale, as multiples")
     blocks: PositiveInt = Field(1, description="residual blocks a scale")
     attention: tuple[PositiveInt, ...] = Field((4,), description="side lengths at which self-attention stands")

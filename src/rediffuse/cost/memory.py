@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from rediffuse.models.unet import Stage, UNet
+from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
 
 FLOAT32 = 4
@@ -44,8 +43,7 @@ def saved_for_backward(network: nn.Module, forward: Callable[[], Tensor], apart:
     """Bytes of all tensors that `forward()` saves for its backward pass, parameters, buffers and `apart` left out.
 
     Each storage counts once and whole, however many saved tensors are views of it. Under activation checkpointing
-    these are the inputs of the checkpointed parts; what they compute again comes and goes during the backward pass
-    (`recomputed_bytes`).
+    these are the inputs of the checkpointed parts; what they compute again comes and goes during the backward pass.
     """
     # Storages are kept alive until the end, so that no address is used twice.
     own = {s._cdata: s for s in (p.untyped_storage() for p in (*network.parameters(), *network.buffers(), *apart))}
@@ -61,34 +59,6 @@ def saved_for_backward(network: nn.Module, forward: Callable[[], Tensor], apart:
         result = forward()
     del result
     return sum(storage.nbytes() for storage in kept.values())
-
-
-def recomputed_bytes(network: nn.Module, forward: Callable[[], Tensor]) -> int:
-    """The most bytes that the inside of one checkpointed stage takes during the backward pass; 0 without any."""
-    sizes = [0]
-
-    def run_inside(stage: Stage, given: tuple[Tensor, Tensor | None]) -> None:
-        inputs: list[Any] = [None if part is None else part.detach().requires_grad_() for part in given]
-        apart = [part for part in inputs if part is not None]  # the outer forward pass keeps them
-        with torch.enable_grad():
-            sizes.append(saved_for_backward(stage, lambda: stage._run(*inputs), apart))
-
-    stages = [module for module in network.modules() if isinstance(module, Stage) and module.checkpointing]
-    hooks = [stage.register_forward_pre_hook(run_inside) for stage in stages]
-    with torch.no_grad():
-        forward()
-    for hook in hooks:
-        hook.remove()
-    return max(sizes)
-
-
-def peak_training_bytes(network: nn.Module, forward: Callable[[], Tensor]) -> int:
-    """An estimate of a training step's peak: state, saved tensors and the largest recomputed stage.
-
-    What single operations need for a moment and the allocator's own overhead are left out (`peak_memory` measures).
-    """
-    state = state_bytes(sum(p.numel() for p in network.parameters()))
-    return state.training + saved_for_backward(network, forward) + recomputed_bytes(network, forward)
 
 
 def saved_bytes(config: UNetConfig, batch: int = 1) -> int:

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import ResolvedRun, load_study
 from rediffuse.cost.exact import Exact, exact_cost
 from rediffuse.cost.model import CostModel
 from rediffuse.cost.peak import PeakJob, peak_memory
@@ -22,11 +22,10 @@ from rediffuse.data.image_set import open_image_set
 from rediffuse.errors import UserError
 from rediffuse.files import write_atomically
 from rediffuse.hardware import Hardware
+from rediffuse.machine import machine
 from rediffuse.models.presets import preset
 from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
-from rediffuse.pipeline.context import Context
-from rediffuse.pipeline.machine import machine
 from rediffuse.progress import Progress
 
 MIB, GFLOP = 2**20, 1e9
@@ -77,14 +76,14 @@ def show_cost(request: CostRequest, study: Path) -> None:
     hardware = Hardware()
     networks: list[_Network] = []
     if request.runs or not request.presets:
-        context = Context.open(study)
-        hardware = context.loaded.study.hardware
-        chosen = [context.loaded.run(name) for name in request.runs] or [
-            run for run in context.loaded.runs.values() if run.model == "unet"
+        loaded = load_study(study)
+        hardware, images = loaded.study.hardware, Path("data", loaded.study.data.name)
+        chosen = [loaded.run(name) for name in request.runs] or [
+            run for run in loaded.runs.values() if run.model == "unet"
         ]
-        if not (context.data_folder / "card.json").exists():
+        if not (images / "card.json").exists():
             raise UserError("the networks of runs depend on the images, which are not there; run `rediffuse prepare`")
-        image_set = open_image_set(context.data_folder)
+        image_set = open_image_set(images)
         for run in chosen:
             batches = request.batches or tuple(sorted({1, *batch_sizes(run)}))
             networks += _at_sides(run.name, network_config(run, image_set), batches, request, run)
@@ -138,36 +137,71 @@ def _measure(networks: list[_Network], hardware: Hardware) -> None:
 
 
 def _counts(networks: list[_Network]) -> Table:
-    table = _table("Exact costs: one image, one forward pass; 1 multiply-add = 2 FLOPs", "Network", "Parameters",
-                   "GFLOP", "convolution", "attention", "share", "Saved, MiB", "checkpointed, MiB", "State, MiB")  # fmt: skip
+    table = _table(
+        "Exact costs: one image, one forward pass; 1 multiply-add = 2 FLOPs",
+        "Network",
+        "Parameters",
+        "GFLOP",
+        "convolution",
+        "attention",
+        "share",
+        "Saved, MiB",
+        "checkpointed, MiB",
+        "State, MiB",
+    )
     for network in networks:
         cost, flops = network.exact, network.exact.flops
         table.add_row(
-            network.name, f"{cost.parameters:,}", f"{flops.total / GFLOP:.4g}", f"{flops.convolution / GFLOP:.4g}",
-            f"{(flops.projection + flops.attention) / GFLOP:.4g}", f"{flops.attention_share:.1%}",
-            f"{cost.activation_bytes / MIB:.4g}", f"{cost.checkpointed_bytes / MIB:.4g}", f"{cost.state.training / MIB:.4g}",
-        )  # fmt: skip
+            network.name,
+            f"{cost.parameters:,}",
+            f"{flops.total / GFLOP:.4g}",
+            f"{flops.convolution / GFLOP:.4g}",
+            f"{(flops.projection + flops.attention) / GFLOP:.4g}",
+            f"{flops.attention_share:.1%}",
+            f"{cost.activation_bytes / MIB:.4g}",
+            f"{cost.checkpointed_bytes / MIB:.4g}",
+            f"{cost.state.training / MIB:.4g}",
+        )
     return table
 
 
 def _times(networks: list[_Network], hardware: Hardware) -> Table:
     where = f"{hardware.device}, {hardware.threads} thread{'s' if hardware.threads > 1 else ''}, {hardware.precision}"
-    table = _table(f"Measured here ({where}): median \\[quartiles]", "Network", "Batch", "Forward, ms", "ms/image",
-                   "GFLOP/s", "Training forward, ms", "κ", "Peak above weights, MiB")  # fmt: skip
+    table = _table(
+        f"Measured here ({where}): median \\[quartiles]",
+        "Network",
+        "Batch",
+        "Forward, ms",
+        "ms/image",
+        "GFLOP/s",
+        "Training forward, ms",
+        "κ",
+        "Peak above weights, MiB",
+    )
     for network in networks:
         for batch in network.batches:
             forward, passes, peak = network.forward[batch], network.passes[batch], network.peaks[batch]
             table.add_row(
-                network.name, str(batch), _spread(forward, 1e3), f"{1e3 * forward.median / batch:.4g}",
-                f"{batch * network.exact.flops.total / forward.median / GFLOP:.4g}", _spread(passes.forward, 1e3),
-                _spread(passes.kappa, 1), "not known here" if peak is None else f"{peak / MIB:.4g}",
-            )  # fmt: skip
+                network.name,
+                str(batch),
+                _spread(forward, 1e3),
+                f"{1e3 * forward.median / batch:.4g}",
+                f"{batch * network.exact.flops.total / forward.median / GFLOP:.4g}",
+                _spread(passes.forward, 1e3),
+                _spread(passes.kappa, 1),
+                "not known here" if peak is None else f"{peak / MIB:.4g}",
+            )
     return table
 
 
 def _predictions(networks: list[_Network], steps: tuple[int, ...]) -> Table:
-    table = _table("Predicted from these, in seconds: what the network alone takes", "Network", "Training",
-                   *(f"{count} steps" for count in steps), "Images sampled")  # fmt: skip
+    table = _table(
+        "Predicted from these, in seconds: what the network alone takes",
+        "Network",
+        "Training",
+        *(f"{count} steps" for count in steps),
+        "Images sampled",
+    )
     for network in networks:
         model = _model(network)
         batch = max(network.batches)
@@ -176,7 +210,7 @@ def _predictions(networks: list[_Network], steps: tuple[int, ...]) -> Table:
         if run is not None:
             t = run.training
             training = f"{model.training_seconds(t.steps, t.batch_size):.4g}"
-        table.add_row(network.name, training, *(f"{model.sampling_seconds(s, batch):.4g}" for s in steps), str(batch))  # fmt: skip
+        table.add_row(network.name, training, *(f"{model.sampling_seconds(s, batch):.4g}" for s in steps), str(batch))
     return table
 
 
@@ -185,9 +219,11 @@ def _model(network: _Network) -> CostModel:
     batch = max(network.batches)
     passes = network.passes[batch]
     return CostModel.measured(
-        network.exact.flops.total, passes.kappa.median, (batch, passes.forward.median),
+        network.exact.flops.total,
+        passes.kappa.median,
+        (batch, passes.forward.median),
         (batch, network.forward[batch].median),
-    )  # fmt: skip
+    )
 
 
 def _profile(network: _Network, hardware: Hardware) -> str:

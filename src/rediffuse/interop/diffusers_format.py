@@ -13,37 +13,76 @@ from rediffuse.models.unet_config import UNetConfig
 
 # What a key means when config.json leaves it out: the defaults of `UNet2DModel.__init__`.
 DEFAULTS: dict[str, Any] = {
-    "sample_size": None, "in_channels": 3, "out_channels": 3, "center_input_sample": False,
-    "time_embedding_type": "positional", "time_embedding_dim": None, "freq_shift": 0, "flip_sin_to_cos": True,
+    "sample_size": None,
+    "in_channels": 3,
+    "out_channels": 3,
+    "center_input_sample": False,
+    "time_embedding_type": "positional",
+    "time_embedding_dim": None,
+    "freq_shift": 0,
+    "flip_sin_to_cos": True,
     "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
     "mid_block_type": "UNetMidBlock2D",
     "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-    "block_out_channels": (224, 448, 672, 896), "layers_per_block": 2, "mid_block_scale_factor": 1,
-    "downsample_padding": 1, "downsample_type": "conv", "upsample_type": "conv", "dropout": 0.0, "act_fn": "silu",
-    "attention_head_dim": 8, "norm_num_groups": 32, "attn_norm_num_groups": None, "norm_eps": 1e-5,
-    "resnet_time_scale_shift": "default", "add_attention": True, "class_embed_type": None, "num_class_embeds": None,
+    "block_out_channels": (224, 448, 672, 896),
+    "layers_per_block": 2,
+    "mid_block_scale_factor": 1,
+    "downsample_padding": 1,
+    "downsample_type": "conv",
+    "upsample_type": "conv",
+    "dropout": 0.0,
+    "act_fn": "silu",
+    "attention_head_dim": 8,
+    "norm_num_groups": 32,
+    "attn_norm_num_groups": None,
+    "norm_eps": 1e-5,
+    "resnet_time_scale_shift": "default",
+    "add_attention": True,
+    "class_embed_type": None,
+    "num_class_embeds": None,
     "num_train_timesteps": None,
-}  # fmt: skip
+}
 
 # Keys of which our network knows only these values.
 ONLY: dict[str, tuple[Any, ...]] = {
-    "center_input_sample": (False,), "time_embedding_type": ("positional",), "mid_block_type": ("UNetMidBlock2D",),
-    "mid_block_scale_factor": (1,), "downsample_type": ("conv",), "upsample_type": ("conv",),
-    "act_fn": ("silu", "swish"), "class_embed_type": (None,), "downsample_padding": (0, 1),
+    "center_input_sample": (False,),
+    "time_embedding_type": ("positional",),
+    "mid_block_type": ("UNetMidBlock2D",),
+    "mid_block_scale_factor": (1,),
+    "downsample_type": ("conv",),
+    "upsample_type": ("conv",),
+    "act_fn": ("silu", "swish"),
+    "class_embed_type": (None,),
+    "downsample_padding": (0, 1),
     "resnet_time_scale_shift": ("default", "scale_shift"),
-}  # fmt: skip
+}
 
 KNOWN_FIELDS = (
-    "image_size", "in_channels", "out_channels", "channels", "multipliers", "blocks", "attention", "middle_attention",
-    "heads", "time_conditioning", "num_classes", "groups", "norm_eps", "time_order", "time_frequency_shift",
+    "image_size",
+    "in_channels",
+    "out_channels",
+    "channels",
+    "multipliers",
+    "blocks",
+    "attention",
+    "middle_attention",
+    "heads",
+    "time_conditioning",
+    "num_classes",
+    "groups",
+    "norm_eps",
+    "time_order",
+    "time_frequency_shift",
     "downsample_padding",
-)  # fmt: skip
+)
 
 # Our modules and the names that `UNet2DModel` has for them: before the stages, in a residual block, behind the stages.
 FIRST = {
-    "input": "conv_in", "time.linear1": "time_embedding.linear_1", "time.linear2": "time_embedding.linear_2",
+    "input": "conv_in",
+    "time.linear1": "time_embedding.linear_1",
+    "time.linear2": "time_embedding.linear_2",
     "classes": "class_embedding",
-}  # fmt: skip
+}
 PARTS = {part: part for part in ("norm1", "conv1", "norm2", "conv2")} | {"shortcut": "conv_shortcut"}
 LAST = {"norm": "conv_norm_out", "output": "conv_out"}
 
@@ -68,21 +107,33 @@ def config_to_diffusers(config: UNetConfig) -> dict[str, Any]:
     attends = [resolution in config.attention for resolution in config.resolutions]
     scale_shift = config.time_conditioning == "scale-shift"
     return {
-        "sample_size": config.image_size, "in_channels": config.in_channels, "out_channels": config.out_channels,
-        "center_input_sample": False, "time_embedding_type": "positional",
-        "freq_shift": config.time_frequency_shift, "flip_sin_to_cos": config.time_order == "cos-sin",
+        "sample_size": config.image_size,
+        "in_channels": config.in_channels,
+        "out_channels": config.out_channels,
+        "center_input_sample": False,
+        "time_embedding_type": "positional",
+        "freq_shift": config.time_frequency_shift,
+        "flip_sin_to_cos": config.time_order == "cos-sin",
         "down_block_types": ["AttnDownBlock2D" if a else "DownBlock2D" for a in attends],
         "up_block_types": ["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
-        "block_out_channels": list(config.widths), "layers_per_block": config.blocks, "mid_block_scale_factor": 1,
+        "block_out_channels": list(config.widths),
+        "layers_per_block": config.blocks,
+        "mid_block_scale_factor": 1,
         "downsample_padding": 0 if config.downsample_padding == "bottom-right" else 1,
-        "downsample_type": "conv", "upsample_type": "conv", "dropout": config.dropout, "act_fn": "silu",
-        "attention_head_dim": _head_width(config), "norm_num_groups": groups[0], "norm_eps": config.norm_eps,
+        "downsample_type": "conv",
+        "upsample_type": "conv",
+        "dropout": config.dropout,
+        "act_fn": "silu",
+        "attention_head_dim": _head_width(config),
+        "norm_num_groups": groups[0],
+        "norm_eps": config.norm_eps,
         # Left out, it would take the normalisation from the middle's attention where the embedding scales and shifts.
         "attn_norm_num_groups": groups[0] if scale_shift else None,
         "resnet_time_scale_shift": "scale_shift" if scale_shift else "default",
-        "add_attention": config.middle_attention, "class_embed_type": None,
+        "add_attention": config.middle_attention,
+        "class_embed_type": None,
         "num_class_embeds": None if config.num_classes is None else config.num_classes + 1,
-    }  # fmt: skip
+    }
 
 
 def config_from_diffusers(given: Mapping[str, Any], *, null_class: bool = False) -> UNetConfig:

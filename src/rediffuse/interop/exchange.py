@@ -8,10 +8,9 @@ from typing import Any
 import yaml
 
 from rediffuse.config import LoadedStudy, ResolvedRun, load_study
-from rediffuse.config.describe import flatten
 from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
-from rediffuse.data.image_set import open_image_set
+from rediffuse.data.image_set import ImageSet
 from rediffuse.data.registry import SOURCES
 from rediffuse.errors import UserError
 from rediffuse.files import read_json, sha256, write_atomically
@@ -19,75 +18,65 @@ from rediffuse.interop.layout import refuse_others
 from rediffuse.interop.model_card import model_card, parameter_count
 from rediffuse.interop.own_format import FORMAT, WEIGHTS, Package, check_state, read_tensors, write_package
 from rediffuse.interop.sources import IddpmFacts, read_any, write_diffusers
-from rediffuse.pipeline.context import Context
-from rediffuse.pipeline.digests import Digests
-from rediffuse.pipeline.receipts import read_receipt, why_stale
+from rediffuse.runs.describe import flatten
 from rediffuse.runs.networks import build_network
 
 FORMATS = ("diffusers", FORMAT)
 RUN = "imported"
 
 
-def export_run(context: Context, run: ResolvedRun, seed: int, to: Path, format_name: str) -> str | None:
-    """Write a trained run as a folder of weights, configuration and model card.
-
-    Returns:
-        Why the weights are not what today's study would make (None: they are), where only code has changed since.
-
-    Raises:
-        UserError: the run is not trained or was trained under other settings, `to` holds something already, or the
-            format cannot say what the run is.
-    """
+def check_export(run: ResolvedRun, to: Path, format_name: str) -> None:
+    """Raise UserError when a run cannot be exported, however well it is trained."""
     if format_name not in FORMATS:
         raise UserError(f"--format: {format_name!r} is not known; use one of {', '.join(FORMATS)}")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"--to: {to} is there already; name a new folder")
     if run.diffusion is None:
         raise UserError(f"export: {run.name} is a {run.model}; only U-Nets have a format that others read")
-    job = context.plan.find("train", run.name, seed)
-    stale = why_stale(job, Digests(context.root))
-    if stale is not None and stale not in ("code changed", "what it is made from changed"):
-        raise UserError(f"{job.outputs[1]}: {stale}; run `{job.command}` first")
-    folder = context.folder(run, seed)
-    image_set = open_image_set(context.data_folder)
+
+
+def export_run(
+    run: ResolvedRun,
+    folder: Path,
+    image_set: ImageSet,
+    to: Path,
+    format_name: str,
+    *,
+    settings: dict[str, Any],
+    origin: dict[str, str],
+) -> None:
+    """Write a trained run, whose files lie in `folder`, as a folder of weights, configuration and model card.
+
+    Args:
+        settings: what the weights were trained under.
+        origin: what made them, by name.
+
+    Raises:
+        UserError: the weights are not those of the run, or the format cannot say what it is.
+    """
+    check_export(run, to, format_name)
+    assert run.diffusion is not None
+    path = folder / WEIGHTS
     network = build_network(run, image_set).config
-    state = read_tensors(folder / "weights.safetensors")
-    check_state(network, state, str(folder / "weights.safetensors"))
+    state = read_tensors(path)
+    check_state(network, state, str(path))
     dropout = getattr(run.training, "label_dropout", 0)
     knows_no_class = dropout > 0 if run.weights is None else run.weights.knows_no_class
     package = Package(network, state, run.diffusion.model_dump(mode="json"), run.sampling.clip, knows_no_class)
-    receipt = read_receipt(context.root / job.receipt)
-    assert receipt is not None
-    origin = {
-        "study and run": f"{run.study}/{run.name}, seed {seed}",
-        "command": job.command,
-        "commit": _commit(context.root / job.timing),
-        "key of settings and code": receipt["key"],
-        "SHA-256 of the run's weights.safetensors": sha256(folder / "weights.safetensors"),
-    }
     card = model_card(
         package,
         title=f"{run.label} ({run.study})",
         format_name=format_name,
         data=image_set.card,
-        settings=dict(line.split(": ", 1) for line in flatten(receipt["settings"])),
-        origin=origin,
-        metrics=[read_json(path) for path in sorted((folder / "metrics").glob("*.json"))],
+        settings=dict(line.split(": ", 1) for line in flatten(settings)),
+        origin={**origin, "SHA-256 of the run's weights.safetensors": sha256(path)},
+        metrics=[read_json(metrics) for metrics in sorted((folder / "metrics").glob("*.json"))],
     )
     if format_name == FORMAT:
         write_package(to, package)
     else:
         write_diffusers(to, package)
     write_atomically(to / "README.md", card)
-    return stale
-
-
-def _commit(timing: Path) -> str:
-    """The commit under which the weights were made, where that is recorded."""
-    try:
-        return read_json(timing)["commit"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "not recorded"
 
 
 def import_weights(root: Path, path: Path, name: str, like: Path, *, null_class: bool, facts: IddpmFacts) -> list[str]:

@@ -18,12 +18,18 @@ from rediffuse.models.unet_config import UNetConfig
 
 # Our modules and the names that `UNetModel` has for them: before the stages, in a residual block, behind the stages.
 FIRST = {
-    "input": "input_blocks.0.0", "time.linear1": "time_embed.0", "time.linear2": "time_embed.2", "classes": "label_emb",
-}  # fmt: skip
+    "input": "input_blocks.0.0",
+    "time.linear1": "time_embed.0",
+    "time.linear2": "time_embed.2",
+    "classes": "label_emb",
+}
 PARTS = {
-    "norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3",
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
     "shortcut": "skip_connection",
-}  # fmt: skip
+}
 LAST = {"norm": "out.0", "output": "out.2"}
 
 

@@ -1,39 +1,27 @@
-"""What training is for a run whose weights were trained elsewhere: they are taken, checked, in place of training."""
+"""The folder of weights that a run names in place of training: read, and compared with what the study says of it."""
 
 from pathlib import Path
-from typing import Any
+
+from torch import Tensor
 
 from rediffuse.config import ResolvedRun
-from rediffuse.data.image_set import ImageSet
 from rediffuse.errors import UserError
-from rediffuse.files import sha256, write_atomically
+from rediffuse.files import sha256
 from rediffuse.interop.own_format import NOT_OF_THE_FUNCTION, WEIGHTS, Package, read_package
-from rediffuse.jobs.training import write_settings
 from rediffuse.models.unet_config import UNetConfig
-from rediffuse.pipeline.context import Context
-from rediffuse.pipeline.plan import Job
-from rediffuse.runs.networks import build_network
-from rediffuse.weights import write_weights
-
-# What a history must have as columns; there is nothing to put into them.
-HISTORY = "step,loss,grad_norm\n"
 
 
-def take_weights(job: Job, context: Context, image_set: ImageSet) -> dict[str, Any]:
-    """Write run.yaml, weights.safetensors and a history.csv without rows, from the folder that the run names.
+def checked_weights(run: ResolvedRun, network: UNetConfig, root: Path) -> dict[str, Tensor]:
+    """The weights that a run names for its network.
 
     Raises:
         UserError: the folder is not there, its weights are not those the study names, or their network is another.
     """
-    run, folder = job.run, context.root / job.folder
     assert run.weights is not None
-    source = context.root / run.weights.folder
+    source = root / run.weights.folder
     package = _read(source, run)
-    _compare(package, build_network(run, image_set).config, run, source)
-    write_weights(folder / "weights.safetensors", package.state, {"job": job.name})
-    write_atomically(folder / "history.csv", HISTORY)
-    write_settings(job, context)
-    return {}
+    _compare(package, network, run, source)
+    return package.state
 
 
 def _read(source: Path, run: ResolvedRun) -> Package:

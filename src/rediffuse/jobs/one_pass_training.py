@@ -35,16 +35,9 @@ def train_adversaries(job: Job, context: Context, image_set: ImageSet) -> dict[s
         discriminator = Discriminator(facts.latent(run).channels, image_set.shape, norm)
     batches, device = _batches(job, image_set), run.hardware.device
     learner = Adversaries(network, discriminator, batches, facts.latent(run).latent, config, seed, device)
-    trained = sum(p.numel() for player in (network, discriminator) for p in player.parameters())
-    measured = run_training(
-        job,
-        context,
-        learner,
-        config,
-        sum(p.numel() for p in network.parameters()),
-        config.batch_size * learner.critic_steps,
-    )
-    return {**measured, "parameters_trained": trained}
+    counts = [sum(p.numel() for p in player.parameters()) for player in (network, discriminator)]
+    images = config.batch_size * learner.critic_steps
+    return run_training(job, context, learner, config, (counts[0], sum(counts)), images)
 
 
 def train_vae(job: Job, context: Context, image_set: ImageSet) -> dict[str, Any]:
@@ -56,9 +49,8 @@ def train_vae(job: Job, context: Context, image_set: ImageSet) -> dict[str, Any]
     learner = Variational(
         network, _batches(job, image_set), facts.latent(run).latent, config, seed, run.hardware.device
     )
-    of_generator = sum(p.numel() for p in generator_of(network).parameters())
-    measured = run_training(job, context, learner, config, of_generator)
-    return {**measured, "parameters_trained": sum(p.numel() for p in network.parameters())}
+    counts = [sum(p.numel() for p in part.parameters()) for part in (generator_of(network), network)]
+    return run_training(job, context, learner, config, (counts[0], counts[1]))
 
 
 def _batches(job: Job, image_set: ImageSet) -> Batches:

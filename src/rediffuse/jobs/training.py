@@ -47,7 +47,8 @@ def train_unet(job: Job, context: Context, image_set: ImageSet) -> dict[str, Any
         held_out=held_out,
         held_out_labels=held_out_labels,
     )
-    return run_training(job, context, learner, config, sum(p.numel() for p in network.parameters()))
+    count = sum(p.numel() for p in network.parameters())
+    return run_training(job, context, learner, config, (count, count))
 
 
 def objective(run: ResolvedRun) -> Objective | InterpolantObjective:
@@ -62,11 +63,17 @@ def objective(run: ResolvedRun) -> Objective | InterpolantObjective:
 
 
 def run_training(
-    job: Job, context: Context, learner: Learner, config: LoopOptions, parameters: int, images_a_step: int | None = None
+    job: Job,
+    context: Context,
+    learner: Learner,
+    config: LoopOptions,
+    parameters: tuple[int, int],
+    images_a_step: int | None = None,
 ) -> dict[str, Any]:
     """Drive a learner to the end and write what a training leaves; what was measured of it.
 
-    images_a_step: real images that a step sees, where these are not one batch.
+    parameters: those that make an image, and all that are trained. images_a_step: real images that a step sees, where
+    these are not one batch.
     """
     folder, watch = context.root / job.folder, context.watch
     result = train(
@@ -87,7 +94,7 @@ def run_training(
     write_weights(folder / "weights.safetensors", result.averaged, {"job": job.name})
     write_atomically(folder / "history.csv", csv_text(result.history))
     write_atomically(folder / "timing" / "throughput.csv", csv_text(result.throughput))
-    write_settings(job, context)
+    write_settings(job, context, parameters)
     images = config.steps * (images_a_step or config.batch_size)
     return {
         "seconds": result.seconds,
@@ -95,13 +102,13 @@ def run_training(
         "batch_size": config.batch_size,
         "ms_per_step": 1000 * result.seconds / config.steps,
         "images_per_second": images / result.seconds,
-        "parameters": parameters,
         "resumed_from": result.resumed_from,
     }
 
 
-def write_settings(job: Job, context: Context) -> None:
-    """Write run.yaml: what the weights follow from, to be read by people."""
-    settings = {"run": job.run.name, "study": job.run.study, **job.settings}
+def write_settings(job: Job, context: Context, parameters: tuple[int, int]) -> None:
+    """Write run.yaml: what the weights follow from and how many they are, to be read by people and by the report."""
+    counts = dict(zip(("makes_images", "trained"), parameters, strict=True))
+    settings = {"run": job.run.name, "study": job.run.study, **job.settings, "parameters": counts}
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     write_atomically(context.root / job.folder / "run.yaml", text)

@@ -65,8 +65,10 @@ class Generator(nn.Module):
         widths, image_channels = hidden_widths(channels, shape), shape[0]
         self.latent = latent
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(latent, widths[-1], smallest_map(shape[1]), bias=norm == "none"), *_normed(widths[-1], norm), nn.ReLU()
-        ]  # fmt: skip
+            nn.ConvTranspose2d(latent, widths[-1], smallest_map(shape[1]), bias=norm == "none"),
+            *_normed(widths[-1], norm),
+            nn.ReLU(),
+        ]
         for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True):
             layers += [
                 nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=norm == "none"),
@@ -124,8 +126,10 @@ def initialise(module: nn.Module) -> None:
 def _normed(channels: int, norm: Norm) -> list[nn.Module]:
     # One group of all channels is the layer normalisation of convolutional networks: over C, H and W of each image.
     kinds: dict[str, Callable[[], list[nn.Module]]] = {
-        "batch": lambda: [nn.BatchNorm2d(channels)], "layer": lambda: [nn.GroupNorm(1, channels)], "none": list,
-    }  # fmt: skip
+        "batch": lambda: [nn.BatchNorm2d(channels)],
+        "layer": lambda: [nn.GroupNorm(1, channels)],
+        "none": list,
+    }
     if norm not in kinds:
         raise UserError(f"norm: {norm!r} is not a norm; use one of {', '.join(kinds)}")
     return kinds[norm]()

@@ -20,7 +20,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rediffuse.files import read_json, write_json
+from rediffuse.files import read_json
+from rediffuse.formats import write_json
 
 PACKAGE = Path(__file__).resolve().parent.parent
 

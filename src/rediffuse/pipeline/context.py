@@ -7,8 +7,8 @@ from typing import Any
 
 from rediffuse.config import LoadedStudy, ResolvedRun, load_study
 from rediffuse.files import digest
+from rediffuse.machine import environment
 from rediffuse.pipeline.code import code_digest, strings
-from rediffuse.pipeline.machine import environment
 from rediffuse.pipeline.plan import Job, Plan, make_plan
 from rediffuse.runs import facts
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from rediffuse.config.sections import Evaluation
 from rediffuse.errors import UserError
-from rediffuse.files import digest, read_json, sha256, write_json
+from rediffuse.files import digest, read_json, sha256
+from rediffuse.formats import write_json
 
 
 class Digests:

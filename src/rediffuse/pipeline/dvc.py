@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from rediffuse.files import read_json, write_json
+from rediffuse.files import read_json
+from rediffuse.formats import write_json
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.outside import INPUTS, LINKS, link
 from rediffuse.pipeline.plan import Job, evidence_file

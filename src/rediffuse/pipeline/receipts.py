@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rediffuse.errors import UserError
-from rediffuse.files import read_json, write_json
+from rediffuse.files import read_json
+from rediffuse.formats import write_json
 from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.plan import Job, Plan
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rediffuse.files import write_json
+from rediffuse.formats import write_json
+from rediffuse.machine import environment, machine
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.digests import Digests
-from rediffuse.pipeline.machine import environment, machine
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.receipts import require, why_stale, write_receipt
 from rediffuse.registry import load
@@ -49,9 +49,7 @@ def work(context: Context, job: Job, *, force: bool = False, later: bool = False
     write_json(context.root / job.timing, {"seconds": seconds, **measured, **provenance(context, job)})
     write_receipt(job, context.root)
     if job.declaration.log is not None:
-        from rediffuse.tracking.late import log_or_leave
-
-        log_or_leave(context, job, later=later)
+        load("rediffuse.tracking.late:log_or_leave")(context, job, later=later)
     return True
 
 
@@ -85,9 +83,7 @@ def _watching(context: Context, job: Job) -> Iterator[Any]:
     if not job.declaration.watched or not context.loaded.study.tracking.enabled:
         yield None
         return
-    from rediffuse.tracking.live import watching
-
-    with watching(context, job) as watch:
+    with load("rediffuse.tracking.live:watching")(context, job) as watch:
         yield watch
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from rediffuse.config.load import LoadedStudy
 from rediffuse.config.sections import DuringTraining
 from rediffuse.config.study import ResolvedRun
 from rediffuse.config.trained import Diffusion, Network
@@ -127,3 +128,13 @@ def snapshot_steps(run: ResolvedRun) -> tuple[int, ...]:
 def snapshot(step: int) -> str:
     """The file of a snapshot: averaged and raw weights after a step."""
     return f"step-{step:06d}.safetensors"
+
+
+def diffusion_runs(loaded: LoadedStudy) -> dict[str, ResolvedRun]:
+    """The main runs that diffuse, by name."""
+    return {name: run for name, run in loaded.runs.items() if not is_one_pass(run)}
+
+
+def one_pass_runs(loaded: LoadedStudy) -> dict[str, ResolvedRun]:
+    """The main runs that make an image in one pass, by name."""
+    return {name: run for name, run in loaded.runs.items() if is_one_pass(run)}

@@ -13,7 +13,8 @@ def settings(subject: Subject) -> dict[str, Any]:
     """What the classifier follows from: of the run, only its noise."""
     run = subject.run
     assert run.diffusion is not None
-    values = run.model_dump(mode="json", include={"hardware", "classifier"})
+    values = run.model_dump(mode="json", include={"hardware": True, "classifier": True})
+    values["classifier"].pop("checkpoint_every")
     noise = run.diffusion.model_dump(mode="json", include={"schedule", "timesteps"})
     return {"seed": subject.seed, **values, "diffusion": noise}
 

@@ -14,7 +14,7 @@ SIZES = ("tiny", "small", "base", "large")
 
 def settings(subject: Subject) -> dict[str, Any]:
     """What the U-Nets of the main runs, and the batches they see, follow from."""
-    from rediffuse.config.presets import preset_fields
+    from rediffuse.models.presets import preset_fields
 
     runs = {}
     for run in subject.loaded.runs.values():

@@ -32,7 +32,6 @@ STAGE = Stage(
     done="reported",
     scope="study",
     folder="reports/{study}",
-    receipt="runs/{study}/report/receipts/report.json",
     needs=("real", "cost", "classifier", "follow", "evaluate", "examine", "nll", "restore"),
     settings=settings,
     files=lambda subject: FILES,

@@ -15,7 +15,7 @@ WAYS = Registry(
     Way("dcgan", "rediffuse.jobs.one_pass_training:train_adversaries"),
     Way("wgan-gp", "rediffuse.jobs.one_pass_training:train_adversaries"),
     Way("vae", "rediffuse.jobs.one_pass_training:train_vae"),
-    Way("weights", "rediffuse.interop.imported:take_weights"),
+    Way("weights", "rediffuse.jobs.imported:take_weights"),
 )
 
 
@@ -24,9 +24,10 @@ def settings(subject: Subject) -> dict[str, Any]:
     run = subject.run
     parts = ["hardware", "network", "diffusion", *([] if run.weights else ["training"])]
     values = run.model_dump(mode="json", include={*parts, "model"})
-    # Which of the steps are shown is no matter of training: only that there is a snapshot.
+    # Which snapshots are shown, and how often a training could be taken up again, change no weights.
     if not run.weights:
-        values["training"].pop("preview_steps", None)
+        for name in ("preview_steps", "checkpoint_every", "checkpoint_every_s"):
+            values["training"].pop(name, None)
         values["snapshots"] = list(facts.snapshot_steps(run))
     else:
         values["weights"] = {"sha256": run.weights.sha256}

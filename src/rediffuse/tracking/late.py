@@ -3,7 +3,8 @@
 import sys
 
 from rediffuse.errors import UserError
-from rediffuse.files import read_json, write_json
+from rediffuse.files import read_json
+from rediffuse.formats import write_json
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
 from rediffuse.registry import load

@@ -82,9 +82,11 @@ def discard(state_dir: Path, stamp: str, reason: str) -> None:
 
 def keep_only(state_dir: Path, stamp: str) -> None:
     """Remove what other stamps left, once the training of this one is done."""
-    for path in state_dir.glob("checkpoint.*.pt"):
+    for path in state_dir.glob("checkpoint.*"):
         if path.name != name(stamp):
             path.unlink()
+    for path in (state_dir / "snapshots").glob("*/.*"):  # of a write that was killed
+        path.unlink()
     for folder in (state_dir / "snapshots").glob("*"):
         if folder.name != stamp[:16]:
             shutil.rmtree(folder, ignore_errors=True)

@@ -126,7 +126,10 @@ def train(
         TrainingDiverged: if a loss or gradient is not finite, naming the step and the last good checkpoint.
     """
     state_dir = Path(state_dir)
-    identity = digest([stamp, seed, json.loads(json.dumps([config.model_dump(mode="json"), learner.identity]))])
+    if late := [step for step in snapshots if not 1 <= step <= config.steps]:
+        raise UserError(f"snapshots: there is no step {late[0]}; use steps from 1 to {config.steps}")
+    options = config.model_dump(mode="json", exclude={"preview_steps", "checkpoint_every", "checkpoint_every_s"})
+    identity = digest([stamp, seed, json.loads(json.dumps([options, learner.identity]))])
     with (
         checkpoint.locked(state_dir),
         # On a GPU, identical bytes need the deterministic convolution algorithms.
@@ -181,7 +184,7 @@ class _Run:
             return
         for step in sorted(self.snapshots):
             if step <= saved["step"] and not self.has_snapshot(step):
-                checkpoint.discard(self.state_dir, self.identity, f"the snapshot of step {step} is missing")
+                checkpoint.discard(self.state_dir, self.identity, f"the snapshot of step {step} is missing or damaged")
                 return
         self.learner.load_state_dict(saved["learner"])
         self.ema.model.load_state_dict(saved["ema"])

@@ -1,7 +1,6 @@
 """The evidence of ablations beside the runs they start from."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.reporting.chapters.tables import FROM, estimate
 from rediffuse.reporting.chapters.tables_cost import final_loss, of_run
 from rediffuse.reporting.chapters.tables_setup import flat_settings
-from rediffuse.reporting.experiments.cells import Cells, optional
+from rediffuse.reporting.experiments.cells import Cells
 from rediffuse.reporting.read.frames import Frames, metric_rows
 from rediffuse.reporting.read.pedigree import ablation_place
 from rediffuse.reporting.render.table import Column, Estimate, Links, Table, Value
@@ -25,10 +24,10 @@ from rediffuse.reporting.render.terms import (
     metric_title,
     setting_text,
 )
+from rediffuse.runs import facts
 
 COMMAND = "snakemake --cores 8 ablations"
 METRIC = "frechet_distance"
-CurrentKeys = Mapping[tuple[str, int, str], str]
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,6 @@ class Variant:
     """A run or one of its ablations, as a row of the table and a row of dots.
 
     values: the metric by setting; over several seeds the mean with the standard deviation.
-    step_ms: of one training step; sample_ms: of one sampling step of a whole batch, the median over the settings.
     """
 
     base: str
@@ -46,8 +44,6 @@ class Variant:
     seeds: tuple[int, ...]
     parameters: Value
     loss: Value
-    step_ms: Value
-    sample_ms: Value
     values: dict[str, Value]
     places: tuple[str, ...]
     state: str
@@ -55,33 +51,27 @@ class Variant:
 
 def ablation_settings(loaded: LoadedStudy) -> list[str]:
     """The settings that ablations are sampled with, in the study's order."""
-    return list(dict.fromkeys(setting for run in loaded.ablations.values() for setting, _, _ in run.settings()))
+    return list(dict.fromkeys(setting for run in loaded.ablations.values() for setting, _, _ in facts.settings(run)))
 
 
-def variants(frames: Frames, cells: Cells, current_keys: CurrentKeys | None = None) -> list[Variant]:
+def variants(frames: Frames, cells: Cells) -> list[Variant]:
     """Each run that has ablations, followed by them."""
     loaded = frames.loaded
     rows: list[Variant] = []
-    for base in loaded.runs.values():
+    for base in facts.diffusion_runs(loaded).values():
         ablations = [run for run in loaded.ablations.values() if run.of == base.name]
         if ablations:
             rows.append(_base(frames, cells, base))
-            rows += [_variant(frames, base, ablation, current_keys) for ablation in ablations]
+            rows += [_variant(frames, base, ablation) for ablation in ablations]
     return rows
 
 
 def _base(frames: Frames, cells: Cells, run: ResolvedRun) -> Variant:
-    asked = {setting for setting, _, _ in run.settings()}
+    asked = {setting for setting, _, _ in facts.settings(run)}
     found = {s: cells.get((run.name, s, METRIC)) for s in ablation_settings(frames.loaded)}
     values = {setting: estimate(cell, setting in asked) for setting, cell in found.items()}
     history = [of_run(frames.history, run, seed) for seed in run.seeds]
     losses = [final_loss(part) for part in history if len(part)]
-    timed = frames.training[frames.training["run"] == run.name]
-    parameters, steps = (
-        [v for v in map(optional, timed[name]) if v is not None] for name in ("parameters", "ms_per_step")
-    )
-    sampled = frames.sampling[(frames.sampling["run"] == run.name) & frames.sampling["setting"].isin(list(found))]
-    drawn = [v for v in map(optional, sampled["ms_per_step"]) if v is not None]
     places = [path for cell in found.values() if cell for path in cell.files]
     return Variant(
         base=run.name,
@@ -89,21 +79,19 @@ def _base(frames: Frames, cells: Cells, run: ResolvedRun) -> Variant:
         question=NOT_ASKED,
         change="none: the run itself",
         seeds=run.seeds,
-        parameters=int(parameters[0]) if parameters else NOT_RECORDED,
+        parameters=NOT_RECORDED if (counts := frames.parameters.get(run.name)) is None else counts[0],
         loss=_spread(losses, NOT_RUN),
-        step_ms=_spread(steps, NOT_RECORDED),
-        sample_ms=Estimate(float(np.median(drawn))) if drawn else NOT_RECORDED,
         values=values,
         places=tuple(dict.fromkeys([*(p for part in history for p in part["file"].iloc[:1]), *places])),
         state=NOT_RUN if not any(found.values()) else "main run",
     )
 
 
-def _variant(frames: Frames, base: ResolvedRun, run: ResolvedRun, current_keys: CurrentKeys | None) -> Variant:
+def _variant(frames: Frames, base: ResolvedRun, run: ResolvedRun) -> Variant:
     entries = {e["seed"]: e for e in frames.ablations if e["ablation"] == run.name and e["seed"] in run.seeds}
     done = [entries[seed] for seed in run.seeds if seed in entries]
     values: dict[str, Value] = dict.fromkeys(ablation_settings(frames.loaded), NOT_ASKED)
-    for setting, _, _ in run.settings():
+    for setting, _, _ in facts.settings(run):
         values[setting] = _value(frames, [entry["metrics"].get(setting) for entry in done])
     absent = NOT_RECORDED if done else NOT_RUN
     return Variant(
@@ -114,11 +102,9 @@ def _variant(frames: Frames, base: ResolvedRun, run: ResolvedRun, current_keys: 
         seeds=run.seeds,
         parameters=next((e["parameters"] for e in done if e.get("parameters")), absent),
         loss=_spread([e["final_loss"] for e in done if e.get("final_loss") is not None], absent),
-        step_ms=_spread([e["train_ms_per_step"] for e in done if e.get("train_ms_per_step") is not None], absent),
-        sample_ms=_spread([e["sample_ms_per_step"] for e in done if e.get("sample_ms_per_step") is not None], absent),
         values=values,
         places=tuple(ablation_place(frames.ablations_file, entry) for entry in done),
-        state=_state(frames.loaded, run, done, current_keys),
+        state=_state(frames, run, done),
     )  # fmt: skip
 
 
@@ -152,15 +138,15 @@ def _change(base: ResolvedRun, run: ResolvedRun) -> str:
     return "; ".join(changes) or f"only the training seed: {setting_text(run.seeds)}"
 
 
-def _state(loaded: LoadedStudy, run: ResolvedRun, done: list[dict[str, Any]], current_keys: CurrentKeys | None) -> str:
+def _state(frames: Frames, run: ResolvedRun, done: list[dict[str, Any]]) -> str:
     if not done:
         return NOT_RUN
-    today = json.loads(json.dumps(overrides(loaded, run.name)))
+    today = json.loads(json.dumps(overrides(frames.loaded, run.name)))
     stale = [
         entry["seed"]
         for entry in done
         if entry.get("overrides") != today
-        or (current_keys is not None and current_keys.get((run.name, entry["seed"], "train")) != _train_key(entry))
+        or frames.plan.find("train", run.name, entry["seed"]).key != _train_key(entry)
     ]
     parts = [] if len(done) == len(run.seeds) else [f"{len(done)} of {counted(len(run.seeds), 'seed')}"]
     if stale:
@@ -212,16 +198,18 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     short, sampled = metric_short(METRIC, frames.features), ablation_settings(frames.loaded)
     # A setting that no main run has cannot be read against one: its values stand in the text and among the details.
     settings = [
-        s for s in sampled if any(s in (n for n, _, _ in run.settings()) for run in frames.loaded.runs.values())
+        s
+        for s in sampled
+        if any(s in (n for n, _, _ in facts.settings(run)) for run in facts.diffusion_runs(frames.loaded).values())
     ]
     settings = settings or sampled
     columns = (
         Column("Run or ablation"), Column("Change"), Column("Seeds"), Column("Parameters"),
-        Column("Loss at the end", estimate=True), Column("Training step", "ms", estimate=True), Column("Sampling step of a batch", "ms", estimate=True),
+        Column("Loss at the end", estimate=True),
         *(Column(f"{short}, {setting}", estimate=True) for setting in settings), Column("State"), FROM,
     )  # fmt: skip
     cells: list[tuple[Value, ...]] = [
-        (row.name, row.change, setting_text(row.seeds), row.parameters, row.loss, row.step_ms, row.sample_ms,
+        (row.name, row.change, setting_text(row.seeds), row.parameters, row.loss,
          *(row.values[setting] for setting in settings), row.state, Links(frames.pedigree.ids(row.places)))
         for row in rows
     ]  # fmt: skip
@@ -233,7 +221,7 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
         "seeds."
         if title != "FID"
         else "With one seed the brackets hold the interval over groups of samples; with several, ± is the standard deviation.",
-        f"Ablations are run by `{COMMAND}`; what was not run says so. Times are of the machines they ran on; a row of dashes was sampled in other ways, see the list above.",
+        f"Ablations are run by `{COMMAND}`; what was not run says so. A row of dashes was sampled in other ways, see the list above.",
     ]
     gone = sorted({e["ablation"] for e in frames.ablations} - set(frames.loaded.ablations))
     if gone:
@@ -248,6 +236,30 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
         marked,
         narrow=True,
     )
+
+
+def times_table(frames: Frames) -> Table | None:
+    """What training and sampling of each finished ablation took, and whose times these are."""
+    rows: list[tuple[Value, ...]] = []
+    for name, entry in sorted(frames.ablation_times.items()):
+        ablation, _, seed = name.partition("/")
+        numbers = (entry.get(key) for key in ("train_seconds", "train_ms_per_step", "sample_ms_per_step"))
+        machine, date = (entry.get("machine") or {}).get("cpu"), str(entry.get("date") or NOT_RECORDED)[:10]
+        shown = [NOT_RECORDED if value is None else float(value) for value in numbers]
+        rows.append((ablation, int(seed), *shown, machine or NOT_RECORDED, date))
+    if not rows:
+        return None
+    columns = (
+        Column("Ablation"),
+        Column("Seed"),
+        Column("Training", "s"),
+        Column("Training step", "ms"),
+        Column("Sampling step of a batch", "ms"),
+        Column("Processor"),
+        Column("Made"),
+    )
+    note = "Times are of the machines that ran the ablations, which need not be the one that wrote this page."
+    return Table("ablation-times", "What the ablations took.", columns, tuple(rows), notes=(note,), folded=True)
 
 
 def details_table(frames: Frames, metrics: list[str]) -> Table:

@@ -9,9 +9,9 @@ from rediffuse.reporting.chapters.tables import FROM
 from rediffuse.reporting.chapters.tables_cost import TIMING_NOTE, of_run
 from rediffuse.reporting.experiments.cells import optional
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.read.paths import cost_folder
 from rediffuse.reporting.render.table import Column, Estimate, Links, Table, Value
 from rediffuse.reporting.render.terms import NOT_ASKED, NOT_RECORDED, run_label
+from rediffuse.runs import facts
 
 GFLOP, MIB = 1e9, 2**20
 STEPS = (10, 50, 100, 500, 1000)
@@ -34,7 +34,7 @@ def configurations(frames: Frames) -> Table | None:
     """Parameters, FLOPs and bytes of the runs' networks and of one design in several sizes."""
     if frames.cost is None:
         return None
-    links = _links(frames, [str(cost_folder(frames.loaded.study.study) / "cost.json")])
+    links = _links(frames, [str(frames.plan.find("cost").outputs[0])])
     rows: list[tuple[Value, ...]] = []
     named = [(run_label(frames.loaded, name), entry) for name, entry in frames.cost["runs"].items()]
     presets = sorted(frames.cost["presets"].items(), key=lambda preset: preset[1]["parameters"])
@@ -77,7 +77,7 @@ def model(frames: Frames) -> Table | None:
     if frames.cost is None:
         return None
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         fitted = cost_model(frames, run)
         timing = None if frames.cost_timing is None else frames.cost_timing["runs"].get(run.name)
         kappa = NOT_RECORDED if timing is None else _spread(timing["training"]["kappa"])
@@ -86,18 +86,21 @@ def model(frames: Frames) -> Table | None:
             trained = of_run(frames.training, run, seed)
             measured = optional(trained.iloc[0]["seconds"]) if len(trained) else None
             # The backward pass that was timed made the checkpointed forward pass again: κ holds it.
-            predicted = fitted and fitted.training_seconds(t.steps, t.batch_size)
+            predicted = None if fitted is None else fitted.training_seconds(t.steps, t.batch_size)
             rows.append((run.label, seed, "training", t.steps, t.batch_size, kappa,
-                         *_against(frames, fitted and fitted.training_rate, predicted, measured, trained["file"])))  # fmt: skip
+                         *_against(frames, None if fitted is None else fitted.training_rate, predicted, measured, trained["file"])))  # fmt: skip
             timed = of_run(frames.sampling, run, seed).set_index("setting")
-            for setting, key, _ in run.settings():
+            for setting, key, _ in facts.settings(run):
                 if setting not in timed.index:
                     continue
                 row = timed.loc[setting]
                 passes, images = int(row["nfe"]) * (2 if _guided(run, key) else 1), int(row["images"])
-                measured, predicted = optional(row["seconds"]), fitted and fitted.sampling_seconds(passes, images)
+                measured, predicted = (
+                    optional(row["seconds"]),
+                    None if fitted is None else fitted.sampling_seconds(passes, images),
+                )
                 rows.append((run.label, seed, setting, passes, images, NOT_ASKED,
-                             *_against(frames, fitted and fitted.sampling_rate, predicted, measured, [row["file"]])))  # fmt: skip
+                             *_against(frames, None if fitted is None else fitted.sampling_rate, predicted, measured, [row["file"]])))  # fmt: skip
     columns = (Column("Run"), Column("Seed"), Column("What"), Column("N or S"), Column("B"), Column("κ"),
                Column("Rate", "GFLOP/s"), Column("Predicted", "s"), Column("Measured", "s"),
                Column("Measured / predicted"), FROM)  # fmt: skip
@@ -116,7 +119,7 @@ def latency(frames: Frames) -> Table | None:
     if frames.cost is None:
         return None
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         fitted, seed = cost_model(frames, run), run.seeds[0]
         timed = of_run(frames.sampling, run, seed).set_index("setting")
         for steps in STEPS:
@@ -202,7 +205,7 @@ def checkpointing(frames: Frames) -> Table | None:
 
 def _guided(run: ResolvedRun, key: str) -> bool:
     sampler = run.sampling.samplers.get(key)
-    return sampler is not None and run.network.class_conditional and sampler.guidance not in (None, 0, 1)
+    return sampler is not None and facts.is_conditional(run) and sampler.guidance not in (None, 0, 1)
 
 
 def _against(

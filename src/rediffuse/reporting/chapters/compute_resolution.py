@@ -7,7 +7,6 @@ import matplotlib.pyplot as plt
 from rediffuse.reporting.chapters.compute import GFLOP
 from rediffuse.reporting.chapters.tables import FROM
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.read.paths import cost_folder
 from rediffuse.reporting.render.style import WIDTH, Picture, finish, log_steps, plain_log
 from rediffuse.reporting.render.table import Column, Links, Table, Value
 from rediffuse.reporting.render.terms import BASELINE, IMPROVED, NOT_ASKED, VARIANTS, run_label
@@ -24,7 +23,7 @@ def resolution(frames: Frames) -> Table | None:
     if (found := _first(frames)) is None:
         return None
     name, by_side = found
-    links = Links(frames.pedigree.ids([str(cost_folder(frames.loaded.study.study) / "cost.json")]))
+    links = Links(frames.pedigree.ids([str(frames.plan.find("cost").outputs[0])]))
     rows: list[tuple[Value, ...]] = []
     for side, flops in by_side.items():
         total = sum(flops.values())

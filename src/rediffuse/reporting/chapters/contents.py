@@ -1,12 +1,11 @@
 """The report's contents: sections of paragraphs, tables, figures and commands, the same for every page format."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rediffuse.config.facts import HEADLINE_METRICS
-from rediffuse.reporting.chapters import ablations as ablation
 from rediffuse.reporting.chapters import (
+    ablations,
     colours,
     compute,
     compute_resolution,
@@ -27,13 +26,13 @@ from rediffuse.reporting.chapters import (
     tables_cost,
     tables_setup,
 )
-from rediffuse.reporting.chapters.ablations import CurrentKeys
 from rediffuse.reporting.experiments.cells import Cells
 from rediffuse.reporting.experiments.claims import Verdict, tally
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.style import Picture, styled
 from rediffuse.reporting.render.table import Table
-from rediffuse.reporting.render.terms import NOT_RUN, counted, listed, metric_title, run_of_role
+from rediffuse.reporting.render.terms import NOT_RUN, counted, headline_metrics, listed, metric_title, run_of_role
+from rediffuse.runs import facts
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Code:
 class TableBlock:
     """A numbered table."""
 
-    number: int
+    number: str
     table: Table
     kind: str = "table"
 
@@ -73,7 +72,7 @@ class TableBlock:
 class FigureBlock:
     """A numbered figure."""
 
-    number: int
+    number: str
     picture: Picture
     kind: str = "figure"
 
@@ -94,20 +93,20 @@ class Section:
 
 
 class _Counter:
-    """Numbers tables and figures in the order in which they are read."""
+    """Numbers tables and figures in the order in which they are read; `prefix` stands before each number."""
 
-    def __init__(self) -> None:
-        self.tables, self.figures = 0, 0
+    def __init__(self, prefix: str = "") -> None:
+        self.tables, self.figures, self.prefix = 0, 0, prefix
 
     def number(self, items: Iterable["Item"]) -> tuple[Block, ...]:
         blocks: list[Block] = []
         for item in items:
             if isinstance(item, Table):
                 self.tables += 1
-                blocks.append(TableBlock(self.tables, item))
+                blocks.append(TableBlock(f"{self.prefix}{self.tables}", item))
             elif isinstance(item, Picture):
                 self.figures += 1
-                blocks.append(FigureBlock(self.figures, item))
+                blocks.append(FigureBlock(f"{self.prefix}{self.figures}", item))
             elif isinstance(item, str):
                 blocks += [Text(item)] if item else []
             elif item is not None:
@@ -115,57 +114,42 @@ class _Counter:
         return tuple(blocks)
 
 
-def make_sections(
-    frames: Frames, cells: Cells, verdicts: list[Verdict], current_keys: CurrentKeys | None
-) -> list[Section]:
-    """All sections in order. A section of optional results (likelihood, ablations) is there when the study has them."""
-    metrics, count = list(HEADLINE_METRICS), _Counter()
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What chapters are made from."""
+
+    frames: Frames
+    cells: Cells
+    verdicts: list[Verdict]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A topic: its anchor, its title, and what makes its items; a chapter of nothing but None is left out."""
+
+    id: str
+    title: str
+    make: Callable[[Material], list[Item]]
+
+
+def chapters(material: Material) -> list[Section]:
+    """What is the same whenever the study is rebuilt, in the reader's order."""
+    return _sections(material, CHAPTERS, _Counter())
+
+
+def timings(material: Material) -> list[Section]:
+    """What belongs to the machine that built this report: times, and what is computed from them."""
+    return _sections(material, TIMINGS, _Counter("T"))
+
+
+def _sections(material: Material, wanted: tuple[Chapter, ...], count: _Counter) -> list[Section]:
     with styled():
-        contents: list[tuple[str, str, list[Item]]] = [
-            ("summary", "Summary", _summary(frames, cells, verdicts)),
-            ("setup", "What was run and on what", _setup(frames)),
-            ("comparison", "Baseline against improved", _comparison(frames, cells, metrics)),
-            ("likelihood", "Likelihood", [
-                " ".join(sentences.likelihood(frames, cells)), tables.likelihood(frames),
-                figures_more.bound_by_t(frames)]),
-            ("guidance", "Class conditioning and guidance", [
-                guidance.table(frames, cells), guidance.figure(frames, cells), guidance.accuracy_figure(frames),
-                guidance.classifiers(frames)]),
-            ("training", "Training stability and cost", [
-                tables_cost.stability(frames), " ".join(sentences.cost(frames)), tables_cost.training(frames),
-                tables_cost.sampling(frames)]),
-            ("cost", "Cost of the networks", [
-                compute.words(frames), compute.configurations(frames), compute.model(frames), compute.latency(frames),
-                compute.batches(frames), compute.checkpointing(frames), compute_resolution.resolution(frames),
-                compute_resolution.resolution_figure(frames)]),
-            ("one-pass", "One-pass models", _one_pass(frames, cells)),
-            ("claims", "Claims", [tally(verdicts), tables.claims(frames, verdicts)] if verdicts else []),
-            ("ablations", "Ablations", _ablations(frames, cells, metrics, current_keys)),
-            ("curves", "Loss and quality during training", [
-                figures.loss_curves(frames) or f"History of training: {NOT_RUN}.", figures.loss_by_quartile(frames),
-                during_training.words(frames), during_training.figure(frames), during_training.table(frames)]),
-            ("images", "Samples", _images(frames, cells)),
-            ("quality", "Quality against steps and seconds", [
-                figures.quality_against_steps(frames, cells, metrics[1:], "quality-steps-more"),
-                figures.quality_against_seconds(frames, cells) or "Quality against sampling time: not recorded.",
-                tables.quality(frames, metrics)]),
-            ("fidelity", "Fidelity, variety and memorisation", [
-                fidelity.words(frames, cells), fidelity.table(frames, cells), sample_count.words(frames),
-                sample_count.table(frames), sample_count.figure(frames), memorisation.words(frames),
-                memorisation.table(frames), memorisation.duplicates(frames), memorisation.figure(frames),
-                mode_coverage.words(frames), mode_coverage.table(frames), mode_coverage.figure(frames), mode_coverage.by_class(frames),
-                colours.table(frames)]),
-            ("restoration", "Restoration", [
-                restoration.table(frames), restoration.figure(frames), restoration.film(frames)]),
-            ("schedules", "Noise schedules", [figures_more.schedules(frames)]),
-            ("settings", "Settings", [tables_setup.settings(frames)]),
-            ("repeat", "How to repeat", _repeat(frames)),
-            ("pedigree", "Pedigree", [" ".join(sentences.provenance(frames)), tables.pedigree(frames)]),
-        ]  # fmt: skip
-        return [Section(name, title, count.number(items)) for name, title, items in contents if any(items)]
+        made = [(chapter, chapter.make(material)) for chapter in wanted]
+        return [Section(chapter.id, chapter.title, count.number(items)) for chapter, items in made if any(items)]
 
 
-def _summary(frames: Frames, cells: Cells, verdicts: list[Verdict]) -> list[Item]:
+def _summary(m: Material) -> list[Item]:
+    frames, cells, verdicts = m.frames, m.cells, m.verdicts
     study = frames.loaded.study
     n = study.evaluation.group_size
     texts = (
@@ -190,9 +174,10 @@ def _summary(frames: Frames, cells: Cells, verdicts: list[Verdict]) -> list[Item
     return [study.summary, Bullets(tuple(texts))]
 
 
-def _setup(frames: Frames) -> list[Item]:
+def _setup(m: Material) -> list[Item]:
+    frames = m.frames
     study, evaluation = frames.loaded.study, frames.loaded.study.evaluation
-    runs = counted(len(frames.loaded.runs), "run")
+    runs = counted(len(facts.diffusion_runs(frames.loaded)), "run")
     seeds = f"{'seed' if len(study.seeds) == 1 else 'seeds'} {listed([str(seed) for seed in study.seeds])}"
     text = (
         f"Study `{study.study}`: {runs}, training {seeds}. "
@@ -200,11 +185,12 @@ def _setup(frames: Frames) -> list[Item]:
         f"{counted(evaluation.group_size, 'image')}, each "
         "compared with the same reference statistics."
     )
-    return [text, " ".join(sentences.provenance(frames)), tables_setup.data(frames), tables_setup.runs(frames),
-            tables_setup.samplers(frames), tables_setup.machines(frames)]  # fmt: skip
+    warning = " ".join(sentences.altered(frames))
+    return [text, warning, tables_setup.data(frames), tables_setup.runs(frames), tables_setup.samplers(frames)]
 
 
-def _comparison(frames: Frames, cells: Cells, metrics: list[str]) -> list[Item]:
+def _comparison(m: Material) -> list[Item]:
+    frames, cells, metrics = m.frames, m.cells, headline_metrics()
     others: list[Item] = []
     for metric in metrics[1:]:
         others.append(" ".join(sentences.headline(frames, cells, metric)))
@@ -220,36 +206,42 @@ def _comparison(frames: Frames, cells: Cells, metrics: list[str]) -> list[Item]:
     ]  # fmt: skip
 
 
-def _ablations(frames: Frames, cells: Cells, metrics: list[str], current_keys: CurrentKeys | None) -> list[Item]:
+def _ablations(m: Material) -> list[Item]:
+    frames, cells, metrics = m.frames, m.cells, headline_metrics()
     if not frames.loaded.ablations:
         return []
-    rows = ablation.variants(frames, cells, current_keys)
+    rows = ablations.variants(frames, cells)
     asked = [row for row in rows if row.name in frames.loaded.ablations]
     missing = [row.name for row in asked if row.state == NOT_RUN]
     text = f"{counted(len(asked) - len(missing), 'ablation')} of {len(asked)} run."
     if missing:
-        text += f" Not run: {listed(missing)}; `{ablation.COMMAND}` runs them."
+        text += f" Not run: {listed(missing)}; `{ablations.COMMAND}` runs them."
     stale = [row.name for row in asked if "other settings" in row.state]
     if stale:
         text += f" Made with other settings or code than today's: {listed(stale)}."
-    details = ablation.details_table(frames, metrics) if frames.ablations else None
-    questions = Bullets(tuple(ablation.answers(frames, rows)))
-    return [text, questions, ablation.ablation_table(frames, rows), figures_more.ablation_dots(frames, rows), details]
+    details = ablations.details_table(frames, metrics) if frames.ablations else None
+    questions = Bullets(tuple(ablations.answers(frames, rows)))
+    return [text, questions, ablations.ablation_table(frames, rows), figures_more.ablation_dots(frames, rows), details]
 
 
-def _one_pass(frames: Frames, cells: Cells) -> list[Item]:
-    if not frames.loaded.generators:
+def _one_pass(m: Material) -> list[Item]:
+    frames, cells = m.frames, m.cells
+    if not facts.one_pass_runs(frames.loaded):
         return []
     return [
-        one_pass.introduction(frames), one_pass.models(frames), one_pass.table(frames, cells),
-        one_pass.latency_sentence(frames), one_pass.latency(frames), one_pass_figures.samples(frames, cells),
-        one_pass_figures.losses(frames) or f"Losses of the one-pass models: {NOT_RUN}.", one_pass.quoted(),
-    ]  # fmt: skip
+        one_pass.introduction(frames),
+        one_pass.models(frames),
+        one_pass.table(frames, cells),
+        one_pass_figures.samples(frames, cells),
+        one_pass_figures.losses(frames) or f"Losses of the one-pass models: {NOT_RUN}.",
+        one_pass.quoted(),
+    ]
 
 
-def _images(frames: Frames, cells: Cells) -> list[Item]:
+def _images(m: Material) -> list[Item]:
+    frames, cells = m.frames, m.cells
     found: list[Item] = [grids.previews(frames) or f"Samples by training step: {NOT_RUN}."]
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         found.append(grids.samples_by_steps(frames, cells, run) or f"Samples of {run.label}: {NOT_RUN}.")
         guided = grids.guided_samples(frames, cells, run)
         found += [] if guided is None else [guided]
@@ -257,15 +249,16 @@ def _images(frames: Frames, cells: Cells) -> list[Item]:
     return found
 
 
-def _repeat(frames: Frames) -> list[Item]:
+def _repeat(m: Material) -> list[Item]:
+    frames = m.frames
     study = frames.loaded.study
     baseline = run_of_role(frames.loaded, "baseline")
-    example = baseline.name if baseline else next(iter(frames.loaded.runs))
+    example = baseline.name if baseline else next(iter(facts.diffusion_runs(frames.loaded)))
     lines = (
         (f"rediffuse use {study.study}", "make this study the active one"),
         ("make repro", "install what is needed and rebuild every result"),
         ("dvc repro", "rebuild what is out of date, in the active environment"),
-        (ablation.COMMAND, "run the ablations; then `dvc repro` takes them into this report"),
+        (ablations.COMMAND, "run the ablations; then `dvc repro` takes them into this report"),
         (
             f"rediffuse train {example} --seed {study.seeds[0]}",
             "one job by itself; the pedigree names the command of each file",
@@ -281,3 +274,136 @@ def _repeat(frames: Frames) -> list[Item]:
         "Weights, samples and metrics are promised to be the same bytes on the same model of processor; timings are "
         "not.",
     ]
+
+
+def _likelihood(m: Material) -> list[Item]:
+    words = " ".join(sentences.likelihood(m.frames, m.cells))
+    return [words, tables.likelihood(m.frames), figures_more.bound_by_t(m.frames)]
+
+
+def _guidance(m: Material) -> list[Item]:
+    return [
+        guidance.table(m.frames, m.cells),
+        guidance.figure(m.frames, m.cells),
+        guidance.accuracy_figure(m.frames),
+        guidance.classifiers(m.frames),
+    ]
+
+
+def _cost(m: Material) -> list[Item]:
+    return [
+        " ".join(sentences.parameters(m.frames)),
+        compute.words(m.frames),
+        compute.configurations(m.frames),
+        compute_resolution.resolution(m.frames),
+        compute_resolution.resolution_figure(m.frames),
+    ]
+
+
+def _claims(m: Material) -> list[Item]:
+    return [tally(m.verdicts), tables.claims(m.frames, m.verdicts)] if m.verdicts else []
+
+
+def _curves(m: Material) -> list[Item]:
+    return [
+        figures.loss_curves(m.frames) or f"History of training: {NOT_RUN}.",
+        figures.loss_by_quartile(m.frames),
+        during_training.words(m.frames),
+        during_training.figure(m.frames),
+        during_training.table(m.frames),
+    ]
+
+
+def _quality(m: Material) -> list[Item]:
+    metrics = headline_metrics()
+    more = figures.quality_against_steps(m.frames, m.cells, metrics[1:], "quality-steps-more")
+    return [more, tables.quality(m.frames, metrics)]
+
+
+def _fidelity(m: Material) -> list[Item]:
+    frames, cells = m.frames, m.cells
+    return [
+        fidelity.words(frames, cells),
+        fidelity.table(frames, cells),
+        sample_count.words(frames),
+        sample_count.table(frames),
+        sample_count.figure(frames),
+        memorisation.words(frames),
+        memorisation.table(frames),
+        memorisation.duplicates(frames),
+        memorisation.figure(frames),
+        mode_coverage.words(frames),
+        mode_coverage.table(frames),
+        mode_coverage.figure(frames),
+        mode_coverage.by_class(frames),
+        colours.table(frames),
+    ]
+
+
+def _restoration(m: Material) -> list[Item]:
+    return [restoration.table(m.frames), restoration.figure(m.frames), restoration.film(m.frames)]
+
+
+def _pedigree(m: Material) -> list[Item]:
+    return [" ".join(sentences.altered(m.frames)), tables.pedigree(m.frames)]
+
+
+def _where(m: Material) -> list[Item]:
+    return [sentences.stamp(m.frames), tables_setup.machines(m.frames), tables.measured(m.frames)]
+
+
+def _training_times(m: Material) -> list[Item]:
+    return [
+        " ".join(sentences.step_time(m.frames)),
+        tables_cost.training(m.frames),
+        during_training.cost(m.frames),
+        ablations.times_table(m.frames),
+    ]
+
+
+def _sampling_times(m: Material) -> list[Item]:
+    return [
+        figures.quality_against_seconds(m.frames, m.cells) or "Quality against sampling time: not recorded.",
+        tables_cost.sampling(m.frames),
+        compute.latency(m.frames),
+    ]
+
+
+def _network_times(m: Material) -> list[Item]:
+    return [compute.model(m.frames), compute.batches(m.frames), compute.checkpointing(m.frames)]
+
+
+def _one_pass_times(m: Material) -> list[Item]:
+    if not facts.one_pass_runs(m.frames.loaded):
+        return []
+    return [one_pass.latency_sentence(m.frames), one_pass.times(m.frames), one_pass.latency(m.frames)]
+
+
+CHAPTERS = (
+    Chapter("summary", "Summary", _summary),
+    Chapter("setup", "What was run", _setup),
+    Chapter("comparison", "Baseline against improved", _comparison),
+    Chapter("likelihood", "Likelihood", _likelihood),
+    Chapter("guidance", "Class conditioning and guidance", _guidance),
+    Chapter("training", "Training stability", lambda m: [tables_cost.stability(m.frames)]),
+    Chapter("cost", "Cost of the networks", _cost),
+    Chapter("one-pass", "One-pass models", _one_pass),
+    Chapter("claims", "Claims", _claims),
+    Chapter("ablations", "Ablations", _ablations),
+    Chapter("curves", "Loss and quality during training", _curves),
+    Chapter("images", "Samples", _images),
+    Chapter("quality", "Quality against steps", _quality),
+    Chapter("fidelity", "Fidelity, variety and memorisation", _fidelity),
+    Chapter("restoration", "Restoration", _restoration),
+    Chapter("schedules", "Noise schedules", lambda m: [figures_more.schedules(m.frames)]),
+    Chapter("settings", "Settings", lambda m: [tables_setup.settings(m.frames)]),
+    Chapter("repeat", "How to repeat", _repeat),
+    Chapter("pedigree", "Pedigree", _pedigree),
+)
+TIMINGS = (
+    Chapter("this-machine", "This machine", _where),
+    Chapter("training-times", "What training took", _training_times),
+    Chapter("sampling-times", "What sampling took", _sampling_times),
+    Chapter("network-times", "The networks against the clock", _network_times),
+    Chapter("one-pass-times", "One-pass models against the clock", _one_pass_times),
+)

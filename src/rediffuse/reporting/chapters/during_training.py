@@ -24,6 +24,7 @@ from rediffuse.reporting.render.terms import (
     number,
     run_colours,
 )
+from rediffuse.runs import facts
 
 METRICS = ("frechet_distance", "inception_score")
 # Of coloured images: what they show is a departure from real ones, not better or worse by itself.
@@ -32,13 +33,12 @@ WEIGHTS: dict[str, Any] = {"averaged": "solid", "raw": (0, (1.5, 1.5))}
 
 
 class Watched(NamedTuple):
-    """What one training scored on its way; `share`: of its time that went into drawing and scoring, None if unknown."""
+    """What the snapshots of one training score."""
 
     run: ResolvedRun
     seed: int
     record: dict[str, Any]
     file: str
-    share: float | None
 
     def values(self, metric: str, weights: str) -> list[tuple[int, float]]:
         """(step, value) of a metric, where it could be computed."""
@@ -48,36 +48,40 @@ class Watched(NamedTuple):
 def watched(frames: Frames) -> list[Watched]:
     """Every run and seed whose samples were scored during training."""
     found = []
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         for seed in run.seeds:
             read = training_record(frames, run, seed)
             if read is not None and read[0]["rows"]:
-                found.append(Watched(run, seed, *read, _share(frames, run.name, seed)))
+                found.append(Watched(run, seed, *read))
     return found
 
 
-def _share(frames: Frames, run: str, seed: int) -> float | None:
-    timing = frames.training
-    rows = timing[(timing["run"] == run) & (timing["seed"] == seed)].dropna(subset=["sampling_seconds"])
-    if rows.empty:
-        return None
-    looking, training = float(rows.iloc[0]["sampling_seconds"]), float(rows.iloc[0]["seconds"])
-    return looking / (looking + training)
+def cost(frames: Frames) -> str:
+    """What drawing and scoring took beside training."""
+    shares = []
+    for run in facts.diffusion_runs(frames.loaded).values():
+        for seed in run.seeds:
+            rows = frames.training[(frames.training["run"] == run.name) & (frames.training["seed"] == seed)]
+            looking = frames.following.get((run.name, seed))
+            if looking is not None and len(rows) and facts.during_training(run) is not None:
+                share = looking / (looking + float(rows.iloc[0]["seconds"]))
+                shares.append(f"{100 * share:.1f} % ({model_seed(run, seed)})")
+    if not shares:
+        return ""
+    return f"Of the time of training, drawing and scoring its snapshots, the last two took {listed(shares)}."
 
 
 def words(frames: Frames) -> str:
-    """How the two kinds of weights compare in the end, and what watching cost."""
+    """How the two kinds of weights compare in the end."""
     found = watched(frames)
     if not found:
         return ""
     metric, record = METRICS[0], found[0].record
-    short, parts, shares = metric_short(metric, frames.features), [], []
+    short, parts = metric_short(metric, frames.features), []
     for one in found:
         who = model_seed(one.run, one.seed)
         (_, averaged), (_, raw) = (one.values(metric, weights)[-1] for weights in WEIGHTS)
         parts.append(f"{number(averaged)} from averaged and {number(raw)} from raw weights ({who})")
-        if one.share is not None:
-            shares.append(f"{100 * one.share:.1f} % ({who})")
     counts = sorted({len(one.record["rows"]) for one in found})
     times = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     texts = [
@@ -94,8 +98,6 @@ def words(frames: Frames) -> str:
             f"Median and largest colour cast over the later half of the scored steps: {'; '.join(casts)}. A cast that is "
             "large from raw and small from averaged weights is one that comes and goes from step to step."
         )
-    if shares:
-        texts.append(f"Of the time of training steps, drawing and scoring, the last two took {listed(shares)}.")
     return " ".join(texts)
 
 
@@ -170,7 +172,7 @@ def _colour_notes(metrics: list[str]) -> tuple[str, ...]:
 
 
 def table(frames: Frames) -> Table | None:
-    """Every value of the figure, and the share of the time."""
+    """Every value of the figure."""
     found = watched(frames)
     if not found:
         return None
@@ -179,14 +181,13 @@ def table(frames: Frames) -> Table | None:
     for one in found:
         for row in one.record["rows"]:
             values = [row[weights].get(metric, NOT_RECORDED) for metric in metrics for weights in WEIGHTS]
-            share = NOT_RECORDED if one.share is None else 100 * one.share
-            rows.append((one.run.label, one.seed, row["step"], *values, share, Links(frames.pedigree.ids([one.file]))))
+            rows.append((one.run.label, one.seed, row["step"], *values, Links(frames.pedigree.ids([one.file]))))
     of_weights = [
         Column(f"{COLOURS.get(metric) or metric_short(metric, frames.features)}, {weights}")
         for metric in metrics
         for weights in WEIGHTS
     ]
-    columns = (Column("Run"), Column("Seed"), Column("Training step"), *of_weights, Column("Share of time", "%"), FROM)
+    columns = (Column("Run"), Column("Seed"), Column("Training step"), *of_weights, FROM)
     titles = [metric_title(metric, frames.features) for metric in metrics if metric in METRICS]
     title = listed([*titles, *(COLOURS[metric].lower() for metric in metrics if metric in COLOURS)])
     return Table(

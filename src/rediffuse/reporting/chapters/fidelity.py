@@ -1,7 +1,7 @@
 """Fidelity and variety apart: precision, recall, density, coverage and diversity beside the line of real images."""
 
-from rediffuse.config import ResolvedGenerator, ResolvedRun
-from rediffuse.config.sections import Lpips
+from rediffuse.config import ResolvedRun
+from rediffuse.config.sections import LpipsWeights
 from rediffuse.reporting.chapters.tables import FROM, estimate
 from rediffuse.reporting.experiments.cells import Cell, Cells
 from rediffuse.reporting.read.frames import LPIPS, Frames
@@ -17,16 +17,17 @@ from rediffuse.reporting.render.terms import (
     metric_short,
     number,
 )
+from rediffuse.runs import facts
 
 METRICS = ("precision", "recall", "density", "coverage", "diversity")
 
 
-def shown_settings(run: ResolvedRun | ResolvedGenerator) -> list[tuple[str, str, int]]:
+def shown_settings(run: ResolvedRun) -> list[tuple[str, str, int]]:
     """(setting, sampler, steps) of the sampler that stands for a run, most steps first."""
-    if isinstance(run, ResolvedGenerator):
-        return run.settings()
-    _, main, _ = run.shown_setting()
-    return sorted((s for s in run.settings() if s[1] == main), key=lambda setting: -setting[2])
+    if facts.is_one_pass(run):
+        return facts.settings(run)
+    _, main, _ = facts.shown_setting(run)
+    return sorted((s for s in facts.settings(run) if s[1] == main), key=lambda setting: -setting[2])
 
 
 def table(frames: Frames, cells: Cells) -> Table | None:
@@ -39,7 +40,7 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         (title, NOT_ASKED, NOT_ASKED, "real", name) for name, title in REAL_LINES.items()
     ]
     weighed = frames.loaded.study.evaluation.lpips
-    asked = {("real", "held-out")} | {(m.name, m.shown_setting()[0]) for m in frames.models()}
+    asked = {("real", "held-out")} | {(m.name, facts.shown_setting(m)[0]) for m in frames.models()}
     for label, sampler, steps, name, setting in [*places, *lines]:
         found = [cells.get((name, setting, metric)) for metric in METRICS]
         known = next((cell for cell in found if cell is not None), None)
@@ -78,7 +79,7 @@ def _perceptual(cells: Cells, name: str, setting: str, asked: set[tuple[str, str
     return estimate(cells.get((name, setting, LPIPS)), asked=(name, setting) in asked)
 
 
-def _lpips_note(cells: Cells, lpips: Lpips) -> str:
+def _lpips_note(cells: Cells, lpips: LpipsWeights) -> str:
     """What the column holds and of how many images."""
     n = next((cell.n for cell in cells.values() if cell.metric == LPIPS), None)
     network = {"alex": "AlexNet", "vgg": "VGG-16"}[lpips.network]
@@ -95,7 +96,7 @@ def words(frames: Frames, cells: Cells) -> str:
     real = {metric: cells.get(("real", "held-out", metric)) for metric in ("precision", "recall")}
     parts = []
     for run in frames.models():
-        setting, _, _ = run.shown_setting()
+        setting, _, _ = facts.shown_setting(run)
         found = {metric: cells.get((run.name, setting, metric)) for metric in real}
         shown = [f"{metric} {_against(found[metric], line)}" for metric, line in real.items() if found[metric] and line]
         if shown:

@@ -35,6 +35,7 @@ from rediffuse.reporting.render.terms import (
     run_colours,
     sampler_keys,
 )
+from rediffuse.runs import facts
 
 MAIN = "frechet_distance"
 
@@ -118,11 +119,11 @@ def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[
     """(run, sampler) -> [(steps, setting)] by rising steps, for those that have a value."""
     lines: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for run in compared_runs(loaded):
-        for setting, key, steps in sorted(run.comparable_settings(), key=lambda s: s[2]):
+        for setting, key, steps in sorted(facts.comparable_settings(run), key=lambda s: s[2]):
             if any((run.name, setting, metric) in cells for metric in metrics):
                 lines.setdefault((run.name, key), []).append((steps, setting))
     order = sampler_keys(loaded)
-    runs = list(loaded.runs)
+    runs = list(facts.diffusion_runs(loaded))
     return dict(sorted(lines.items(), key=lambda line: (runs.index(line[0][0]), order.index(line[0][1]))))
 
 
@@ -145,7 +146,7 @@ def _draw_points(
 
 def _handles(loaded: LoadedStudy, lines: dict[tuple[str, str], list[tuple[int, str]]]) -> list[Line2D]:
     return [
-        Line2D([], [], label=f"{loaded.runs[run].label}, {key}", **_look(loaded, run, key))  # type: ignore[arg-type]
+        Line2D([], [], label=f"{facts.diffusion_runs(loaded)[run].label}, {key}", **_look(loaded, run, key))  # type: ignore[arg-type]
         for run, key in lines
     ]
 
@@ -256,5 +257,7 @@ def _many_seeds(frames: Frames) -> bool:
 
 def _run_handles(frames: Frames, history: pd.DataFrame) -> list[Line2D]:
     colours, there = run_colours(frames.loaded), set(history["run"])
-    runs = [run for run in frames.loaded.runs.values() if run.name in there]
-    return [Line2D([], [], color=colours[run.name], label=f"{run.label} ({run.diffusion.loss} loss)") for run in runs]
+    runs = [run for run in facts.diffusion_runs(frames.loaded).values() if run.name in there]
+    return [
+        Line2D([], [], color=colours[run.name], label=f"{run.label} ({facts.diffusion(run).loss} loss)") for run in runs
+    ]

@@ -10,17 +10,18 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.style import DASHES, MARKERS, WIDTH, Picture, finish, outside_legend, plain_log
 from rediffuse.reporting.render.table import Estimate
 from rediffuse.reporting.render.terms import NOT_ASKED, OTHER, metric_short, metric_title, run_colours
+from rediffuse.runs import facts
 
 
 def schedules(frames: Frames) -> Picture | None:
     """ᾱ and log-SNR of the runs' schedules, in their colours, and of the other schedules of the registry, in grey."""
     from rediffuse.diffusion.schedules import SCHEDULES
 
-    colours, runs = run_colours(frames.loaded), list(frames.loaded.runs.values())
+    colours, runs = run_colours(frames.loaded), list(facts.diffusion_runs(frames.loaded).values())
     used: dict[tuple[str, int], list[str]] = {}
     for run in runs:
-        used.setdefault((run.diffusion.schedule, run.diffusion.timesteps), []).append(run.name)
-    timesteps = runs[0].diffusion.timesteps
+        used.setdefault((facts.diffusion(run).schedule, facts.diffusion(run).timesteps), []).append(run.name)
+    timesteps = facts.diffusion(runs[0]).timesteps
     others = [(name, timesteps) for name in SCHEDULES if (name, timesteps) not in used]
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.4))
     handles = []
@@ -33,7 +34,7 @@ def schedules(frames: Frames) -> Picture | None:
         label = name
         if names:
             look = {"color": colours[names[0]], "linestyle": "solid", "linewidth": 2.4}
-            label = f"{name} ({', '.join(frames.loaded.runs[run].label for run in names)})"
+            label = f"{name} ({', '.join(facts.diffusion_runs(frames.loaded)[run].label for run in names)})"
         x = np.arange(1, steps + 1) / steps
         left.plot(x, alphas_bar, **look)  # type: ignore[arg-type]
         right.plot(x, np.log(alphas_bar / (1 - alphas_bar)), **look)  # type: ignore[arg-type]
@@ -73,7 +74,7 @@ def bound_by_t(frames: Frames) -> Picture | None:
         place = np.arange(1, len(terms) + 1)
         left.plot(place, terms, color=colours[name], linewidth=1.3)
         right.plot(place, np.cumsum(terms), color=colours[name])
-        handles.append(Line2D([], [], color=colours[name], label=frames.loaded.runs[name].label))
+        handles.append(Line2D([], [], color=colours[name], label=facts.diffusion_runs(frames.loaded)[name].label))
     left.set(title="Term of each step", xlabel="t + 1", ylabel="bits/dim", xscale="log", yscale="log")
     right.set(title="Sum of the terms up to t", xlabel="t + 1", ylabel="bits/dim", xscale="log")
     for axes in (left, right):
@@ -93,7 +94,9 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
     settings = ablation_settings(frames.loaded)
     drawn = [row for row in rows if any(isinstance(value, Estimate) for value in row.values.values())]
     bases = [
-        base for base in frames.loaded.runs if any(row.base == base and row.question != NOT_ASKED for row in drawn)
+        base
+        for base in facts.diffusion_runs(frames.loaded)
+        if any(row.base == base and row.question != NOT_ASKED for row in drawn)
     ]
     if not bases:
         return None
@@ -121,7 +124,7 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
                 )
         axes.set_yticks(range(len(names)), [row.name for row in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_title(f"{frames.loaded.runs[base].label} and its ablations")
+        axes.set_title(f"{facts.diffusion_runs(frames.loaded)[base].label} and its ablations")
     if positive:
         grid[-1, 0].set_xscale("log")
         plain_log(grid[-1, 0], "x")

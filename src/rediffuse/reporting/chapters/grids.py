@@ -10,6 +10,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.pictures import held_out_images, preview_image, sample_images
 from rediffuse.reporting.render.style import WIDTH, Picture, finish
 from rediffuse.reporting.render.terms import NOT_RUN, REAL_LINES, metric_short, number, run_colours, whole
+from rediffuse.runs import facts
 
 
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
@@ -48,12 +49,12 @@ def row_label(axes: Axes, text: str, colour: str) -> None:
 
 def previews(frames: Frames) -> Picture | None:
     """Samples drawn while training, by training step."""
-    runs = list(frames.loaded.runs.values())
-    steps = sorted({step for run in runs for step in run.preview_steps})
+    runs = list(facts.diffusion_runs(frames.loaded).values())
+    steps = sorted({step for run in runs for step in facts.preview_steps(run)})
     found = {
         (run.name, step): preview_image(frames, run.name, run.seeds[0], step)
         for run in runs
-        for step in run.preview_steps
+        for step in facts.preview_steps(run)
     }
     if not any(image is not None for image in found.values()):
         return None
@@ -63,7 +64,7 @@ def previews(frames: Frames) -> Picture | None:
     )
     for i, run in enumerate(runs):
         for j, step in enumerate(steps):
-            absent = NOT_RUN if step in run.preview_steps else ""
+            absent = NOT_RUN if step in facts.preview_steps(run) else ""
             show(grid[i, j], found.get((run.name, step)), f"step {whole(step)}" if i == 0 else "", absent=absent)
         row_label(grid[i, 0], run.label, run_colours(frames.loaded)[run.name])
     averaged = {run.training.ema_decay > 0 for run in runs}
@@ -79,9 +80,9 @@ def previews(frames: Frames) -> Picture | None:
 
 def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
     """The first samples of every sampler and number of steps of a run."""
-    if run.network.class_conditional:
-        return _samples_by_class(frames, cells, run, run.settings(), f"samples-{run.name}")
-    comparable = run.comparable_settings()
+    if facts.is_conditional(run):
+        return _samples_by_class(frames, cells, run, facts.settings(run), f"samples-{run.name}")
+    comparable = facts.comparable_settings(run)
     keys = list(dict.fromkeys(key for _, key, _ in comparable))
     steps = sorted({count for _, _, count in comparable})
     settings = {(key, count): setting for setting, key, count in comparable}
@@ -115,7 +116,7 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
 
 def guided_samples(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
     """The first samples that a classifier guided; None when it guides none of the run."""
-    guided = [s for s in run.settings() if run.sampling.samplers[s[1]].classifier_scale is not None]
+    guided = [s for s in facts.settings(run) if run.sampling.samplers[s[1]].classifier_scale is not None]
     return _samples_by_class(frames, cells, run, guided, f"samples-{run.name}-guided") if guided else None
 
 
@@ -154,8 +155,8 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     line = cells.get(("real", "held-out", "frechet_distance"))
     short = metric_short("frechet_distance", frames.features)
     sheets.append((REAL_LINES["held-out"], real, f"{short} {number(line.value)}" if line else ""))
-    for run in frames.loaded.runs.values():
-        setting, _, _ = run.shown_setting()
+    for run in facts.diffusion_runs(frames.loaded).values():
+        setting, _, _ = facts.shown_setting(run)
         cell = cells.get((run.name, setting, "frechet_distance"))
         images = sample_images(frames, run.name, run.seeds[0], setting, 64)
         sheets.append((f"{run.label}\n{setting}", images, f"{short} {number(cell.value)}" if cell else ""))

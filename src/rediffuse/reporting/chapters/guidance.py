@@ -8,13 +8,14 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 
 from rediffuse.config import ResolvedRun
-from rediffuse.config.facts import CLASS_METRICS
+from rediffuse.evaluation.metrics import CLASS_METRICS
 from rediffuse.reporting.experiments.cells import Cell, Cells, bounds
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.pictures import classifier_record
 from rediffuse.reporting.render.style import WIDTH, Picture, finish, outside_legend
 from rediffuse.reporting.render.table import Column, Estimate, Links, Table, Value
 from rediffuse.reporting.render.terms import NOT_ASKED, NOT_RUN, REAL, REAL_LINES, metric_short, run_colours
+from rediffuse.runs import facts
 
 MAIN = "frechet_distance"
 CLASSIFIER_FREE, BY_CLASSIFIER = "classifier-free", "by a classifier"
@@ -36,9 +37,9 @@ class Guided(NamedTuple):
 def guided_settings(frames: Frames) -> list[Guided]:
     """Every such setting of the main runs."""
     found = []
-    for run in frames.loaded.runs.values():
-        for setting, key, steps in run.settings():
-            if not run.asks_classes(key):
+    for run in facts.diffusion_runs(frames.loaded).values():
+        for setting, key, steps in facts.settings(run):
+            if not facts.asks_classes(run, key):
                 continue
             sampler = run.sampling.samplers[key]
             if sampler.classifier_scale is not None:
@@ -115,7 +116,7 @@ def figure(frames: Frames, cells: Cells) -> Picture | None:
             axes.errorbar(
                 [scale for scale, _ in found], values, yerr=errors, color=colours[name], marker="o", capsize=3,
                 linestyle="-" if method == CLASSIFIER_FREE else ":",
-                label=f"{frames.loaded.runs[name].label}, {method}, {kind}, {steps} steps",
+                label=f"{facts.diffusion_runs(frames.loaded)[name].label}, {method}, {kind}, {steps} steps",
             )  # fmt: skip
         title = metric_short(metric, frames.features)
         axes.set(title=title, xlabel="guidance scale", xticks=scales)
@@ -137,7 +138,7 @@ def figure(frames: Frames, cells: Cells) -> Picture | None:
 def classifiers(frames: Frames) -> Table | None:
     """Held-out accuracy of each noise-conditional classifier by t; None when there is none."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         for seed in run.seeds if run.classifier is not None else ():
             found = classifier_record(frames, run, seed)
             if found is None:
@@ -170,7 +171,7 @@ def accuracy_figure(frames: Frames) -> Picture | None:
     """Held-out accuracy of each classifier against t, first seed; None when there is none."""
     colours = run_colours(frames.loaded)
     found = {}
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         record = classifier_record(frames, run, run.seeds[0]) if run.classifier is not None else None
         if record is not None:
             found[run.name] = record[0]
@@ -179,7 +180,13 @@ def accuracy_figure(frames: Frames) -> Picture | None:
     drawing, axes = plt.subplots(figsize=(WIDTH * 0.6, 3.6))
     for name, judged in found.items():
         t, accuracy = zip(*((row["t"], row["accuracy"]) for row in judged["by_t"]), strict=True)
-        axes.plot(t, accuracy, color=colours[name], marker="o", label=f"classifier of {frames.loaded.runs[name].label}")
+        axes.plot(
+            t,
+            accuracy,
+            color=colours[name],
+            marker="o",
+            label=f"classifier of {facts.diffusion_runs(frames.loaded)[name].label}",
+        )
     chance = 1 / next(iter(found.values()))["classes"]
     axes.axhline(chance, color=REAL, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1, label="chance")
     axes.set(xlabel="t", ylabel="accuracy (share)", ylim=(0, 1))

@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from rediffuse.config import ResolvedGenerator, ResolvedRun
+from rediffuse.config import ResolvedRun
 from rediffuse.reporting.chapters.grids import mosaic, show
 from rediffuse.reporting.chapters.tables import FROM
 from rediffuse.reporting.read.frames import Frames
@@ -23,6 +23,7 @@ from rediffuse.reporting.render.terms import (
     model_seed,
     number,
 )
+from rediffuse.runs import facts
 
 SPACES = {"pixels": "pixels", "features": "features"}
 REAL_LABEL = REAL_LINES["held-out"]
@@ -32,7 +33,7 @@ SIDE = 0.62  # inches an image
 CLEAR = 3.0
 
 
-def examined(frames: Frames) -> Iterator[tuple[ResolvedRun | ResolvedGenerator, int, dict[str, Any], str]]:
+def examined(frames: Frames) -> Iterator[tuple[ResolvedRun, int, dict[str, Any], str]]:
     """(run or one-pass model, seed, record, file) of everything that was examined."""
     for model in frames.models():
         for seed in model.seeds:
@@ -148,7 +149,7 @@ def figure(frames: Frames) -> Picture | None:
         images = sample_images(frames, run.name, seed, record["setting"], len(rows))
         strips = _strips(frames, rows, images)
         if strips:
-            how = "one pass" if isinstance(run, ResolvedGenerator) else record["setting"]
+            how = "one pass" if facts.is_one_pass(run) else record["setting"]
             blocks.append((f"{run.label}, {how}", model_colours(frames.loaded)[run.name], strips))
         if held_out is None:
             real = record["neighbours"]["held_out"]

@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from rediffuse.config import ResolvedGenerator
 from rediffuse.reporting.chapters.memorisation import REAL_LABEL, examined
 from rediffuse.reporting.chapters.tables import FROM
 from rediffuse.reporting.read.frames import Frames
@@ -22,6 +21,7 @@ from rediffuse.reporting.render.terms import (
     model_seed,
     number,
 )
+from rediffuse.runs import facts
 
 #: Most classes that have columns and bars of their own.
 MOST = 20
@@ -112,7 +112,7 @@ def figure(frames: Frames) -> Picture | None:
     found = [e for e in examined(frames) if e[2]["classes"] is not None and e[1] == e[0].seeds[0]]
     if not found or len(found[0][2]["classes"]["names"]) > MOST:
         return None
-    kinds = [[e for e in found if isinstance(e[0], ResolvedGenerator) == one_pass] for one_pass in (False, True)]
+    kinds = [[e for e in found if facts.is_one_pass(e[0]) == one_pass] for one_pass in (False, True)]
     panels = [part for part in kinds if part]
     classes = found[0][2]["classes"]
     handles: dict[str, Any] = {}

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from rediffuse.config import ResolvedGenerator, ResolvedRun
-from rediffuse.config.facts import HEADLINE_METRICS
+from rediffuse.config import ResolvedRun
+from rediffuse.models.latent_options import CriticNetwork
 from rediffuse.reporting.experiments.cells import Cell, Cells, optional
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.table import Column, Estimate, Links, Table, Value
@@ -16,11 +16,14 @@ from rediffuse.reporting.render.terms import (
     compared_runs,
     counted,
     direction,
+    headline_metrics,
     listed,
     metric_short,
     number,
     setting_text,
 )
+from rediffuse.runs import facts
+from rediffuse.training.options import OnePassTraining, WganTraining
 
 KIND_TITLES = {
     "dcgan": "DCGAN (Radford et al. 2016)",
@@ -36,12 +39,12 @@ QUOTED_RATIO, QUOTED_SECONDS = 237, 0.002
 
 def introduction(frames: Frames) -> str:
     """What stands in this section and what the times mean."""
-    names = ", ".join(model.label for model in frames.loaded.generators.values())
+    names = ", ".join(model.label for model in facts.one_pass_runs(frames.loaded).values())
     text = (
         f"{names}: trained, sampled and scored by the same pipeline on the same images as the runs. A one-pass model "
         "is sampled with averaged batch statistics, so that an image does not depend on its batch."
     )
-    if any(model.kind == "vae" for model in frames.loaded.generators.values()):
+    if any(model.model == "vae" for model in facts.one_pass_runs(frames.loaded).values()):
         text += (
             " The images of the VAE are its decoder's means. Its likelihood is a Gaussian integrated over the bin of "
             "each 8-bit level, so that its bound is one on the same quantity as that of the runs, on the same held-out "
@@ -53,18 +56,25 @@ def introduction(frames: Frames) -> str:
 def models(frames: Frames) -> Table:
     """What each one-pass model is and how it was trained."""
     rows: list[tuple[Value, ...]] = []
-    for model in frames.loaded.generators.values():
-        training, timed = model.training, _of(frames.training, model.name, model.seeds[0])
-        sizes = [_first(timed, name) for name in ("parameters", "parameters_trained")]
-        files = [str(model.folder(seed) / "run.yaml") for seed in model.seeds]
-        rows.append((
-            model.label, model.latent, model.channels,
-            *(NOT_RECORDED if size is None else int(size) for size in sizes), training.steps, training.batch_size,
-            setting_text(training.learning_rate), setting_text((training.beta1, training.beta2)),
-            _critic(model),
-            setting_text(training.ema_decay) if training.ema_decay else "off",
-            Links(frames.pedigree.ids(files)),
-        ))  # fmt: skip
+    for model in facts.one_pass_runs(frames.loaded).values():
+        training, network = model.training, facts.latent(model)
+        assert isinstance(training, OnePassTraining)
+        files = [str(facts.folder(model, seed) / "run.yaml") for seed in model.seeds]
+        rows.append(
+            (
+                model.label,
+                network.latent,
+                network.channels,
+                *frames.parameters.get(model.name, (NOT_RECORDED, NOT_RECORDED)),
+                training.steps,
+                training.batch_size,
+                setting_text(training.learning_rate),
+                setting_text(training.betas),
+                _critic(model),
+                setting_text(training.ema_decay) if training.ema_decay else "off",
+                Links(frames.pedigree.ids(files)),
+            )
+        )
     names = ("Model", "Latent", "Channels", "Parameters that make images", "Parameters trained",
              "Training steps", "Batch", "Learning rate", "Adam's β", "Critic", "EMA decay", "From")  # fmt: skip
     return Table(
@@ -73,7 +83,7 @@ def models(frames: Frames) -> Table:
         tuple(map(Column, names)),
         tuple(rows),
         notes=(
-            f"{listed([KIND_TITLES[model.kind] for model in frames.loaded.generators.values()])}.",
+            f"{listed([KIND_TITLES[model.model] for model in facts.one_pass_runs(frames.loaded).values()])}.",
             "A GAN trains a discriminator and a VAE an encoder that sampling does not use: both numbers of parameters "
             "are given. They train in float32 whatever the runs do.",
         ),
@@ -81,63 +91,94 @@ def models(frames: Frames) -> Table:
     )
 
 
-def _critic(model: ResolvedGenerator) -> str:
+def _critic(model: ResolvedRun) -> str:
     """How often a critic steps, what holds it smooth and how it is normalised."""
-    if model.critic_norm is None:
+    network, training = model.network, model.training
+    if not (isinstance(network, CriticNetwork) and isinstance(training, WganTraining)):
         return NOT_ASKED
-    norm = "no norm" if model.critic_norm == "none" else f"{model.critic_norm} norm"
-    return f"{counted(int(model.training.critic_steps or 0), 'step')}, λ = {setting_text(model.training.gradient_penalty)}, {norm}"
+    norm = "no norm" if network.critic_norm == "none" else f"{network.critic_norm} norm"
+    return f"{counted(training.critic_steps, 'step')}, λ = {setting_text(training.gradient_penalty)}, {norm}"
 
 
 def table(frames: Frames, cells: Cells) -> Table:
-    """Quality and cost of every one-pass model beside the compared runs at each step count of their first sampler."""
+    """Quality of every one-pass model beside the compared runs at each step count of their first sampler."""
     rows: list[tuple[Value, ...]] = []
     marked = []
     for model, seed, setting, steps in _places(frames):
-        if isinstance(model, ResolvedGenerator):
+        if facts.is_one_pass(model):
             marked.append(len(rows))
-        found = [cells.get((model.name, setting, metric)) for metric in HEADLINE_METRICS]
+        found = [cells.get((model.name, setting, metric)) for metric in headline_metrics()]
         bound = cells.get((model.name, "likelihood", "bits_per_dim"))
-        trained, drawn = _of(frames.training, model.name, seed), _of(frames.sampling, model.name, seed, setting)
-        per_image = _first(drawn, "ms_per_image")
-        parameters, seconds = _first(trained, "parameters"), _first(trained, "seconds")
+        parameters = frames.parameters.get(model.name)
         files = [file for cell in [*found[:1], bound] if cell is not None for file in cell.files]
-        files += [str(path) for part in (trained, drawn) for path in part["file"].iloc[:1]]
-        has_bound = not isinstance(model, ResolvedGenerator) or model.kind == "vae"
-        rows.append((
-            model.label, setting.rpartition("-")[0], steps,
-            NOT_RECORDED if parameters is None else int(parameters), NOT_RECORDED if seconds is None else seconds,
-            NOT_RECORDED if per_image is None else 1000 / per_image, *map(_estimate, found),
-            _estimate(bound) if has_bound else NOT_ASKED, Links(frames.pedigree.ids(files)),
-        ))  # fmt: skip
+        has_bound = not facts.is_one_pass(model) or model.model == "vae"
+        rows.append(
+            (
+                model.label,
+                setting.rpartition("-")[0],
+                steps,
+                NOT_RECORDED if parameters is None else parameters[0],
+                *map(_estimate, found),
+                _estimate(bound) if has_bound else NOT_ASKED,
+                Links(frames.pedigree.ids(files)),
+            )
+        )
     columns = (
         Column("Model"), Column("Sampler"), Column("Steps"), Column("Parameters"),
-        Column("Training", "s"), Column("Images per second"),
-        *(Column(metric_short(m, frames.features), f"{direction(m)} is better", estimate=True) for m in HEADLINE_METRICS),
+        *(Column(metric_short(m, frames.features), f"{direction(m)} is better", estimate=True) for m in headline_metrics()),
         Column("Bound", "bits/dim", estimate=True), Column("From"),
     )  # fmt: skip
     return Table(
         "one-pass",
-        "One-pass models (marked) beside the runs at each number of steps of their first sampler: quality and cost.",
+        "One-pass models (marked) beside the runs at each number of steps of their first sampler.",
         columns,
         tuple(rows),
         notes=(
             f"Quality is from {frames.loaded.study.evaluation.group_size} images. "
-            "Parameters are those that make an image. Times were measured once on the machine of the table of "
-            "hardware and software and differ from machine to machine; that of a one-pass model is the median of "
-            "repeated batches. Quality is over all training seeds, times are of the first.",
+            "Parameters are those that make an image. What each takes stands in timings.md.",
         ),
         marked=frozenset(marked),
         narrow=True,
     )
 
 
+def times(frames: Frames) -> Table | None:
+    """Seconds of training and images per second of every one-pass model beside the compared runs; None without any."""
+    rows: list[tuple[Value, ...]] = []
+    for model, seed, setting, steps in _places(frames):
+        trained, drawn = _of(frames.training, model.name, seed), _of(frames.sampling, model.name, seed, setting)
+        per_image, seconds = _first(drawn, "ms_per_image"), _first(trained, "seconds")
+        files = [str(path) for part in (trained, drawn) for path in part["file"].iloc[:1]]
+        rows.append(
+            (
+                model.label,
+                setting.rpartition("-")[0],
+                steps,
+                NOT_RECORDED if seconds is None else seconds,
+                NOT_RECORDED if per_image is None else 1000 / per_image,
+                Links(frames.pedigree.ids(files)),
+            )
+        )
+    if not rows:
+        return None
+    columns = (
+        Column("Model"),
+        Column("Sampler"),
+        Column("Steps"),
+        Column("Training", "s"),
+        Column("Images per second"),
+        Column("From"),
+    )
+    note = "The time of a one-pass model is the median of repeated batches; times are of the first training seed."
+    return Table("one-pass-times", "What one-pass models and runs take.", columns, tuple(rows), notes=(note,))
+
+
 def latency(frames: Frames) -> Table | None:
     """How many times as long an image of each compared run takes as one of each one-pass model; None without times."""
-    one_pass = list(frames.loaded.generators.values())
+    one_pass = list(facts.one_pass_runs(frames.loaded).values())
     rows: list[tuple[Value, ...]] = []
     for run, seed, setting, steps in _places(frames):
-        if isinstance(run, ResolvedGenerator):
+        if facts.is_one_pass(run):
             continue
         ours = _of(frames.sampling, run.name, seed, setting)
         if _first(ours, "ms_per_image") is None:
@@ -168,7 +209,7 @@ def latency(frames: Frames) -> Table | None:
 
 def latency_sentence(frames: Frames) -> str:
     """Our own ratio in words, beside the quoted one."""
-    slowest = max((p for p in _places(frames) if isinstance(p[0], ResolvedRun)), key=lambda p: p[3], default=None)
+    slowest = max((p for p in _places(frames) if not facts.is_one_pass(p[0])), key=lambda p: p[3], default=None)
     quoted = (
         f"The graduation report's “{QUOTED_RATIO}×” divides the time of one image in a batch of a DDPM by "
         f"{QUOTED_SECONDS} s, a figure for a GAN from the literature: two machines and two ways of counting."
@@ -178,7 +219,7 @@ def latency_sentence(frames: Frames) -> str:
     run, seed, setting, steps = slowest
     ours = _of(frames.sampling, run.name, seed, setting)
     parts = []
-    for model in frames.loaded.generators.values():
+    for model in facts.one_pass_runs(frames.loaded).values():
         theirs = _of(frames.sampling, model.name, model.seeds[0])
         if isinstance(ratio := _ratio(ours, theirs), float):
             parts.append(f"{number(ratio, 3)} times as long as one of {model.label}")
@@ -208,13 +249,13 @@ def quoted() -> Table:
     )  # fmt: skip
 
 
-def _places(frames: Frames) -> Iterator[tuple[ResolvedRun | ResolvedGenerator, int, str, int]]:
+def _places(frames: Frames) -> Iterator[tuple[ResolvedRun, int, str, int]]:
     """(model, first seed, setting, steps) of the one-pass models, then of the compared runs' first sampler."""
-    for model in frames.loaded.generators.values():
-        yield from ((model, model.seeds[0], setting, steps) for setting, _, steps in model.settings())
+    for model in facts.one_pass_runs(frames.loaded).values():
+        yield from ((model, model.seeds[0], setting, steps) for setting, _, steps in facts.settings(model))
     for run in compared_runs(frames.loaded):
         main = next(iter(run.sampling.samplers))
-        chosen = [(setting, steps) for setting, key, steps in run.settings() if key == main]
+        chosen = [(setting, steps) for setting, key, steps in facts.settings(run) if key == main]
         yield from ((run, run.seeds[0], setting, n) for setting, n in sorted(chosen, key=lambda s: -s[1]))
 
 

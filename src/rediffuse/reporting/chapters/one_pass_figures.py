@@ -7,13 +7,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rediffuse.config import ResolvedGenerator
+from rediffuse.config import ResolvedRun
 from rediffuse.reporting.chapters.grids import mosaic, show
 from rediffuse.reporting.experiments.cells import Cells, bounds
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.pictures import held_out_images, sample_images
 from rediffuse.reporting.render.style import WIDTH, Picture, finish
 from rediffuse.reporting.render.terms import REAL_LINES, metric_short, model_colours, number
+from rediffuse.runs import facts
 
 MARKER = "*"
 DASHED = "dashed"
@@ -31,9 +32,9 @@ CURVES: dict[str, tuple[tuple[str, str, Any], ...]] = {
 def one_pass_points(frames: Frames, cells: Cells, axes: Axes, metric: str) -> list[Line2D]:
     """Draw each one-pass model as a star at its seconds per image; the legend's handles."""
     handles = []
-    for name, model in frames.loaded.generators.items():
+    for name, model in facts.one_pass_runs(frames.loaded).items():
         rows = frames.sampling[frames.sampling["run"] == name].dropna(subset=["ms_per_image"])
-        [(setting, _, _)] = model.settings()
+        [(setting, _, _)] = facts.settings(model)
         cell = cells.get((name, setting, metric))
         if cell is None or rows.empty:
             continue
@@ -50,18 +51,18 @@ def one_pass_points(frames: Frames, cells: Cells, axes: Axes, metric: str) -> li
 def losses(frames: Frames) -> Picture | None:
     """What each one-pass model minimises along its training, a panel each."""
     history = frames.one_pass_history
-    there = [model for model in frames.loaded.generators.values() if (history["run"] == model.name).any()]
+    there = [model for model in facts.one_pass_runs(frames.loaded).values() if (history["run"] == model.name).any()]
     if not there:
         return None
     figure, grid = plt.subplots(1, len(there), figsize=(WIDTH, 3.9), squeeze=False)
     for axes, model in zip(grid[0], there, strict=True):
         for seed in model.seeds:
             rows = history[(history["run"] == model.name) & (history["seed"] == seed)]
-            for column, _, style in CURVES[model.kind]:
+            for column, _, style in CURVES[model.model]:
                 axes.plot(rows["step"], rows[column], color=model_colours(frames.loaded)[model.name], linestyle=style)
         axes.set(title=model.label, xlabel="training step", ylabel="loss" if axes is grid[0, 0] else "")
         handles = [
-            Line2D([], [], color="#444444", linestyle=style, label=name) for _, name, style in CURVES[model.kind]
+            Line2D([], [], color="#444444", linestyle=style, label=name) for _, name, style in CURVES[model.model]
         ]
         axes.legend(handles=handles, fontsize=8)
     return finish(
@@ -76,14 +77,14 @@ def losses(frames: Frames) -> Picture | None:
 def samples(frames: Frames, cells: Cells) -> Picture | None:
     """The first images of each one-pass model beside held-out real ones."""
     short = metric_short("frechet_distance", frames.features)
-    found = [(model, _images(frames, model)) for model in frames.loaded.generators.values()]
+    found = [(model, _images(frames, model)) for model in facts.one_pass_runs(frames.loaded).values()]
     if all(images is None for _, images in found):
         return None
     real = held_out_images(frames, 64)
     figure, grid = plt.subplots(1, len(found) + 1, figsize=(WIDTH, WIDTH / (len(found) + 1) + 0.9), squeeze=False)
     show(grid[0, 0], None if real is None else mosaic(real, 8), REAL_LINES["held-out"])
     for axes, (model, images) in zip(grid[0, 1:], found, strict=True):
-        cell = cells.get((model.name, model.settings()[0][0], "frechet_distance"))
+        cell = cells.get((model.name, facts.settings(model)[0][0], "frechet_distance"))
         note = f"{short} {number(cell.value)}" if cell else ""
         show(axes, None if images is None else mosaic(images, 8), model.label, note)
     return finish(
@@ -94,5 +95,5 @@ def samples(frames: Frames, cells: Cells) -> Picture | None:
     )  # fmt: skip
 
 
-def _images(frames: Frames, model: ResolvedGenerator) -> np.ndarray | None:
-    return sample_images(frames, model.name, model.seeds[0], model.settings()[0][0], 64)
+def _images(frames: Frames, model: ResolvedRun) -> np.ndarray | None:
+    return sample_images(frames, model.name, model.seeds[0], facts.settings(model)[0][0], 64)

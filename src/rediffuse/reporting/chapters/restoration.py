@@ -9,6 +9,7 @@ from rediffuse.reporting.read.pictures import restoration_images, restoration_re
 from rediffuse.reporting.render.style import WIDTH, Picture, finish
 from rediffuse.reporting.render.table import Column, Estimate, Links, Table, Value
 from rediffuse.reporting.render.terms import compared_runs, run_colours
+from rediffuse.runs import facts
 
 SHOWN = 8
 LABELS = 3.0  # inches for the names of rows
@@ -23,7 +24,7 @@ def table(frames: Frames) -> Table | None:
     """PSNR of each task, method, run and seed; None when nothing was restored."""
     rows: list[tuple[Value, ...]] = []
     tasks: dict[str, list[tuple[Value, ...]]] = {}
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         for seed in run.seeds:
             found = restoration_record(frames, run, seed)
             if found is None:

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rediffuse.config import ResolvedGenerator
 from rediffuse.reporting.chapters.memorisation import REAL_LABEL, examined
 from rediffuse.reporting.chapters.tables import FROM
 from rediffuse.reporting.read.frames import Frames
@@ -25,6 +24,7 @@ from rediffuse.reporting.render.terms import (
     number,
     whole,
 )
+from rediffuse.runs import facts
 
 #: The number of images whose bias is told: the lab report that this project follows scored 205 with so many.
 FEW = 100
@@ -49,7 +49,7 @@ def curves(frames: Frames) -> list[Curve]:
     found, real = [], None
     for model, seed, record, file in examined(frames):
         counts, colour = record["by_count"], model_colours(frames.loaded)[model.name]
-        one_pass = isinstance(model, ResolvedGenerator)
+        one_pass = facts.is_one_pass(model)
         found.append(Curve(model.label, record["setting"], seed, colour, counts["samples"], file, one_pass))
         real = real or Curve(REAL_LABEL, NOT_ASKED, None, REAL, counts["held_out"], file)
     return [*found, real] if real else []

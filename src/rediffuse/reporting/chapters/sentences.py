@@ -3,9 +3,10 @@
 from collections import Counter
 
 from rediffuse.config import ResolvedRun
-from rediffuse.config.facts import RUN_SETTINGS
+from rediffuse.evaluation.metrics import RUN_METRICS
 from rediffuse.reporting.experiments.cells import Cell, Cells, Comparison, bounds, compare, optional
 from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.read.pedigree import ALTERED
 from rediffuse.reporting.render.terms import (
     NOT_RECORDED,
     NOT_RUN,
@@ -18,6 +19,7 @@ from rediffuse.reporting.render.terms import (
     run_of_role,
     settings_in_order,
 )
+from rediffuse.runs import facts
 
 MAIN = "frechet_distance"
 Pair = tuple[ResolvedRun, ResolvedRun]
@@ -31,7 +33,7 @@ def main_pair(frames: Frames) -> Pair | None:
 
 def shared_settings(frames: Frames, pair: Pair) -> list[str]:
     """The settings that the study asks of both runs."""
-    asked = [{setting for setting, _, _ in run.settings()} for run in pair]
+    asked = [{setting for setting, _, _ in facts.settings(run)} for run in pair]
     return [setting for setting, _, _ in settings_in_order(frames.loaded) if setting in asked[0] & asked[1]]
 
 
@@ -96,7 +98,7 @@ def exceptions(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
 def likelihood(frames: Frames, cells: Cells) -> list[str]:
     """Which of the main pair gives held-out images the higher likelihood, and by how much."""
     pair = main_pair(frames)
-    metric, setting = next(iter(RUN_SETTINGS.items()))
+    metric, setting = next((name, m.setting or "") for name, m in RUN_METRICS.items())
     found = [cells.get((run.name, setting, metric)) for run in pair] if pair else []
     if pair is None or None in found:
         return []
@@ -112,7 +114,7 @@ def likelihood(frames: Frames, cells: Cells) -> list[str]:
 
 def best(cells: Cells, run: ResolvedRun, metric: str) -> Cell | None:
     """The best of a run's settings by value."""
-    found = [cells[run.name, s, metric] for s, _, _ in run.comparable_settings() if (run.name, s, metric) in cells]
+    found = [cells[run.name, s, metric] for s, _, _ in facts.comparable_settings(run) if (run.name, s, metric) in cells]
     sign = 1 if direction(metric) == "lower" else -1
     return min(found, key=lambda cell: sign * cell.value) if found else None
 
@@ -171,32 +173,38 @@ def beyond_real(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
     ]
 
 
-def cost(frames: Frames) -> list[str]:
-    """What the improved run costs beside the baseline."""
+def parameters(frames: Frames) -> list[str]:
+    """The parameters of the improved run beside those of the baseline."""
     pair = main_pair(frames)
     if pair is None:
         return []
     baseline, improved = pair
-    sentences = []
-    theirs, ours = (_means(frames, run) for run in pair)
-    for name, what, unit in (("parameters", "parameters", ""), ("ms_per_step", "time per training step", " ms")):
-        mine, other = ours.get(name), theirs.get(name)
-        if mine is None or other is None:
-            sentences.append(f"{what[:1].upper()}{what[1:]} of the two runs: {NOT_RECORDED}.")
-            continue
-        shown = [f"{int(v):,}" if name == "parameters" else number(v) for v in (other, mine)]
-        sentences.append(
-            f"{what[:1].upper()}{what[1:]}: {shown[0]}{unit} for {baseline.label}, {shown[1]}{unit} for "
-            f"{improved.label}, "
-            f"a ratio of {number(mine / other)}."
-        )
-    return sentences
+    theirs, ours = (frames.parameters.get(run.name) for run in pair)
+    if ours is None or theirs is None:
+        return [f"Parameters of the two runs: {NOT_RECORDED}."]
+    ratio = number(ours[0] / theirs[0])
+    return [f"Parameters: {theirs[0]:,} for {baseline.label}, {ours[0]:,} for {improved.label}, a ratio of {ratio}."]
 
 
-def _means(frames: Frames, run: ResolvedRun) -> dict[str, float]:
+def step_time(frames: Frames) -> list[str]:
+    """What a training step of the improved run takes beside one of the baseline."""
+    pair = main_pair(frames)
+    if pair is None:
+        return []
+    baseline, improved = pair
+    theirs, ours = (_step_ms(frames, run) for run in pair)
+    if ours is None or theirs is None:
+        return [f"Time per training step of the two runs: {NOT_RECORDED}."]
+    return [
+        f"Time per training step: {number(theirs)} ms for {baseline.label}, {number(ours)} ms for {improved.label}, a "
+        f"ratio of {number(ours / theirs)}."
+    ]
+
+
+def _step_ms(frames: Frames, run: ResolvedRun) -> float | None:
     rows = frames.training[frames.training["run"] == run.name]
-    found = {name: [v for v in map(optional, rows[name]) if v is not None] for name in ("parameters", "ms_per_step")}
-    return {name: sum(values) / len(values) for name, values in found.items() if values}
+    found = [value for value in map(optional, rows["ms_per_step"]) if value is not None]
+    return sum(found) / len(found) if found else None
 
 
 def _with_interval(cell: Cell) -> str:
@@ -205,26 +213,26 @@ def _with_interval(cell: Cell) -> str:
     return f"{number(cell.value)} (interval {number(cell.low)} to {number(cell.high)})"
 
 
-def provenance(frames: Frames) -> list[str]:
-    """Which commits made the files, and whether any file is not the one its receipt describes."""
-    sources = [source for source in frames.pedigree.sources.values() if not source.id.startswith("A")]
-    commits = list(dict.fromkeys(source.commit for source in sources if source.commit != NOT_RECORDED))
-    sentences = []
-    if not commits:
-        sentences.append(f"Commit of the code that made the files: {NOT_RECORDED}.")
-    elif len(commits) == 1:
-        sentences.append(f"All files with a receipt were made at commit `{commits[0]}`.")
-    else:
-        shown = listed([f"`{commit[:12]}{'+changes' if '+' in commit else ''}`" for commit in commits])
-        sentences.append(f"The files were made at {len(commits)} commits: {shown}; the pedigree says which at which.")
-    if any("+" in commit for commit in commits):
-        sentences.append(
-            "`+changes` marks source or settings that differed from the commit; the pedigree's code digest tells them "
-            "apart."
-        )
-    altered = [source.path for source in sources if source.state == "altered since"]
-    if altered:
-        sentences.append(
-            f"Warning: {listed(altered)} {'is' if len(altered) == 1 else 'are'} not what the receipt says was made."
-        )
-    return sentences
+def altered(frames: Frames) -> list[str]:
+    """A warning where a file is not the one that its receipt describes."""
+    found = [source.path for source in frames.pedigree.sources.values() if source.state == ALTERED]
+    if not found:
+        return []
+    return [f"Warning: {listed(found)} {'is' if len(found) == 1 else 'are'} not what the receipt says was made."]
+
+
+def stamp(frames: Frames) -> str:
+    """On which machines, when and with which code the times of this report were taken."""
+    measured = [source.measured for source in frames.pedigree.sources.values() if source.measured]
+    if not measured:
+        return "No job of this study was made on this machine: its files were pulled from elsewhere, without times."
+    machines = dict.fromkeys(
+        f"{m['cpu']}, {counted(m['cores'], 'core')}, device {m['device']}, PyTorch {m['torch']}, Python {m['python']}"
+        for m in (one.get("machine") or {} for one in measured)
+        if "cpu" in m
+    )
+    dates = sorted({str(one.get("date", ""))[:10] for one in measured if one.get("date")})
+    commits = dict.fromkeys(str(one.get("commit", ""))[:12] for one in measured if one.get("commit"))
+    when = "" if not dates else f" on {dates[0]}" if len(dates) == 1 else f" from {dates[0]} to {dates[-1]}"
+    which = f", by the code of {listed([f'`{commit}`' for commit in commits])}" if commits else ""
+    return f"Measured on {'; and on '.join(machines) or 'a machine that is not recorded'}{when}{which}."

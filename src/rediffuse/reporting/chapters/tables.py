@@ -20,6 +20,7 @@ from rediffuse.reporting.render.terms import (
     run_of_role,
     settings_in_order,
 )
+from rediffuse.runs import facts
 
 FROM = Column("From")
 INTERVAL_NOTE = (
@@ -115,11 +116,11 @@ def _winner(baseline: ResolvedRun, improved: ResolvedRun, found: dict[str, Cell 
 
 
 def _asks(run: ResolvedRun, setting: str) -> bool:
-    return any(name == setting for name, _, _ in run.settings())
+    return any(name == setting for name, _, _ in facts.settings(run))
 
 
 def _label(frames: Frames, run: ResolvedRun) -> str:
-    labels = [other.label for other in frames.loaded.runs.values()]
+    labels = [other.label for other in facts.diffusion_runs(frames.loaded).values()]
     return run.label if labels.count(run.label) == 1 else f"{run.label} ({run.name})"
 
 
@@ -138,9 +139,9 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
     """Every value of every run and training seed."""
     rows: list[tuple[Value, ...]] = []
     by_place = {(r["run"], r["seed"], r["setting"], r["metric"]): r for r in frames.quality.to_dict("records")}
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         for seed in run.seeds:
-            for setting, key, steps in run.settings():
+            for setting, key, steps in facts.settings(run):
                 places = [(run.name, seed, setting, metric) for metric in metrics]
                 found = [by_place.get(place) for place in places]
                 known = next((row for row in found if row is not None), None)
@@ -223,25 +224,69 @@ def claims(frames: Frames, verdicts: list[Verdict]) -> Table:
 
 
 def pedigree(frames: Frames) -> Table:
-    """For every file: the job that made it, its command, key, commit and code."""
+    """For every file that digests cover: the job that made it, its command, key and code."""
     rows = tuple(
-        (Anchor(s.id), s.path, s.job, s.command, short(s.key), short(s.commit), short(s.code), s.state)
+        (Anchor(s.id), s.path, s.job, s.command, short(s.key), short(s.code), s.state)
         for s in frames.pedigree.sources.values()
+        if s.measured is None
     )
-    columns = (Column("Id"), Column("File", code=True), Column("Job"), Column("Command", code=True),
-               Column("Key", code=True), Column("Commit", code=True), Column("Code", code=True), Column("State"))  # fmt: skip
+    columns = (
+        Column("Id"),
+        Column("File", code=True),
+        Column("Job"),
+        Column("Command", code=True),
+        Column("Key", code=True),
+        Column("Code", code=True),
+        Column("State"),
+    )
     return Table(
         "pedigree",
-        "Where every number comes from. Key, commit and code are shortened to their first characters.",
+        "Where every number comes from. Key and code are shortened to their first characters.",
         columns,
         rows,
         notes=(
             f"In MLflow, search the runs of experiment {frames.loaded.study.study} for "
             "`tags.\"rediffuse.key\" LIKE 'KEY%'`, KEY being the one of the row.",
-            "State: whether the file is byte for byte the one its receipt describes. Timings differ from run to run "
-            "and "
-            "machine to machine, and have no digest.",
+            "State: whether the file is byte for byte the one its receipt describes. When and on what it was made stands "
+            "in timings.md.",
         ),
+    )
+
+
+def measured(frames: Frames) -> Table:
+    """For every job that was made here: its times' file, and when, on what and by which commit it was made."""
+    rows = []
+    for s in frames.pedigree.sources.values():
+        if s.measured is not None:
+            machine = s.measured.get("machine") or {}
+            rows.append(
+                (
+                    Anchor(s.id),
+                    s.path,
+                    s.job,
+                    short(s.key),
+                    short(str(s.measured.get("commit") or NOT_RECORDED)),
+                    str(s.measured.get("date") or NOT_RECORDED),
+                    str(machine.get("cpu") or NOT_RECORDED),
+                )
+            )
+    columns = (
+        Column("Id"),
+        Column("File", code=True),
+        Column("Job"),
+        Column("Key", code=True),
+        Column("Commit", code=True),
+        Column("Made (UTC)"),
+        Column("Processor"),
+    )
+    note = "`+changes` marks source that differed from the commit; the code digest of the pedigree tells such states apart."
+    return Table(
+        "measured",
+        "When, on what and by which code each job was made.",
+        columns,
+        tuple(rows),
+        notes=(note,),
+        folded=True,
     )
 
 

@@ -10,6 +10,8 @@ from rediffuse.reporting.experiments.cells import optional
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.table import Column, Links, Table, Value
 from rediffuse.reporting.render.terms import IMPORTED, NOT_RECORDED, NOT_RUN, setting_text
+from rediffuse.runs import facts
+from rediffuse.training.options import TrainingConfig
 
 TIMING_NOTE = (
     "Times were measured once, on the machine named in the table of hardware and software. They differ from machine to "
@@ -28,14 +30,16 @@ def final_loss(history: pd.DataFrame) -> float:
 def stability(frames: Frames) -> Table:
     """Spread of loss and gradient norm of each run and seed."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         for seed in run.seeds:
             history = of_run(frames.history, run, seed)
             if history.empty:
                 rows.append((run.label, seed, *[NOT_RUN if run.weights is None else IMPORTED] * 9, Links(())))
                 continue
             late = history[history["step"] > history["step"].max() / 2]["loss"]
-            norms = history[history["step"] > run.training.warmup]["grad_norm"]
+            training = run.training
+            assert isinstance(training, TrainingConfig)
+            norms = history[history["step"] > training.warmup]["grad_norm"]
             held_out = history["held_out_loss"].dropna()
             spread = float(late.std(ddof=1))
             numbers = (
@@ -44,13 +48,13 @@ def stability(frames: Frames) -> Table:
             )  # fmt: skip
             links = Links(frames.pedigree.ids(history["file"].iloc[:1]))
             shown: list[Value] = [NOT_RECORDED if math.isnan(n) else n for n in numbers]
-            rows.append((run.label, seed, *shown, run.training.clip_norm, len(history), links))
+            rows.append((run.label, seed, *shown, training.clip_norm, len(history), links))
     columns = (
         Column("Run"), Column("Seed"), Column("Loss at the end"), Column("Held-out loss at the end"),
         Column("Spread of loss"), Column("Spread of loss", "% of its mean"), Column("Gradient norm, mean"),
         Column("Gradient norm, std"), Column("Gradient norm, max"), Column("Clipped at"), Column("Logged rows"), FROM,
     )  # fmt: skip
-    every = sorted({run.training.log_every for run in frames.loaded.runs.values()})
+    every = sorted({run.training.log_every for run in facts.diffusion_runs(frames.loaded).values()})
     return Table(
         "stability",
         "How steady training was.",
@@ -69,14 +73,15 @@ def stability(frames: Frames) -> Table:
 def training(frames: Frames) -> Table:
     """What training cost."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         for seed in run.seeds:
             found = of_run(frames.training, run, seed)
-            if found.empty:
+            if found.empty or run.weights is not None:
                 rows.append((run.label, seed, *[NOT_RECORDED if run.weights is None else IMPORTED] * 6, Links(())))
                 continue
             row = found.iloc[0]
-            measured = (_count(row["parameters"]), _real(row["seconds"]), _real(row["ms_per_step"]),
+            parameters = frames.parameters.get(run.name)
+            measured = (NOT_RECORDED if parameters is None else parameters[0], _real(row["seconds"]), _real(row["ms_per_step"]),
                         _real(row["images_per_second"]), _count(row["batch_size"]), str(row["resumed_from"]))  # fmt: skip
             rows.append((run.label, seed, *measured, Links(frames.pedigree.ids([row["file"]]))))
     columns = (Column("Run"), Column("Seed"), Column("Parameters"), Column("Training time", "s"),
@@ -87,10 +92,10 @@ def training(frames: Frames) -> Table:
 def sampling(frames: Frames) -> Table:
     """What sampling cost, by sampler and number of steps."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         for seed in run.seeds:
             timed = of_run(frames.sampling, run, seed).set_index("setting")
-            for setting, key, steps in run.settings():
+            for setting, key, steps in facts.settings(run):
                 if setting not in timed.index:
                     rows.append((run.label, seed, key, steps, *[NOT_RECORDED] * 6, Links(())))
                     continue

@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from rediffuse.config import ResolvedGenerator, ResolvedRun
+from rediffuse.config import ResolvedRun
 from rediffuse.reporting.chapters.tables import FROM
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.read.paths import data_folder
 from rediffuse.reporting.render.table import Column, Links, Table, Value
 from rediffuse.reporting.render.terms import IMPORTED, NOT_ASKED, NOT_RECORDED, counted, feature_title, setting_text
+from rediffuse.runs import facts
 
 SECTIONS = ("data", "hardware", "network", "diffusion", "training", "sampling", "evaluation")
 
 
 def data(frames: Frames) -> Table:
     """The data card and the card of the reference statistics."""
-    folder = data_folder(frames.loaded)
+    folder = frames.plan.find("prepare").folder
     card, reference = frames.card or {}, frames.reference or {}
     links = Links(frames.pedigree.ids([str(folder / "card.json")]))
     reference_links = Links(frames.pedigree.ids([str(folder / f"reference-{frames.features}.json")]))
@@ -50,11 +50,11 @@ def data(frames: Frames) -> Table:
 def runs(frames: Frames) -> Table:
     """What each run is."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
-        measured = frames.training[frames.training["run"] == run.name]["parameters"].dropna()
-        parameters: Value = int(measured.iloc[0]) if len(measured) else NOT_RECORDED
-        files = [str(run.folder(seed) / "run.yaml") for seed in run.seeds]
-        d, t = run.diffusion, run.training
+    for run in facts.diffusion_runs(frames.loaded).values():
+        counts = frames.parameters.get(run.name)
+        parameters: Value = NOT_RECORDED if counts is None else counts[0]
+        files = [str(facts.folder(run, seed) / "run.yaml") for seed in run.seeds]
+        d, t = facts.diffusion(run), run.training
         trained: tuple[Value, ...] = (t.steps, t.batch_size, setting_text(t.ema_decay) if t.ema_decay else "off")
         here = run.weights is None
         rows.append((run.label, run.role, d.schedule, d.prediction, d.variance, d.loss if here else NOT_RECORDED,
@@ -67,12 +67,12 @@ def runs(frames: Frames) -> Table:
 def samplers(frames: Frames) -> Table:
     """What each sampler's name stands for, run by run."""
     rows: list[tuple[Value, ...]] = []
-    for run in frames.loaded.runs.values():
+    for run in facts.diffusion_runs(frames.loaded).values():
         for key, sampler in run.sampling.samplers.items():
             kind = sampler.kind or key
             variance, eta = NOT_ASKED, NOT_ASKED
             if kind == "ancestral":
-                variance = sampler.variance or run.diffusion.variance
+                variance = sampler.variance or facts.diffusion(run).variance
             if kind == "ddim":
                 eta = setting_text(0.0 if sampler.eta is None else sampler.eta)
             rows.append(
@@ -85,8 +85,8 @@ def samplers(frames: Frames) -> Table:
 def machines(frames: Frames) -> Table:
     """What each run and one-pass model was trained and sampled on."""
     rows: list[tuple[Value, ...]] = []
-    models: list[ResolvedRun | ResolvedGenerator] = [*frames.loaded.runs.values()]
-    for run in [*models, *frames.loaded.generators.values()]:
+    models: list[ResolvedRun] = [*facts.diffusion_runs(frames.loaded).values()]
+    for run in [*models, *facts.one_pass_runs(frames.loaded).values()]:
         for seed in run.seeds:
             for what, frame in (("training", frames.training), ("sampling", frames.sampling)):
                 found = frame[(frame["run"] == run.name) & (frame["seed"] == seed)]
@@ -125,14 +125,14 @@ def _flatten(key: str, value: Any, into: dict[str, str]) -> None:
 
 def differing(frames: Frames) -> list[str]:
     """Keys of the settings in which the runs differ."""
-    flats = [flat_settings(run) for run in frames.loaded.runs.values()]
+    flats = [flat_settings(run) for run in facts.diffusion_runs(frames.loaded).values()]
     keys = dict.fromkeys(key for flat in flats for key in flat)
     return [key for key in keys if len({flat.get(key) for flat in flats}) > 1]
 
 
 def settings(frames: Frames) -> Table:
     """Every setting of every run, those that differ first and marked."""
-    all_runs = list(frames.loaded.runs.values())
+    all_runs = list(facts.diffusion_runs(frames.loaded).values())
     flats = [flat_settings(run) for run in all_runs]
     different = differing(frames)
     same = [key for key in dict.fromkeys(key for flat in flats for key in flat) if key not in different]
@@ -140,7 +140,7 @@ def settings(frames: Frames) -> Table:
         (key, *(flat.get(key, NOT_ASKED) for flat in flats), "differs" if key in different else "same")
         for key in (*different, *same)
     ]
-    files = [str(run.folder(seed) / "run.yaml") for run in all_runs for seed in run.seeds]
+    files = [str(facts.folder(run, seed) / "run.yaml") for run in all_runs for seed in run.seeds]
     ids = " ".join(frames.pedigree.ids(files))
     return Table(
         "settings",

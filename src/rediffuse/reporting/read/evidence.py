@@ -1,81 +1,67 @@
-"""What is committed although it was measured: timings, and the results of ablations that are complete on disk."""
+"""The results of ablations that are complete on disk, committed so that a report can show what it did not run."""
 
 import csv
 import statistics
 from pathlib import Path
 from typing import Any
 
-from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
-from rediffuse.files import read_json, write_json
-from rediffuse.reporting.read.paths import cost_folder, evidence_folder
+import yaml
+
+from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.formats import write_json
+from rediffuse.pipeline.plan import Plan, evidence_file
+from rediffuse.pipeline.receipts import read_receipt
+from rediffuse.reporting.read.records import read_json
+from rediffuse.runs import facts
 
 STAGES = ("train", "sample", "evaluate")
 
 
-def write_evidence(loaded: LoadedStudy, root: Path, out: Path) -> None:
-    """Bring out/evidence/timings.json and out/evidence/ablations.json up to date."""
-    write_timings(loaded, root, out)
-    write_ablations(loaded, root, out)
+def times_file(study: str) -> Path:
+    """The committed record of what ablations took, on whose machine: it may differ from one to the next."""
+    return Path("reports", study, "timings", "ablations.json")
 
 
-def write_timings(loaded: LoadedStudy, root: Path, out: Path) -> None:
-    """Bring out/evidence/timings.json up to date; entries of jobs without a live timing stay."""
-    write_json(out / "evidence" / "timings.json", collect_timings(loaded, root, out / "evidence"))
+def write_ablations(loaded: LoadedStudy, plan: Plan, root: Path) -> int:
+    """Bring the evidence of ablations, and that of their times, up to date; how many records there are."""
+    records, times = collect_ablations(loaded, plan, root)
+    if records:
+        write_json(root / evidence_file(plan.study), records)
+        write_json(root / times_file(plan.study), times)
+    return len(records)
 
 
-def write_ablations(loaded: LoadedStudy, root: Path, out: Path) -> None:
-    """Bring out/evidence/ablations.json up to date; without any finished ablation no file is made."""
-    if records := collect_ablations(loaded, root, out / "evidence"):
-        write_json(out / "evidence" / "ablations.json", records)
-
-
-def collect_timings(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -> dict[str, Any]:
-    """Timings by job key: those of `evidence` (the study's own when absent), and over them those on disk."""
-    timings: dict[str, Any] = _read(_folder(loaded, root, evidence) / "timings.json") or {}
-    paths = [cost_folder(loaded.study.study) / "timing" / "cost.json"]
-    models: list[ResolvedRun | ResolvedGenerator] = [*loaded.runs.values(), *loaded.ablations.values()]
-    for run in [*models, *loaded.generators.values()]:
-        stages = (run.train_stage, run.sample_stage)
-        paths += [run.folder(seed) / "timing" / f"{stage}.json" for seed in run.seeds for stage in stages]
-    for path in paths:
-        live = _read(root / path)
-        if live is not None and live.get("key"):
-            timings[live["key"]] = live
-    return timings
-
-
-def collect_ablations(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -> list[dict[str, Any]]:
-    """Records of ablations: those of `evidence` (the study's own when absent), and over them the complete ones on disk.
+def collect_ablations(
+    loaded: LoadedStudy, plan: Plan, root: Path
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Records of ablations, and their times by "ablation/seed": those of the evidence, and over them the complete ones.
 
     An ablation and seed is complete when its history, all its metrics and all three receipts are there, that of its
     training for the settings of today. Records follow the study's order; those of ablations that the study no longer
     has come last.
     """
-    records = {(r["ablation"], r["seed"]): r for r in _read(_folder(loaded, root, evidence) / "ablations.json") or []}
+    records = {(r["ablation"], r["seed"]): r for r in read_json(root / evidence_file(plan.study)) or []}
+    times = read_json(root / times_file(plan.study)) or {}
     for run in loaded.ablations.values():
         for seed in run.seeds:
-            if (record := _record(loaded, root, run, seed)) is not None:
-                records[run.name, seed] = _with_measured(record, records.get((run.name, seed)))
+            if (record := _record(loaded, plan, root, run, seed)) is not None:
+                records[run.name, seed] = record
+                times |= _times(plan, root, run, seed)
     order = {name: position for position, name in enumerate(loaded.ablations)}
-    return [records[key] for key in sorted(records, key=lambda key: (order.get(key[0], len(order)), key))]
+    return [records[key] for key in sorted(records, key=lambda key: (order.get(key[0], len(order)), key))], times
 
 
-def _record(loaded: LoadedStudy, root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
-    folder = root / run.folder(seed)
-    receipts: dict[str, Any] = {stage: _read(folder / "receipts" / f"{stage}.json") for stage in STAGES}
-    metrics = {setting: _read(folder / "metrics" / f"{setting}.json") for setting, _, _ in run.settings()}
-    history = folder / "history.csv"
-    train = receipts["train"]
+def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
+    jobs = {stage: plan.find(stage, run.name, seed) for stage in STAGES}
+    folder = root / jobs["train"].folder
+    receipts = {stage: read_receipt(root / job.receipt) for stage, job in jobs.items()}
+    metrics = {setting: read_json(folder / "metrics" / f"{setting}.json") for setting, _, _ in facts.settings(run)}
+    history, train = folder / "history.csv", receipts["train"]
     if train is None or None in receipts.values() or None in metrics.values() or not history.exists():
         return None
-    if any(train.get("settings", {}).get(section, value) != value for section, value in _trained(run).items()):
+    if train["settings"] != jobs["train"].settings:
         return None
-    timing = _read(folder / "timing" / "train.json") or {}
-    if timing.get("key") != train.get("key"):
-        timing = {}
-    sampling = _read(folder / "timing" / "sample.json") or {}
-    drawn = sampling["settings"] if sampling.get("key") == receipts["sample"].get("key") and sampling else {}
-    per_step = [timing["ms_per_step"] for setting, timing in drawn.items() if setting in metrics]
+    settings = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
     return {
         "ablation": run.name,
         "of": run.of,
@@ -83,28 +69,28 @@ def _record(loaded: LoadedStudy, root: Path, run: ResolvedRun, seed: int) -> dic
         "seed": seed,
         "label": run.label,
         "overrides": loaded.study.ablations[run.name].settings(),
-        "keys": {stage: receipt.get("key") for stage, receipt in receipts.items() if receipt is not None},
+        "keys": {stage: receipt["key"] for stage, receipt in receipts.items() if receipt is not None},
         "command": train.get("command"),
-        "commit": train.get("commit"),
-        "parameters": timing.get("parameters"),
+        "parameters": (settings.get("parameters") or {}).get("makes_images"),
         "final_loss": _final_loss(history),
-        "train_seconds": timing.get("seconds"),
-        "train_ms_per_step": timing.get("ms_per_step"),
-        "sample_ms_per_step": statistics.median(per_step) if per_step else None,
         "metrics": metrics,
     }
 
 
-def _trained(run: ResolvedRun) -> dict[str, Any]:
-    values = run.model_dump(mode="json")
-    return {section: values[section] for section in ("network", "diffusion", "training")}
-
-
-def _with_measured(record: dict[str, Any], earlier: dict[str, Any] | None) -> dict[str, Any]:
-    """`record` with what only the machine that trained could measure, from an earlier record of the same job."""
-    if earlier is None or earlier.get("keys", {}).get("train") != record["keys"]["train"]:
-        return record
-    return {name: earlier.get(name) if value is None else value for name, value in record.items()}
+def _times(plan: Plan, root: Path, run: ResolvedRun, seed: int) -> dict[str, dict[str, Any]]:
+    """What training and sampling took, where they were made here."""
+    train, sample = (read_json(root / plan.find(stage, run.name, seed).timing) or {} for stage in ("train", "sample"))
+    if "seconds" not in train:
+        return {}
+    per_step = [timing["ms_per_step"] for timing in sample.get("settings", {}).values()]
+    return {
+        f"{run.name}/{seed}": {
+            **{name: train.get(name) for name in ("key", "commit", "date", "machine")},
+            "train_seconds": train["seconds"],
+            "train_ms_per_step": train["ms_per_step"],
+            "sample_ms_per_step": statistics.median(per_step) if per_step else None,
+        }
+    }
 
 
 def _final_loss(history: Path) -> float:
@@ -113,14 +99,3 @@ def _final_loss(history: Path) -> float:
         rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(stream)]
     last = max(step for step, _ in rows)
     return statistics.fmean(loss for step, loss in rows if step > 0.9 * last)
-
-
-def _folder(loaded: LoadedStudy, root: Path, evidence: Path | None) -> Path:
-    return evidence or root / evidence_folder(loaded.study.study)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except FileNotFoundError:
-        return None

@@ -1,26 +1,29 @@
 """From files to tidy frames. With `pedigree` and `evidence`, the only place of the report that reads files."""
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
-from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
-from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_SETTINGS
+from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.errors import UserError
-from rediffuse.reporting.read.paths import cost_folder, data_folder, evidence_folder, real_folder
+from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, find_metric
+from rediffuse.pipeline.plan import Job, Plan, evidence_file
+from rediffuse.pipeline.receipts import read_receipt
+from rediffuse.reporting.read.evidence import times_file
 from rediffuse.reporting.read.pedigree import Pedigree, read_pedigree
+from rediffuse.reporting.read.records import read_json
+from rediffuse.runs import facts
 
 QUALITY = (
     "run", "seed", "setting", "sampler", "kind", "steps", "eta", "variance", "nfe", "metric", "value", "low", "high",
     "std", "n", "groups", "images", "interval", "unavailable", "file",
 )  # fmt: skip
 TRAINING = (
-    "run", "seed", "seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "parameters", "parameters_trained",
-    "resumed_from", "sampling_seconds", "machine", "file",
+    "run", "seed", "seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "resumed_from", "machine", "file",
 )  # fmt: skip
 SAMPLING = (
     "run", "seed", "setting", "seconds", "ms_per_step", "ms_per_image", "images", "batch_size", "nfe", "machine",
@@ -55,7 +58,9 @@ class Frames:
     one_pass_history, one_pass_likelihood: what one-pass models have in the place of history and likelihood, the columns
     of the first being those of the models' kinds; their quality, training and sampling stand with those of the runs;
     real_classes: class metrics of held-out real images, where a run is class-conditional; ablations: what evidence/ablations.json holds;
-    cost: what cost/cost.json says of the networks, exact; cost_timing: what was measured of them, with its file.
+    cost: what cost/cost.json says of the networks, exact; cost_timing: what was measured of them, with its file;
+    parameters: of each run, those that make an image and all that are trained; following: seconds that drawing and
+    scoring a training's snapshots took, by run and seed.
     """
 
     loaded: LoadedStudy
@@ -72,15 +77,19 @@ class Frames:
     real_classes: dict[str, Any] | None
     ablations: list[dict[str, Any]]
     ablations_file: str
+    ablation_times: dict[str, dict[str, Any]]
     card: dict[str, Any] | None
     reference: dict[str, Any] | None
     cost: dict[str, Any] | None
     cost_timing: dict[str, Any] | None
     pedigree: Pedigree
+    plan: Plan
+    parameters: dict[str, tuple[int, int]]
+    following: dict[tuple[str, int], float]
 
-    def models(self) -> list[ResolvedRun | ResolvedGenerator]:
+    def models(self) -> list[ResolvedRun]:
         """The runs, then the one-pass models."""
-        return [*self.loaded.runs.values(), *self.loaded.generators.values()]
+        return [*facts.diffusion_runs(self.loaded).values(), *facts.one_pass_runs(self.loaded).values()]
 
     def measured(self) -> pd.DataFrame:
         """Everything that cells are made of: the metrics of samples, and those of a run itself."""
@@ -92,21 +101,17 @@ class Frames:
         return self.loaded.study.evaluation.features
 
 
-def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -> Frames:
+def read_frames(loaded: LoadedStudy, plan: Plan, root: Path) -> Frames:
     """Read everything the report needs.
 
     Args:
-        loaded: the study.
+        loaded: the study; plan: its jobs, which say where everything lies.
         root: the project's root, to which all paths are relative.
-        evidence: folder of timings.json and ablations.json; the study's own below `root` when absent.
 
     Raises:
         UserError: a file is damaged or was made for another study; the line names it.
     """
-    study = loaded.study.study
-    evidence = evidence or root / evidence_folder(study)
-    pedigree = read_pedigree(loaded, root)
-    known_timings = read_json(evidence / "timings.json") or {}
+    pedigree = read_pedigree(plan, root)
     quality: list[dict[str, Any]] = []
     history: list[pd.DataFrame] = []
     training: list[dict[str, Any]] = []
@@ -117,38 +122,43 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
     one_pass_history: list[pd.DataFrame] = []
     one_pass_likelihood: list[dict[str, Any]] = []
     for name in ("held-out", "noise"):
-        scores, seen = _scored(loaded, root, real_folder(study) / f"{name}.json", "real", name)
+        scores, seen = _scored(loaded, root, plan.find("real").folder / f"{name}.json", "real", name)
         quality, colours = quality + scores, colours + seen
-    models: list[ResolvedRun | ResolvedGenerator] = [*loaded.runs.values(), *loaded.generators.values()]
-    for run in models:
+    parameters: dict[str, tuple[int, int]] = {}
+    following: dict[tuple[str, int], float] = {}
+    for run in [*facts.diffusion_runs(loaded).values(), *facts.one_pass_runs(loaded).values()]:
         for seed in run.seeds:
-            folder = run.folder(seed)
-            for setting, _, _ in run.settings():
+            if (counts := _parameters(root / facts.folder(run, seed) / "run.yaml")) is not None:
+                parameters.setdefault(run.name, counts)
+            if plan.has("follow", run.name, seed):
+                for timing in _timing(root, plan.find("follow", run.name, seed)):
+                    following[run.name, seed] = timing["seconds"]
+            folder = facts.folder(run, seed)
+            for setting, _, _ in facts.settings(run):
                 scores, seen = _scored(loaded, root, folder / "metrics" / f"{setting}.json", run.name, setting)
                 quality, colours = quality + scores, colours + seen
             quality += _perceptual(loaded, root, run, seed, held_out=not any(r["metric"] == LPIPS for r in quality))
             who: dict[str, Any] = {"run": run.name, "seed": seed}
-            for timing in _timing(root, folder, run.train_stage, pedigree, known_timings, evidence):
+            for timing in _timing(root, plan.find("train", run.name, seed)):
                 resumed = timing.get("resumed_from")
                 row = {**dict.fromkeys(TRAINING), **timing, **who}
                 training.append({**row, "resumed_from": "no" if resumed is None else str(resumed)})
-            for timing in _timing(root, folder, run.sample_stage, pedigree, known_timings, evidence):
+            for timing in _timing(root, plan.find("sample", run.name, seed)):
                 for setting, measured in timing["settings"].items():
                     drawn = {**dict.fromkeys(SAMPLING), **measured, **who, "setting": setting}
                     sampling.append({**drawn, "machine": timing["machine"], "file": timing["file"]})
             bounds = [{**who, **row} for row in _likelihood(root, folder / "likelihood" / "nll.json")]
-            if isinstance(run, ResolvedGenerator):
+            if facts.is_one_pass(run):
                 one_pass_likelihood += bounds
                 one_pass_history += [h.assign(**who) for h in _losses(root, folder / "history.csv")]
                 continue
             likelihood += bounds
             history += _history(root, folder / "history.csv", run.name, seed)
             bound += [terms.assign(**who) for terms in _bound(root, folder / "likelihood" / "terms.csv")]
-    data = root / data_folder(loaded)
-    cost = cost_folder(study)
-    cost_timings = _timing(root, cost, "cost", pedigree, known_timings, evidence)
-    ablations = read_json(evidence / "ablations.json") or []
-    ablations_file = _name(evidence / "ablations.json", root)
+    cost, data = plan.find("cost"), root / plan.find("prepare").folder
+    cost_timings = _timing(root, cost)
+    ablations_file = str(evidence_file(plan.study))
+    ablations = read_json(root / ablations_file) or []
     return Frames(
         loaded=loaded,
         root=root,
@@ -164,29 +174,23 @@ def read_frames(loaded: LoadedStudy, root: Path, evidence: Path | None = None) -
         real_classes=_real_classes(loaded, root),
         ablations=ablations,
         ablations_file=ablations_file,
+        ablation_times=read_json(root / times_file(plan.study)) or {},
         card=read_json(data / "card.json"),
         reference=read_json(data / f"reference-{loaded.study.evaluation.features}.json"),
-        cost=read_json(root / cost / "cost.json"),
+        cost=read_json(root / cost.outputs[0]),
         cost_timing=cost_timings[0] if cost_timings else None,
         pedigree=pedigree.with_ablations(ablations, ablations_file),
+        plan=plan,
+        parameters=parameters,
+        following=following,
     )
-
-
-def read_json(path: Path) -> Any:
-    """Content of a JSON file, None when there is none; UserError when it is not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: is not JSON ({error}); remove it and make it again with `dvc repro`") from None
 
 
 def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     """One row for each metric of a metrics file's content, without run, seed and file."""
     shared = {name: record.get(name) for name in ("setting", "sampler", "kind", "steps", "eta", "variance", "nfe")}
     rows = []
-    for metric in METRICS | CLASS_METRICS:
+    for metric in [*METRICS, *CLASS_METRICS]:
         estimate = record["metrics"].get(metric)
         if estimate is None:
             continue
@@ -220,18 +224,16 @@ def _scored(
         raise UserError(f"{path}: is not a metrics file; remove it and run `dvc repro`") from None
 
 
-def _perceptual(
-    loaded: LoadedStudy, root: Path, run: ResolvedRun | ResolvedGenerator, seed: int, held_out: bool
-) -> list[dict[str, Any]]:
+def _perceptual(loaded: LoadedStudy, root: Path, run: ResolvedRun, seed: int, held_out: bool) -> list[dict[str, Any]]:
     """LPIPS diversity of the setting that stands for a model and, where `held_out`, that of held-out images."""
-    path = run.folder(seed) / "examination" / "examination.json"
+    path = facts.folder(run, seed) / "examination" / "examination.json"
     record = read_json(root / path) if loaded.study.evaluation.lpips else None
     found = (record or {}).get("lpips")
     if found is None:
         return []
     rows = []
     places: list[tuple[str, int | None, tuple[str, str, int | None], str]] = [
-        (run.name, seed, run.shown_setting(), "samples"),
+        (run.name, seed, facts.shown_setting(run), "samples"),
         ("real", None, ("held-out", "held-out", None), "held_out"),
     ]
     for name, of_seed, (setting, sampler, steps), group in places if held_out else places[:1]:
@@ -272,30 +274,29 @@ def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return joined.reindex(columns=list(HISTORY)).reset_index(drop=True)
 
 
-def _timing(
-    root: Path, folder: Path, stage: str, pedigree: Pedigree, known: dict[str, Any], evidence: Path
-) -> list[dict[str, Any]]:
-    """The timing of a job: the live file if it belongs to the files on disk, else what the evidence kept of it."""
-    path = folder / "timing" / f"{stage}.json"
-    live = read_json(root / path)
-    key = pedigree.key(folder / "receipts" / f"{stage}.json")
-    if live is not None and key in (None, live.get("key")):
-        return [{**live, "file": str(path)}]
-    if key in known:
-        return [{**known[key], "file": _name(evidence / "timings.json", root)}]
-    return []
+def _timing(root: Path, job: Job) -> list[dict[str, Any]]:
+    """What was measured when a job's files were made; nothing where they were made elsewhere, or are others."""
+    live, receipt = read_json(root / job.timing), read_receipt(root / job.receipt)
+    if live is None or (receipt is not None and receipt["key"] != live.get("key")):
+        return []
+    return [{**live, "file": str(job.timing)}]
 
 
-def _name(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+def _parameters(path: Path) -> tuple[int, int] | None:
+    """Parameters that make an image, and those that were trained, as a training wrote them down."""
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))["parameters"]
+        return int(said["makes_images"]), int(said["trained"])
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError):
+        return None
 
 
 def _real_classes(loaded: LoadedStudy, root: Path) -> dict[str, Any] | None:
     """What the evaluation of a class-conditional run says of real images: the same in each of its files."""
-    for run in loaded.runs.values():
+    for run in facts.diffusion_runs(loaded).values():
         for seed in run.seeds:
-            for setting, _, _ in run.settings():
-                record = read_json(root / run.folder(seed) / "metrics" / f"{setting}.json") or {}
+            for setting, _, _ in facts.settings(run):
+                record = read_json(root / facts.folder(run, seed) / "metrics" / f"{setting}.json") or {}
                 if "real_classes" in record:
                     return record["real_classes"]
     return None
@@ -312,7 +313,7 @@ def _likelihood(root: Path, path: Path) -> list[dict[str, Any]]:
     except (KeyError, AttributeError, TypeError, ValueError):
         raise UserError(f"{path}: is not a likelihood; remove it and run `dvc repro`") from None
     numbers["per_image"] = record.get("per_image")
-    return [{"metric": metric, "setting": RUN_SETTINGS[metric], **numbers, **parts, "file": str(path)}]
+    return [{"metric": metric, "setting": find_metric(metric).setting, **numbers, **parts, "file": str(path)}]
 
 
 def _bound(root: Path, path: Path) -> list[pd.DataFrame]:

@@ -1,49 +1,46 @@
-"""Where every number comes from: file, command, key, commit, code."""
+"""Where every number comes from: file, job, command, key, code; and of times, on whose machine and when."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rediffuse.config import LoadedStudy
-from rediffuse.errors import UserError
-from rediffuse.files import sha256
-from rediffuse.reporting.read.paths import cost_folder, data_folder, evidence_folder, real_folder
+from rediffuse.pipeline.digests import Digests
+from rediffuse.pipeline.plan import Job, Plan
+from rediffuse.pipeline.receipts import read_receipt
+from rediffuse.reporting.read.records import read_json
 from rediffuse.reporting.render.terms import NOT_RECORDED
 
-AS_MADE, ALTERED, UNDIGESTED = "as made", "altered since", "timing: not digested"
+AS_MADE, ALTERED = "as made", "altered since"
 SHORT = 12
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file that the report uses and the job that made it; what no receipt tells is `NOT_RECORDED`."""
+    """One file that the report uses and the job that made it; what nothing tells is `NOT_RECORDED`.
+
+    measured: of files of times, what their job's provenance says: commit, date, machine.
+    """
 
     id: str
     path: str
     job: str
     command: str
     key: str
-    commit: str
     code: str
     state: str
+    measured: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Pedigree:
-    """The files of a study that exist, by path, and the receipts that speak for them."""
+    """The files of a study that exist, by path."""
 
     sources: dict[str, Source]
-    receipts: dict[str, dict[str, Any]]
 
     def ids(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Identifiers of files, each once, in order; files that do not exist have none."""
         return tuple(dict.fromkeys(self.sources[str(path)].id for path in paths if str(path) in self.sources))
-
-    def key(self, receipt: Path) -> str | None:
-        """Key of the job that left a receipt, None when there is none."""
-        return self.receipts.get(str(receipt), {}).get("key")
 
     def with_ablations(self, entries: list[dict[str, Any]], path: str) -> "Pedigree":
         """This pedigree with a row for each ablation and seed of the evidence kept in `path`."""
@@ -56,11 +53,10 @@ class Pedigree:
                 job=f"train/{entry['ablation']}/seed{entry['seed']}",
                 command=entry.get("command") or NOT_RECORDED,
                 key=(entry.get("keys") or {}).get("train") or NOT_RECORDED,
-                commit=entry.get("commit") or NOT_RECORDED,
                 code=NOT_RECORDED,
                 state="kept as evidence",
             )
-        return Pedigree(sources, self.receipts)
+        return Pedigree(sources)
 
 
 def ablation_place(path: str, entry: dict[str, Any]) -> str:
@@ -68,98 +64,45 @@ def ablation_place(path: str, entry: dict[str, Any]) -> str:
     return f"{path}#{entry['ablation']}/seed{entry['seed']}"
 
 
-def read_pedigree(loaded: LoadedStudy, root: Path) -> Pedigree:
-    """Read all receipts of the study's main runs and match each file the report may use with its job."""
-    receipts: dict[str, dict[str, Any]] = {}
+def read_pedigree(plan: Plan, root: Path) -> Pedigree:
+    """Match every file of the main jobs that exists with the job that made it."""
     sources: dict[str, Source] = {}
-    for receipt_path, files in _files(loaded, root):
-        receipt = _receipt(root / receipt_path) if receipt_path else None
-        if receipt is not None:
-            receipts[str(receipt_path)] = receipt
-        for path in files:
+    digests = Digests(root)
+    made = times = 0
+    for job in plan.jobs.values():
+        if job.ablation or job.stage == "report":
+            continue
+        receipt = read_receipt(root / job.receipt)
+        for path in job.outputs:
             if (root / path).is_file():
-                # Files of their own count for timings: whether they are there must not renumber the others.
-                letter = "T" if "timing" in path.parts or path.name == "timings.json" else "P"
-                count = sum(source.id.startswith(letter) for source in sources.values())
-                sources[str(path)] = _source(f"{letter}{count + 1}", root, path, receipt or {})
-    return Pedigree(sources, receipts)
+                made += 1
+                recorded = (receipt or {}).get("outputs", {}).get(str(path))
+                state = AS_MADE if digests.of(path) == recorded else ALTERED
+                sources[str(path)] = _source(f"P{made}", path, job, receipt, state if recorded else NOT_RECORDED)
+        if (measured := read_json(root / job.timing)) is not None:
+            # Files of times count for themselves: whether they are there must not renumber the others.
+            times += 1
+            sources[str(job.timing)] = _source(f"T{times}", job.timing, job, receipt, NOT_RECORDED, measured)
+    digests.save()
+    return Pedigree(sources)
 
 
-def _files(loaded: LoadedStudy, root: Path) -> list[tuple[Path | None, list[Path]]]:
-    """(receipt, files it speaks for), in the order of the pipeline."""
-    study = loaded.study
-    data, real, cost = data_folder(loaded), real_folder(study.study), cost_folder(study.study)
-    stem = f"reference-{study.evaluation.features}"
-    found: list[tuple[Path | None, list[Path]]] = [
-        (data / "receipt.json", [data / name for name in ("card.json", "images.npy", "held_out.npy")]),
-        (data / f"{stem}.receipt.json", [data / f"{stem}.json", data / f"{stem}.npz"]),
-        (real / "receipts" / "real.json", [real / "held-out.json", real / "noise.json"]),
-    ]
-    found.append((cost / "receipts" / "cost.json", [cost / "cost.json", cost / "timing" / "cost.json"]))
-    for run in loaded.runs.values():
-        for seed in run.seeds:
-            folder = run.folder(seed)
-            settings = [setting for setting, _, _ in run.settings()]
-            trained = ["run.yaml", "history.csv", "weights.safetensors", "timing/train.json"]
-            previews = [f"previews/step-{step:06d}.png" for step in run.preview_steps]
-            made = {
-                "train": trained + previews + [f"during-training/step-{step:06d}.npz" for step in run.scored_steps],
-                "sample": [*(f"samples/{setting}.npz" for setting in settings), "timing/sample.json"],
-                "evaluate": [f"metrics/{setting}.json" for setting in settings],
-                "examine": ["examination/examination.json", "examination/training.json"],
-                "restore": ["restoration/psnr.json", "restoration/images.npz"],
-                "nll": ["likelihood/nll.json", "likelihood/terms.csv"],
-            }
-            if run.classifier is not None:
-                made["classifier"] = [
-                    "classifier.safetensors", "classifier.json", "classifier-history.csv", "timing/classifier.json"
-                ]  # fmt: skip
-            found += [
-                (folder / "receipts" / f"{stage}.json", [folder / f for f in files]) for stage, files in made.items()
-            ]
-    for model in loaded.generators.values():
-        for seed in model.seeds:
-            folder = model.folder(seed)
-            of_fit = ["run.yaml", "history.csv", "weights.safetensors", "likelihood/nll.json", "timing/fit.json"]
-            of_fit += [f"previews/step-{step:06d}.png" for step in model.training.preview_steps]
-            names = [setting for setting, _, _ in model.settings()]
-            left = {
-                "fit": of_fit,
-                "draw": [*(f"samples/{setting}.npz" for setting in names), "timing/draw.json"],
-                "evaluate": [f"metrics/{setting}.json" for setting in names],
-                "examine": ["examination/examination.json"],
-            }
-            found += [
-                (folder / "receipts" / f"{stage}.json", [folder / f for f in files]) for stage, files in left.items()
-            ]
-    evidence = evidence_folder(study.study)
-    return [*found, (None, [evidence / "timings.json"])]
-
-
-def _receipt(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (UnicodeDecodeError, json.JSONDecodeError):
-        raise UserError(f"{path}: is not a receipt; run `dvc repro` to make it again") from None
-
-
-def _source(identifier: str, root: Path, path: Path, receipt: dict[str, Any]) -> Source:
-    recorded = receipt.get("outputs", {}).get(str(path))
-    if identifier.startswith("T"):
-        state = UNDIGESTED
-    elif recorded is None:
-        state = NOT_RECORDED
-    else:
-        state = AS_MADE if sha256(root / path) == recorded else ALTERED
+def _source(
+    name: str,
+    path: Path,
+    job: Job,
+    receipt: dict[str, Any] | None,
+    state: str,
+    measured: dict[str, Any] | None = None,
+) -> Source:
+    made = receipt or {}
     return Source(
-        id=identifier,
+        id=name,
         path=str(path),
-        job=receipt.get("job", NOT_RECORDED),
-        command=receipt.get("command", NOT_RECORDED),
-        key=receipt.get("key", NOT_RECORDED),
-        commit=receipt.get("commit", NOT_RECORDED),
-        code=receipt.get("code", NOT_RECORDED),
+        job=job.name,
+        command=job.command,
+        key=made.get("key", NOT_RECORDED),
+        code=made.get("code", NOT_RECORDED),
         state=state,
+        measured=measured,
     )

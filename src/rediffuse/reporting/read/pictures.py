@@ -4,15 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from rediffuse.config import ResolvedGenerator, ResolvedRun
+from rediffuse.config import ResolvedRun
 from rediffuse.errors import UserError
-from rediffuse.reporting.read.frames import Frames, read_json
-from rediffuse.reporting.read.paths import data_folder
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.read.records import read_json
+from rediffuse.runs import facts
 
 
 def held_out_images(frames: Frames, count: int) -> np.ndarray | None:
     """`count` held-out real images spread over the split, uint8 [N, C, H, W]; None when the data are not there."""
-    folder = frames.root / data_folder(frames.loaded)
+    folder = frames.root / frames.plan.find("prepare").folder
     try:
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         held_out = np.flatnonzero(np.load(folder / "held_out.npy", allow_pickle=False))
@@ -25,7 +26,7 @@ def held_out_images(frames: Frames, count: int) -> np.ndarray | None:
 
 def sample_images(frames: Frames, run: str, seed: int, setting: str, count: int) -> np.ndarray | None:
     """The first `count` samples of a setting, uint8 [N, C, H, W]; None when it was not sampled."""
-    path = frames.root / frames.loaded.model(run).folder(seed) / "samples" / f"{setting}.npz"
+    path = frames.root / facts.folder(frames.loaded.run(run), seed) / "samples" / f"{setting}.npz"
     try:
         with np.load(path, allow_pickle=False) as file:
             return np.ascontiguousarray(file["images"][:count])
@@ -35,23 +36,21 @@ def sample_images(frames: Frames, run: str, seed: int, setting: str, count: int)
 
 def restoration_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
     """What restoration/psnr.json of a run says and its path; None when there is none."""
-    path = run.folder(seed) / "restoration" / "psnr.json"
+    path = facts.folder(run, seed) / "restoration" / "psnr.json"
     record = read_json(frames.root / path)
     return None if record is None else (record, str(path))
 
 
 def classifier_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
-    """What classifier.json of a run says and its path; None when there is none."""
-    path = run.folder(seed) / "classifier.json"
+    """What classifier/accuracy.json of a run says and its path; None when there is none."""
+    path = facts.folder(run, seed) / "classifier" / "accuracy.json"
     record = read_json(frames.root / path)
     return None if record is None else (record, str(path))
 
 
-def examination_record(
-    frames: Frames, model: ResolvedRun | ResolvedGenerator, seed: int
-) -> tuple[dict[str, Any], str] | None:
+def examination_record(frames: Frames, model: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
     """What examination/examination.json of a run or one-pass model says and its path; None when there is none."""
-    path = model.folder(seed) / "examination" / "examination.json"
+    path = facts.folder(model, seed) / "examination" / "examination.json"
     record = read_json(frames.root / path)
     if record is not None and not {"memorisation", "duplicates", "neighbours", "by_count"} <= set(record):
         raise UserError(f"{path}: is not an examination; remove it and run `dvc repro`")
@@ -59,8 +58,8 @@ def examination_record(
 
 
 def training_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[str, Any], str] | None:
-    """What examination/training.json says of samples drawn during training, and its path; None when there is none."""
-    path = run.folder(seed) / "examination" / "training.json"
+    """What during-training/scores.json says of samples drawn during training, and its path; None when there is none."""
+    path = facts.folder(run, seed) / "during-training" / "scores.json"
     record = read_json(frames.root / path)
     if record is not None and not {"n", "steps", "held_out", "rows"} <= set(record):
         raise UserError(f"{path}: holds no scores of a training; remove it and run `dvc repro`")
@@ -70,7 +69,9 @@ def training_record(frames: Frames, run: ResolvedRun, seed: int) -> tuple[dict[s
 def images_at(frames: Frames, positions: list[int]) -> np.ndarray | None:
     """Real images by their positions in images.npy, uint8 [N, C, H, W]; None when the data are not there."""
     try:
-        images = np.load(frames.root / data_folder(frames.loaded) / "images.npy", mmap_mode="r", allow_pickle=False)
+        images = np.load(
+            frames.root / frames.plan.find("prepare").folder / "images.npy", mmap_mode="r", allow_pickle=False
+        )
         return np.ascontiguousarray(images[positions])
     except (FileNotFoundError, ValueError, IndexError):
         return None
@@ -78,7 +79,7 @@ def images_at(frames: Frames, positions: list[int]) -> np.ndarray | None:
 
 def restoration_images(frames: Frames, run: ResolvedRun) -> dict[str, np.ndarray] | None:
     """The pictures of restoration/images.npz of a run's first seed; None when there are none."""
-    path = frames.root / run.folder(run.seeds[0]) / "restoration" / "images.npz"
+    path = frames.root / facts.folder(run, run.seeds[0]) / "restoration" / "images.npz"
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
@@ -90,7 +91,7 @@ def preview_image(frames: Frames, run: str, seed: int, step: int) -> np.ndarray 
     """The grid of samples drawn after a training step, uint8 [H, W, 3]; None when there is none."""
     from PIL import Image, UnidentifiedImageError
 
-    path = frames.root / frames.loaded.model(run).folder(seed) / "previews" / f"step-{step:06d}.png"
+    path = frames.root / facts.folder(frames.loaded.run(run), seed) / "previews" / f"step-{step:06d}.png"
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))

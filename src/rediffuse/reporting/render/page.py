@@ -1,25 +1,38 @@
-"""Two pages from one context, so that HTML and Markdown say the same."""
+"""Pages from the same sections, so that HTML and Markdown say the same."""
 
-import html
 import re
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
 
 from rediffuse.config import LoadedStudy
-from rediffuse.reporting.chapters.contents import Section
 from rediffuse.reporting.render.table import Column, Value, cell_html, markdown_escape
+
+if TYPE_CHECKING:
+    from rediffuse.reporting.chapters.contents import Section
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(loaded: LoadedStudy, sections: list[Section]) -> tuple[str, str]:
-    """(report.html, report.md)."""
-    context: dict[str, Any] = {"study": loaded.study, "sections": sections}
-    page = _environment(autoescape=True).get_template("report.html.j2").render(context)
-    return page, _tidy(_environment(autoescape=False).get_template("report.md.j2").render(context))
+def html(loaded: LoadedStudy, sections: "list[Section]", timings: "list[Section]") -> str:
+    """report.html: what is the same everywhere, then what is this machine's."""
+    context: dict[str, Any] = {"study": loaded.study, "sections": sections, "timings": timings}
+    return _environment(autoescape=True).get_template("report.html.j2").render(context)
+
+
+def markdown(loaded: LoadedStudy, sections: "list[Section]", tables: str, figures: str, what: str = "") -> str:
+    """A page of sections; `tables` and `figures`: folders beside it; `what`: what it holds, of a page beside the report."""
+    context: dict[str, Any] = {
+        "study": loaded.study,
+        "sections": sections,
+        "tables": tables,
+        "figures": figures,
+        "what": what,
+    }
+    return _tidy(_environment(autoescape=False).get_template("report.md.j2").render(context))
 
 
 def _environment(autoescape: bool) -> jinja2.Environment:
@@ -39,7 +52,7 @@ def _cell(value: Value, column: Column) -> Markup:
 
 def _inline(text: str) -> Markup:
     """Text with `code` as HTML."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text)))
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text)))
 
 
 def _tidy(text: str) -> str:

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rediffuse.config import LoadedStudy
+from rediffuse.pipeline.plan import Plan
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 
-def terminal_summary(loaded: LoadedStudy, root: Path, out: Path | None = None) -> "Group":
+def terminal_summary(loaded: LoadedStudy, plan: Plan, root: Path) -> "Group":
     """A table of the main metric by sampler and steps, the claims and where to look next, for rich to print."""
     from rich.console import Group, RenderableType
     from rich.markup import escape
@@ -23,7 +24,7 @@ def terminal_summary(loaded: LoadedStudy, root: Path, out: Path | None = None) -
     from rediffuse.reporting.render.table import Estimate, plain
     from rediffuse.reporting.render.terms import metric_title
 
-    frames = read_frames(loaded, root)
+    frames = read_frames(loaded, plan, root)
     cells = make_cells(frames.measured())
     definition = tables.comparison(frames, cells, "frechet_distance", folded=False)
     kept = [i for i, column in enumerate(definition.columns) if column.header not in ("From", "n")]
@@ -37,7 +38,7 @@ def terminal_summary(loaded: LoadedStudy, root: Path, out: Path | None = None) -
         shown = [row[i].parts()[0] if isinstance(row[i], Estimate) else plain(row[i]) for i in kept]  # type: ignore[union-attr]
         table.add_row(*(Text(text) for text in shown), style="dim" if position in definition.marked else "",
                       end_section=position == len(definition.rows) - 3)  # fmt: skip
-    out = out or Path("reports", loaded.study.study)
+    out = Path("reports", loaded.study.study)
     ahead = Table.grid(padding=(0, 2))
     ahead.add_column(overflow="fold")
     for command, what in (

@@ -2,21 +2,19 @@
 
 import math
 
-from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun
-from rediffuse.config.facts import CLASS_METRICS, METRICS, RUN_METRICS, RUN_SETTINGS
+from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
+from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS, find_metric
+from rediffuse.runs import facts
 
 NOT_RUN = "not run"
 IMPORTED = "imported"
 NOT_RECORDED = "not recorded"
 NOT_ASKED = "—"
+#: What stands in place of a sampler for metrics of a run itself.
+RUN_SETTINGS = {metric.setting for metric in RUN_METRICS.values()}
 # What results are read against, by the name of its file.
 REAL_LINES = {"held-out": "held-out real images", "noise": "uniform noise"}
-
-FEATURES = {
-    "efficientnet-lite0": "EfficientNet-Lite0",
-    "inception-v3": "Inception-v3",
-    "inception-v3-clean": "Inception-v3 (clean-fid resizing)",
-}
 
 # Okabe and Ito's palette, which readers with any kind of colour vision can tell apart.
 BASELINE, IMPROVED = "#0072B2", "#D55E00"
@@ -26,37 +24,32 @@ REAL, NOISE, OTHER = "#222222", "#777777", "#8C8C8C"
 
 def feature_title(features: str) -> str:
     """Name of a feature network in prose."""
-    return FEATURES.get(features, features)
+    return FEATURE_NETWORKS[features].title if features in FEATURE_NETWORKS else features
+
+
+def headline_metrics() -> list[str]:
+    """The metrics that runs are compared by."""
+    return [name for name, metric in METRICS.items() if metric.headline]
 
 
 def metric_title(metric: str, features: str) -> str:
     """Full name of a metric. FID and Inception score are names of Inception-v3 metrics and of no other."""
-    network = feature_title(features)
-    if metric == "frechet_distance":
-        return "FID" if features == "inception-v3" else f"Fréchet distance in {network} features"
-    if metric == "kid":
-        return "KID" if features == "inception-v3" else f"kernel distance (KID formula) in {network} features"
-    if metric == "inception_score":
-        return "Inception score" if features == "inception-v3" else f"IS formula on {network} class probabilities"
-    if metric == "bits_per_dim":
-        return "bound on the negative log-likelihood in bits/dim"
-    return metric.replace("_", " ")
+    return find_metric(metric).title_in(features) if is_metric(metric) else metric.replace("_", " ")
 
 
 def metric_short(metric: str, features: str) -> str:
     """Name of a metric in a table header or on an axis."""
-    if features == "inception-v3":
-        return metric_title(metric, features)
-    short = {"frechet_distance": "Fréchet distance", "kid": "Kernel distance", "inception_score": "IS formula",
-             "bits_per_dim": "bits/dim", "precision": "Precision", "recall": "Recall", "density": "Density",
-             "coverage": "Coverage", "diversity": "Diversity", "class_accuracy": "Class accuracy",
-             "class_diversity": "Class diversity"}  # fmt: skip
-    return short.get(metric, metric.replace("_", " "))
+    return find_metric(metric).short_in(features) if is_metric(metric) else metric.replace("_", " ")
+
+
+def is_metric(name: str) -> bool:
+    """Whether it is one of the registry, and no number that only examinations hold."""
+    return name in METRICS or name in CLASS_METRICS or name in RUN_METRICS
 
 
 def direction(metric: str) -> str:
     """Which way a metric is better: "lower" or "higher"."""
-    return (METRICS | CLASS_METRICS | RUN_METRICS)[metric]
+    return find_metric(metric).better
 
 
 def decimals(magnitude: float, digits: int = 4) -> int:
@@ -107,30 +100,28 @@ def listed(parts: list[str]) -> str:
 
 def run_of_role(loaded: LoadedStudy, role: str) -> ResolvedRun | None:
     """The run of a role ("baseline" or "improved"), None when the study has none."""
-    return next((run for run in loaded.runs.values() if run.role == role), None)
+    return next((run for run in facts.diffusion_runs(loaded).values() if run.role == role), None)
 
 
 def run_colours(loaded: LoadedStudy) -> dict[str, str]:
     """A colour for each run; baseline and improved keep theirs whatever else a study has."""
     fixed = {"baseline": BASELINE, "improved": IMPROVED}
-    variants = iter(VARIANTS * len(loaded.runs))
-    return {name: fixed.get(run.role) or next(variants) for name, run in loaded.runs.items()}
+    variants = iter(VARIANTS * len(facts.diffusion_runs(loaded)))
+    return {name: fixed.get(run.role) or next(variants) for name, run in facts.diffusion_runs(loaded).items()}
 
 
 def model_colours(loaded: LoadedStudy) -> dict[str, str]:
     """`run_colours`, and a colour for each one-pass model from the other end of the palette than further runs'."""
     palette = VARIANTS[::-1]
-    return run_colours(loaded) | {name: palette[i % len(palette)] for i, name in enumerate(loaded.generators)}
+    return run_colours(loaded) | {name: palette[i % len(palette)] for i, name in enumerate(facts.one_pass_runs(loaded))}
 
 
 def run_label(loaded: LoadedStudy, name: str) -> str:
     """How a run is called in the report."""
-    if name in loaded.generators:
-        return loaded.generators[name].label
     return loaded.runs[name].label if name in loaded.runs else name
 
 
-def model_seed(model: ResolvedRun | ResolvedGenerator, seed: int) -> str:
+def model_seed(model: ResolvedRun, seed: int) -> str:
     """How a run or one-pass model is called in a sentence, with the seed where it has several."""
     return model.label + (f" (seed {seed})" if len(model.seeds) > 1 else "")
 
@@ -139,24 +130,24 @@ def cell_label(loaded: LoadedStudy, run: str, setting: str) -> str:
     """How a run and setting, or a line of real images or noise, is called in a sentence."""
     if run == "real":
         return REAL_LINES.get(setting, setting)
-    if setting in RUN_SETTINGS.values() or run in loaded.generators:
+    if setting in RUN_SETTINGS or run in facts.one_pass_runs(loaded):
         return run_label(loaded, run)
     return f"{run_label(loaded, run)} with {setting}"
 
 
 def compared_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
     """The main runs that stand beside one another: a class-conditional run is told what the others are not."""
-    runs = list(loaded.runs.values())
-    return [run for run in runs if not run.network.class_conditional] or runs
+    runs = list(facts.diffusion_runs(loaded).values())
+    return [run for run in runs if not facts.is_conditional(run)] or runs
 
 
 def sampler_keys(loaded: LoadedStudy) -> list[str]:
     """The samplers of the compared runs, in the order in which the study names them."""
-    return list(dict.fromkeys(key for run in compared_runs(loaded) for _, key, _ in run.comparable_settings()))
+    return list(dict.fromkeys(key for run in compared_runs(loaded) for _, key, _ in facts.comparable_settings(run)))
 
 
 def settings_in_order(loaded: LoadedStudy) -> list[tuple[str, str, int]]:
     """(setting, sampler key, steps) of all compared runs: samplers as the study names them, most steps first."""
     order = {key: position for position, key in enumerate(sampler_keys(loaded))}
-    every = {setting for run in compared_runs(loaded) for setting in run.comparable_settings()}
+    every = {setting for run in compared_runs(loaded) for setting in facts.comparable_settings(run)}
     return sorted(every, key=lambda setting: (order[setting[1]], -setting[2]))
