@@ -29,7 +29,7 @@ base.app(sys.argv[1:])
 """
 VERBS = [
     "prepare", "reference", "real", "cost --record", "train baseline", "classifier improved", "sample baseline",
-    "evaluate baseline", "nll baseline", "restore baseline", "examine baseline", "fit vae", "draw vae", "ablations",
+    "evaluate baseline", "nll baseline", "restore baseline", "examine baseline", "follow baseline", "train vae", "sample vae", "ablations",
     "report", "track",
 ]  # fmt: skip
 
