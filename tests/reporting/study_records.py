@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rediffuse.config import ResolvedGenerator, ResolvedRun
+from rediffuse.config import ResolvedRun
 from rediffuse.evaluation.examination import ImageGroup, class_shares, copies, distance_by_count
 from rediffuse.evaluation.frechet import FrechetReference, moments
 from rediffuse.formats import write_json
+from rediffuse.runs import facts
 
 if TYPE_CHECKING:
     from tests.reporting.study_tree import StudyTree
@@ -71,15 +72,15 @@ def _group(images: np.ndarray, positions: np.ndarray | None) -> ImageGroup:
 @functools.cache
 def exact_costs(names: tuple[str, ...]) -> dict[str, Any]:
     """What the stage writes of one small network under all these names, and of one in place of the presets."""
+    from rediffuse.cost.study import exact_record
     from rediffuse.models.presets import PRESETS
-    from rediffuse.stages.cost import exact_record
 
     return exact_record(dict.fromkeys(names, PRESETS["micro-digits"]), {"tiny": {"image_size": 16, "channels": 8}})
 
 
 def write_training_scores(tree: "StudyTree", run: ResolvedRun, seed: int) -> None:
     """Scores by training step: of raw weights above those of averaged ones, both falling."""
-    during, steps = run.during_training, run.scored_steps
+    during, steps = facts.during_training(run), facts.scored_steps(run)
     assert during is not None
     rows = [
         {
@@ -90,7 +91,7 @@ def write_training_scores(tree: "StudyTree", run: ResolvedRun, seed: int) -> Non
         for k, step in enumerate(steps, 1)
     ]
     write_json(
-        tree.folder(run.name, seed) / "examination" / "training.json",
+        tree.folder(run.name, seed) / "during-training" / "scores.json",
         {
             "n": during.images,
             "steps": during.steps,
@@ -100,10 +101,10 @@ def write_training_scores(tree: "StudyTree", run: ResolvedRun, seed: int) -> Non
     )
 
 
-def write_examination(tree: "StudyTree", run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
+def write_examination(tree: "StudyTree", run: ResolvedRun, seed: int) -> None:
     """What the stage finds of the run's samples, with brightness of rows and columns as features."""
     folder = tree.folder(run.name, seed)
-    setting, _, steps = run.shown_setting()
+    setting, _, steps = facts.shown_setting(run)
     images = np.load(tree.root / "data" / tree.loaded.study.data.name / "images.npy")
     held_out = np.load(tree.root / "data" / tree.loaded.study.data.name / "held_out.npy")
     samples = np.load(folder / "samples" / f"{setting}.npz")["images"]

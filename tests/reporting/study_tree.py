@@ -1,6 +1,7 @@
 """A study's files with made-up numbers: what the stages leave on disk, without running them."""
 
 import csv
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rediffuse.config import LoadedStudy, ResolvedGenerator, ResolvedRun, load_study
-from rediffuse.files import digest, sha256
+from rediffuse.config import LoadedStudy, ResolvedRun, load_study
+from rediffuse.files import sha256
 from rediffuse.formats import write_json
+from rediffuse.pipeline.plan import Plan, make_plan
+from rediffuse.runs import facts
 from tests.reporting.study_records import exact_costs, metrics_record, write_examination, write_training_scores
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -26,6 +29,19 @@ MACHINE = {
     "platform": "Linux",
 }
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+#: What of a one-pass model's losses is logged, by its kind.
+ONE_PASS = {
+    "dcgan": ("discriminator_loss", "generator_loss"),
+    "wgan-gp": ("wasserstein_estimate", "gradient_penalty"),
+    "vae": ("reconstruction", "kl"),
+}
+
+
+@functools.cache
+def open_study(path: Path, text: str) -> tuple[LoadedStudy, Plan]:
+    """A study and its plan, made once for all trees of it."""
+    loaded = load_study(path)
+    return loaded, make_plan(loaded, PROJECT)
 
 
 class StudyTree:
@@ -33,12 +49,12 @@ class StudyTree:
 
     def __init__(self, root: Path, study: Path) -> None:
         self.root = root
-        self.loaded: LoadedStudy = load_study(study)
+        self.loaded, self.plan = open_study(study, study.read_text())
         self.name = self.loaded.study.study
         self.out = root / "reports" / self.name
 
     def folder(self, run: str, seed: int = 0) -> Path:
-        return self.root / self.loaded.model(run).folder(seed)
+        return self.root / facts.folder(self.loaded.run(run), seed)
 
     def everything(self) -> "StudyTree":
         """All files of the main runs, the data and the real lines; no ablations."""
@@ -48,53 +64,27 @@ class StudyTree:
         for run in self.loaded.runs.values():
             for seed in run.seeds:
                 self.run(run, seed)
-        for model in self.loaded.generators.values():
-            for seed in model.seeds:
-                self.generator(model, seed)
         return self
 
-    def generator(self, model: ResolvedGenerator, seed: int) -> None:
-        """Everything one one-pass model leaves; a batch of 1,080 images takes it 108 ms."""
-        folder, who = self.folder(model.name, seed), f"{model.name}/seed{seed}"
-        random = np.random.default_rng([seed, *model.name.encode()])
-        (folder / "samples").mkdir(parents=True)
-        columns = {
-            "dcgan": ("discriminator_loss", "generator_loss"),
-            "wgan-gp": ("wasserstein_estimate", "gradient_penalty"),
-            "vae": ("reconstruction", "kl"),
-        }[model.kind]
-        with (folder / "history.csv").open("w", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["step", *columns])
-            writer.writerows([step, 1 / step, 2 / step] for step in range(5, model.training.steps + 1, 5))
-        (folder / "run.yaml").write_text(f"name: {model.name}\n")
-        made = [folder / "run.yaml", folder / "history.csv"]
-        if model.kind == "vae":
-            made.append(folder / "likelihood" / "nll.json")
-            bound = {"value": 4.5, "low": 4.25, "high": 4.75, "n": 8, "interval": "95 % t-interval over 8 images"}
-            write_json(made[-1], {"metrics": {"bits_per_dim": bound}, "parts": {"reconstruction": 4.0, "kl": 0.5}})
-        key = self.receipt(folder / "receipts" / "fit.json", f"fit/{who}", f"rediffuse fit {model.name}", made)
-        timing = {"key": key, "machine": MACHINE, "seconds": 20.5, "parameters": 4000, "parameters_trained": 9000}
-        write_json(folder / "timing" / "fit.json", timing)
-        [(setting, sampler, _)] = model.settings()
-        images = random.integers(0, 256, (min(64, model.sampling.images), 1, 8, 8), dtype=np.uint8)
-        np.savez(folder / "samples" / f"{setting}.npz", images=images, stamp="test")
-        drawn = {
-            "seconds": 0.108,
-            "ms_per_step": 108.0,
-            "ms_per_image": 0.1,
-            "images": 1080,
-            "batch_size": 1080,
-            "nfe": 1,
+    def done(self, name: str, **measured: Any) -> None:
+        """Write the receipt of a job for those of its outputs that are there, and what was measured of it."""
+        job = self.plan.jobs[name]
+        there = [path for path in job.outputs if (self.root / path).is_file()]
+        receipt = {
+            "job": job.name,
+            "key": job.key,
+            "command": job.command,
+            "code": job.code,
+            "settings": json.loads(json.dumps(job.settings)),
+            "needs": {need.name: need.key for need in job.needs},
+            "inputs": {},
+            "outputs": {str(path): sha256(self.root / path) for path in there},
         }
-        made = [folder / "samples" / f"{setting}.npz"]
-        key = self.receipt(folder / "receipts" / "draw.json", f"draw/{who}", f"rediffuse draw {model.name}", made)
-        write_json(folder / "timing" / "draw.json", {"key": key, "machine": MACHINE, "settings": {setting: drawn}})
-        facts = {"study": self.name, "role": "generator", "sampler": sampler, "kind": sampler, "steps": 1, "nfe": 1}
-        write_json(folder / "metrics" / f"{setting}.json", metrics_record(model.name, seed, setting, 400.0, **facts))
-        made = [folder / "metrics" / f"{setting}.json"]
-        self.receipt(folder / "receipts" / "evaluate.json", f"evaluate/{who}", f"rediffuse evaluate {model.name}", made)
-        self.examination(model, seed)
+        write_json(self.root / job.receipt, receipt)
+        about = {"job": job.name, "key": job.key, "commit": COMMIT, "date": "2026-11-25T10:00:00+00:00"}
+        environment = {"torch": "2.15.0", "python": "3.11.9"}
+        timing = {"seconds": 1.5, **measured, **about, "environment": environment, "machine": MACHINE}
+        write_json(self.root / job.timing, timing)
 
     def data(self) -> None:
         data = self.loaded.study.data.name
@@ -130,18 +120,8 @@ class StudyTree:
             "sha256": "ef" * 32,
         }
         write_json(folder / "reference-efficientnet-lite0.json", reference)
-        self.receipt(
-            folder / "receipt.json",
-            "prepare",
-            "rediffuse prepare",
-            [folder / f for f in ("card.json", "images.npy", "held_out.npy")],
-        )
-        self.receipt(
-            folder / "reference-efficientnet-lite0.receipt.json",
-            "reference",
-            "rediffuse reference",
-            [folder / "reference-efficientnet-lite0.json"],
-        )
+        self.done("prepare")
+        self.done("reference")
 
     def real(self) -> None:
         folder = self.root / "runs" / self.name / "real"
@@ -149,29 +129,21 @@ class StudyTree:
         n, groups = evaluation.group_size, evaluation.groups
         write_json(folder / "held-out.json", metrics_record("real", None, "held-out", 90.0, n=n, groups=1))
         write_json(folder / "noise.json", metrics_record("real", None, "noise", 3687.0, n=n, groups=groups))
-        self.receipt(
-            folder / "receipts" / "real.json",
-            "real",
-            "rediffuse real",
-            [folder / "held-out.json", folder / "noise.json"],
-        )
+        self.done("real")
 
     def cost(self) -> None:
         """Exact counts of two small networks that are not the study's, and made-up times."""
         folder = self.root / "runs" / self.name / "cost"
-        names = list(self.loaded.runs)
+        names = [run.name for run in self.loaded.runs.values() if not facts.is_one_pass(run)]
         record = exact_costs(tuple(names))
         write_json(folder / "cost.json", {"study": self.name, **record})
-        key = self.receipt(folder / "receipts" / "cost.json", "cost", "rediffuse cost --record", [folder / "cost.json"])
 
         def spread(median: float) -> dict[str, Any]:
             return {"median": median, "low": 0.9 * median, "high": 1.2 * median, "repeats": 5}
 
         passes = {"batch": 16, "forward": spread(0.02), "backward": spread(0.05), "kappa": spread(2.5)}
         inference = {"batch": 16, "forward": spread(0.01)}
-        timing = {
-            "key": key,
-            "machine": MACHINE,
+        timing: dict[str, Any] = {
             "seconds": 12.0,
             "measured_run": names[0],
             "runs": {name: {"training": passes, "sampling": inference} for name in names},
@@ -185,114 +157,84 @@ class StudyTree:
             ],
             "peak_method": "rise of the resident set",
         }
-        write_json(folder / "timing" / "cost.json", timing)
+        self.done("cost", **timing)
 
     def run(
         self, run: ResolvedRun, seed: int, scale: float = 1.0, distances: Callable[[str, int], float] | None = None
     ) -> None:
-        """Everything one run leaves, with Fréchet distances that fall with the number of steps."""
-        folder = self.folder(run.name, seed)
-        factor = (3.0 if run.diffusion.schedule == "linear" else 1.0) * scale
+        """Everything one run leaves; Fréchet distances fall with the number of steps, and are 400 in one pass."""
+        folder, who, one_pass = self.folder(run.name, seed), f"{run.name}/seed{seed}", facts.is_one_pass(run)
         random = np.random.default_rng([seed, *run.name.encode()])
-        self.history(run, seed, random)
-        (folder / "run.yaml").write_text(f"name: {run.name}\n")
+        for name in ("previews", "samples", "metrics"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        self.settings(run, folder / "run.yaml")
         (folder / "weights.safetensors").write_bytes(b"weights of " + run.name.encode())
-        (folder / "previews").mkdir(exist_ok=True)
-        previews = [folder / "previews" / f"step-{step:06d}.png" for step in run.training.preview_steps]
-        for path in previews:
-            Image.fromarray(random.integers(0, 256, (37, 37), dtype=np.uint8)).save(path)
-        key = self.receipt(
-            folder / "receipts" / "train.json",
-            f"train/{run.name}/seed{seed}",
-            f"rediffuse train {run.name} --seed {seed}",
-            [folder / "run.yaml", folder / "weights.safetensors", folder / "history.csv", *previews],
-            settings=run.model_dump(mode="json", include={"network", "diffusion", "training"}),
+        (self.one_pass_history if one_pass else self.history)(run, seed, random)
+        per_second = {"ms_per_step": 50.1, "images_per_second": 2554.9, "resumed_from": None}
+        self.done(
+            f"train/{who}",
+            **{"seconds": 20.5 if one_pass else 250.5, "steps": run.training.steps, **per_second},
+            batch_size=run.training.batch_size,
         )
-        write_json(
-            folder / "timing" / "train.json",
-            {
-                "key": key,
-                "seconds": 250.5,
-                "steps": run.training.steps,
-                "batch_size": run.training.batch_size,
-                "ms_per_step": 50.1,
-                "images_per_second": 2554.9,
-                "parameters": 181_649 + 16 * (run.role == "improved"),
-                "resumed_from": None,
-                "sampling_seconds": 4.0 if run.during_training is not None else 0.0,
-                "machine": MACHINE,
-            },
-        )
-        (folder / "samples").mkdir(exist_ok=True)
-        timings, samples, metrics = {}, [], []
-        n, groups = run.evaluation.group_size, run.evaluation.groups
-        for setting, sampler, steps in run.settings():
-            distance = (
-                distances(setting, steps)
-                if distances
-                else 75 + factor * (900 if "ddim" not in sampler else 200) / steps
-            )
-            samples.append(folder / "samples" / f"{setting}.npz")
+        timings = {}
+        for setting, sampler, steps in facts.settings(run):
             images = random.integers(0, 256, (min(64, run.sampling.images), 1, 8, 8), dtype=np.uint8)
-            np.savez(samples[-1], images=images, stamp="test")
-            kind = run.sampling.samplers[sampler].kind or sampler
-            record = metrics_record(
-                run.name,
-                seed,
-                setting,
-                distance,
-                n=n,
-                groups=groups,
-                study=self.name,
-                role=run.role,
-                sampler=sampler,
-                kind=kind,
-                steps=steps,
-                nfe=steps,
-            )
-            metrics.append(folder / "metrics" / f"{setting}.json")
-            write_json(metrics[-1], record)
+            np.savez(folder / "samples" / f"{setting}.npz", images=images, stamp="test")
             timings[setting] = {
-                "seconds": 0.1 * steps,
+                "seconds": 0.108 if one_pass else 0.1 * steps,
                 "ms_per_step": 100.0,
-                "ms_per_image": 0.1 * steps / 1.08,
-                "images": 1080,
-                "batch_size": 1080,
-                "nfe": steps,
+                "ms_per_image": 0.1 if one_pass else 0.1 * steps / 1.08,
+                **{"images": 1080, "batch_size": 1080, "nfe": steps},
             }
-        who = f"{run.name}/seed{seed}"
-        key = self.receipt(
-            folder / "receipts" / "sample.json", f"sample/{who}", f"rediffuse sample {run.name} --seed {seed}", samples
-        )
-        write_json(folder / "timing" / "sample.json", {"key": key, "machine": MACHINE, "settings": timings})
-        self.receipt(
-            folder / "receipts" / "evaluate.json",
-            f"evaluate/{who}",
-            f"rediffuse evaluate {run.name} --seed {seed}",
-            metrics,
-        )
-
-        if run.role != "ablation" and (self.root / "data").exists():
-            self.examination(run, seed)
-
-    def examination(self, run: ResolvedRun | ResolvedGenerator, seed: int) -> None:
-        folder = self.folder(run.name, seed)
-        write_examination(self, run, seed)
-        made = [folder / "examination" / "examination.json"]
-        if isinstance(run, ResolvedRun) and run.during_training is not None:
+            distance = distances(setting, steps) if distances else self.distance(run, sampler, steps, scale)
+            kind = sampler if one_pass else run.sampling.samplers[sampler].kind or sampler
+            facts_ = {"study": self.name, "role": run.role, "sampler": sampler, "kind": kind}
+            n, groups = run.evaluation.group_size, run.evaluation.groups
+            record = metrics_record(
+                run.name, seed, setting, distance, n=n, groups=groups, steps=steps, nfe=steps, **facts_
+            )
+            write_json(folder / "metrics" / f"{setting}.json", record)
+        self.done(f"sample/{who}", settings=timings)
+        self.done(f"evaluate/{who}")
+        if run.role == "ablation":
+            return
+        for step in facts.preview_steps(run):
+            grid = random.integers(0, 256, (37, 37), dtype=np.uint8)
+            Image.fromarray(grid).save(folder / "previews" / f"step-{step:06d}.png")
+        if facts.during_training(run) is not None:
             write_training_scores(self, run, seed)
-            made.append(folder / "examination" / "training.json")
-        self.receipt(
-            folder / "receipts" / "examine.json",
-            f"examine/{run.name}/seed{seed}",
-            f"rediffuse examine {run.name} --seed {seed}",
-            made,
-        )
+        self.done(f"follow/{who}", seconds=4.0)
+        if run.model == "vae":
+            bound = {"value": 4.5, "low": 4.25, "high": 4.75, "n": 8, "interval": "95 % t-interval over 8 images"}
+            parts = {"reconstruction": 4.0, "kl": 0.5}
+            write_json(folder / "likelihood" / "nll.json", {"metrics": {"bits_per_dim": bound}, "parts": parts})
+            self.done(f"nll/{who}")
+        if (self.root / "data").exists():
+            write_examination(self, run, seed)
+            self.done(f"examine/{who}")
+
+    def distance(self, run: ResolvedRun, sampler: str, steps: int, scale: float) -> float:
+        """Far for few steps, three times as far over 75 with a linear schedule, and less with DDIM."""
+        if run.diffusion is None:
+            return 400.0
+        factor = scale * (3.0 if run.diffusion.schedule == "linear" else 1.0)
+        return 75 + factor * (900 if "ddim" not in sampler else 200) / steps
+
+    def settings(self, run: ResolvedRun, path: Path) -> None:
+        """Its name and number of parameters; what a VAE's encoder and a GAN's discriminator have makes no images."""
+        count = 181_649 + 16 * (run.role == "improved")
+        made, trained = (4000, 9000) if facts.is_one_pass(run) else (count, count)
+        path.write_text(f"name: {run.name}\nparameters: {{makes_images: {made}, trained: {trained}}}\n")
+
+    def one_pass_history(self, run: ResolvedRun, seed: int, random: np.random.Generator) -> None:
+        rows = [[step, 1 / step, 2 / step] for step in range(5, run.training.steps + 1, 5)]
+        with (self.folder(run.name, seed) / "history.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows([["step", *ONE_PASS[run.model]], *rows])
 
     def history(self, run: ResolvedRun, seed: int, random: np.random.Generator) -> None:
         path = self.folder(run.name, seed) / "history.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        hybrid = run.diffusion.loss == "hybrid"
+        hybrid = facts.diffusion(run).loss == "hybrid"
         with path.open("w", newline="") as stream:
             writer = csv.writer(stream)
             quartiles = [f"loss_q{i}" for i in range(1, 5)]
@@ -304,29 +246,6 @@ class StudyTree:
                 writer.writerow(
                     [step, base * (1.003 if hybrid else 1), *parts, base, vlb, 0.1 + base * random.random(), 1e-3]
                 )
-
-    def receipt(
-        self, path: Path, job: str, command: str, outputs: list[Path], settings: dict[str, Any] | None = None
-    ) -> str:
-        """Write a receipt and return its key."""
-        key = digest({"job": job})
-        hashes = {str(output.relative_to(self.root)): sha256(output) for output in outputs}
-        write_json(
-            path,
-            {
-                "job": job,
-                "key": key,
-                "command": command,
-                "commit": COMMIT,
-                "code": digest(job + "code"),
-                "settings": settings or {},
-                "needs": {},
-                "inputs": {},
-                "outputs": hashes,
-                "environment": {},
-            },
-        )
-        return key
 
     def set_distance(self, run: str, setting: str, distance: float, seed: int = 0, spread: float = 0.02) -> None:
         """Give a cell another Fréchet distance."""

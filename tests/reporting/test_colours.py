@@ -15,9 +15,18 @@ from rediffuse.reporting.render.table import Table
 from tests.reporting.study_tree import PROJECT, StudyTree
 
 FOUND = {
-    "mean": [0.5, 0.25, 0.125], "std": [0.1, 0.1, 0.1], "cast": 0.0625, "between": 0.5, "saturation": 0.75,
-    "chroma": 0.25, "hue": 19.5, "hue_within": 0.875, "hue_across": None, "hue_spread": None, "images": 40,
-}  # fmt: skip
+    "mean": [0.5, 0.25, 0.125],
+    "std": [0.1, 0.1, 0.1],
+    "cast": 0.0625,
+    "between": 0.5,
+    "saturation": 0.75,
+    "chroma": 0.25,
+    "hue": 19.5,
+    "hue_within": 0.875,
+    "hue_across": None,
+    "hue_spread": None,
+    "images": 40,
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +47,7 @@ def coloured(tree: StudyTree) -> Iterator[StudyTree]:
 
 
 def test_every_scored_setting_has_a_row_and_real_images_the_last(coloured: StudyTree):
-    frames = read_frames(coloured.loaded, coloured.root)
+    frames = read_frames(coloured.loaded, coloured.root, coloured.plan)
     table = colours.table(frames)
     assert isinstance(table, Table)
     rows = list(csv.DictReader(io.StringIO(table.csv())))
@@ -54,7 +63,7 @@ def test_every_scored_setting_has_a_row_and_real_images_the_last(coloured: Study
 
 
 def test_every_row_leads_to_its_file(coloured: StudyTree):
-    frames = read_frames(coloured.loaded, coloured.root)
+    frames = read_frames(coloured.loaded, coloured.root, coloured.plan)
     table = colours.table(frames)
     assert isinstance(table, Table)
     paths = {source.id: path for path, source in frames.pedigree.sources.items()}
@@ -67,7 +76,7 @@ def test_damaged_colours_are_named(coloured: StudyTree, damage: object):
     path = coloured.root / "runs/smoke/real/noise.json"
     write_json(path, json.loads(path.read_text()) | {"colours": damage})
     with pytest.raises(UserError, match=r"real/noise\.json: is not a metrics file"):
-        read_frames(coloured.loaded, coloured.root)
+        read_frames(coloured.loaded, coloured.root, coloured.plan)
 
 
 def test_a_batch_of_which_nothing_varies_has_no_share_between_images(coloured: StudyTree):
@@ -76,14 +85,17 @@ def test_a_batch_of_which_nothing_varies_has_no_share_between_images(coloured: S
         *coloured.root.glob("runs/smoke/real/*.json"),
     ]:
         write_json(path, json.loads(path.read_text()) | {"colours": FOUND | {"between": None}})
-    table = colours.table(read_frames(coloured.loaded, coloured.root))
+    table = colours.table(read_frames(coloured.loaded, coloured.root, coloured.plan))
     assert isinstance(table, Table)
     assert {row["Variance between images (%)"] for row in csv.DictReader(io.StringIO(table.csv()))} == {"—"}
 
 
 def test_grey_images_are_said_to_have_none(tree: StudyTree):
-    assert colours.table(read_frames(tree.loaded, tree.root)) == "The images are grey: there are no colours to compare."
+    assert (
+        colours.table(read_frames(tree.loaded, tree.root, tree.plan))
+        == "The images are grey: there are no colours to compare."
+    )
 
 
 def test_nothing_scored_has_no_table(empty_tree: StudyTree):
-    assert colours.table(read_frames(empty_tree.loaded, empty_tree.root)) is None
+    assert colours.table(read_frames(empty_tree.loaded, empty_tree.root, empty_tree.plan)) is None

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from rediffuse.errors import UserError
 from rediffuse.reporting.chapters import during_training
 from rediffuse.reporting.read.frames import Frames, read_frames
-from rediffuse.reporting.render.style import Picture, finish, styled
+from rediffuse.reporting.read.timings import read_timings
+from rediffuse.reporting.render.picture import Picture, finish, styled
 from tests.reporting.study_tree import PROJECT, StudyTree
 
 
@@ -22,7 +23,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
 
 @pytest.fixture(scope="module")
 def frames(tree: StudyTree) -> Frames:
-    return read_frames(tree.loaded, tree.root)
+    return read_frames(tree.loaded, tree.root, tree.plan)
 
 
 def test_the_table_has_a_row_for_each_run_and_step_with_both_kinds_of_weights(tree: StudyTree, frames: Frames):
@@ -30,9 +31,12 @@ def test_the_table_has_a_row_for_each_run_and_step_with_both_kinds_of_weights(tr
     assert table is not None
     rows = list(csv.DictReader(io.StringIO(table.csv())))
     assert [(row["Run"], row["Training step"]) for row in rows] == [
-        ("DDPM", "30"), ("DDPM", "60"), ("Improved DDPM", "30"), ("Improved DDPM", "60")
-    ]  # fmt: skip
-    record = json.loads((tree.folder("improved") / "examination" / "training.json").read_text())
+        ("DDPM", "30"),
+        ("DDPM", "60"),
+        ("Improved DDPM", "30"),
+        ("Improved DDPM", "60"),
+    ]
+    record = json.loads((tree.folder("improved") / "during-training" / "scores.json").read_text())
     for row, written in zip(rows[2:], record["rows"], strict=True):
         for weights in ("averaged", "raw"):
             shown = float(row[f"Fréchet distance, {weights}"])
@@ -40,9 +44,12 @@ def test_the_table_has_a_row_for_each_run_and_step_with_both_kinds_of_weights(tr
 
 
 def test_the_share_of_time_is_of_training_and_watching_together(tree: StudyTree, frames: Frames):
-    timing = json.loads((tree.folder("improved") / "timing" / "train.json").read_text())
-    share = 100 * timing["sampling_seconds"] / (timing["sampling_seconds"] + timing["seconds"])
-    assert f"{share:.1f} % (Improved DDPM)" in during_training.words(frames)
+    table = during_training.cost(frames, read_timings(tree.loaded, tree.plan, tree.root))
+    assert table is not None
+    rows = list(csv.DictReader(io.StringIO(table.csv())))
+    assert [row["Run"] for row in rows] == ["DDPM", "Improved DDPM"]
+    # Of the tree's 250.5 s of training and 4 s of following.
+    assert float(rows[0]["Share of both (%)"]) == pytest.approx(100 * 4 / 254.5, rel=1e-3)
 
 
 def test_the_words_compare_the_weights_at_the_last_step_and_name_the_real_line(frames: Frames):
@@ -69,18 +76,18 @@ def test_the_figure_has_a_line_for_each_run_and_kind_of_weights(frames: Frames, 
 
 
 def test_a_study_that_does_not_look_has_none_of_it(empty_tree: StudyTree):
-    frames = read_frames(empty_tree.loaded, empty_tree.root)
+    frames = read_frames(empty_tree.loaded, empty_tree.root, empty_tree.plan)
     assert during_training.words(frames) == ""
     assert during_training.figure(frames) is None
     assert during_training.table(frames) is None
 
 
 def test_a_damaged_file_is_named(tree: StudyTree, frames: Frames):
-    path = tree.folder("baseline") / "examination" / "training.json"
+    path = tree.folder("baseline") / "during-training" / "scores.json"
     content = path.read_text()
     path.write_text("{}")
     try:
-        with pytest.raises(UserError, match=r"training\.json: holds no scores"):
+        with pytest.raises(UserError, match=r"scores\.json: lacks held_out"):
             during_training.words(frames)
     finally:
         path.write_text(content)
@@ -90,7 +97,7 @@ def test_a_damaged_file_is_named(tree: StudyTree, frames: Frames):
 def test_coloured_images_have_two_more_panels_and_columns(tmp_path: Path, dropped: tuple[str, ...]):
     tree = StudyTree(tmp_path, PROJECT / "studies" / "smoke.yaml").everything()
     for run in ("baseline", "improved"):
-        path = tree.folder(run) / "examination" / "training.json"
+        path = tree.folder(run) / "during-training" / "scores.json"
         record = json.loads(path.read_text())
         for scored in (record["held_out"], *(row[kind] for row in record["rows"] for kind in ("averaged", "raw"))):
             scored |= {"colour_cast": 0.125, "hue_agreement": 0.75}
@@ -99,7 +106,7 @@ def test_coloured_images_have_two_more_panels_and_columns(tmp_path: Path, droppe
         record["rows"][0]["raw"]["colour_cast"] = 0.9  # in the earlier half
         record["rows"][-1]["raw"]["colour_cast"] = 0.5
         path.write_text(json.dumps(record))
-    frames = read_frames(tree.loaded, tree.root)
+    frames = read_frames(tree.loaded, tree.root, tree.plan)
     with styled():
         picture, table = during_training.figure(frames), during_training.table(frames)
     assert picture is not None
@@ -115,9 +122,9 @@ def test_coloured_images_have_two_more_panels_and_columns(tmp_path: Path, droppe
 def test_without_as_many_held_out_images_no_line_of_theirs_is_drawn(tmp_path: Path):
     tree = StudyTree(tmp_path, PROJECT / "studies" / "smoke.yaml").everything()
     for run in ("baseline", "improved"):
-        path = tree.folder(run) / "examination" / "training.json"
+        path = tree.folder(run) / "during-training" / "scores.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"held_out": {}}))
-    frames = read_frames(tree.loaded, tree.root)
+    frames = read_frames(tree.loaded, tree.root, tree.plan)
     assert "held-out" not in during_training.words(frames)
     with styled():
         assert during_training.figure(frames) is not None

@@ -1,31 +1,16 @@
 from rediffuse.files import read_json
 from rediffuse.formats import write_json
-from rediffuse.reporting import collect_ablations, collect_timings, write_ablations, write_evidence
-from tests.reporting.study_tree import StudyTree
+from rediffuse.reporting import collect_ablations, write_ablations
+from tests.reporting.study_tree import COMMIT, StudyTree
 
 
 def run_ablation(tree: StudyTree, name: str, seed: int = 0) -> None:
     tree.run(tree.loaded.ablations[name], seed)
 
 
-def test_timings_are_kept_by_job_key(tree: StudyTree) -> None:
-    timings = collect_timings(tree.loaded, tree.root)
-    key = read_json(tree.folder("baseline") / "receipts" / "train.json")["key"]
-    assert timings[key]["seconds"] == 250.5
-    assert (
-        len(timings) == 2 * (2 + 3) + 1
-    )  # training and sampling of two runs and three one-pass models; the cost of the networks
-
-
-def test_timings_of_jobs_that_were_not_run_here_stay(tree: StudyTree) -> None:
-    write_json(tree.out / "evidence" / "timings.json", {"elsewhere": {"key": "elsewhere", "seconds": 1.0}})
-    write_evidence(tree.loaded, tree.root, tree.out)
-    assert "elsewhere" in read_json(tree.out / "evidence" / "timings.json")
-
-
 def test_a_finished_ablation_becomes_a_record(tree: StudyTree) -> None:
     run_ablation(tree, "width-halved")
-    (record,) = collect_ablations(tree.loaded, tree.root)
+    (record,) = collect_ablations(tree.loaded, tree.plan, tree.root)
     assert record["ablation"] == "width-halved"
     assert record["overrides"] == {"network": {"channels": 4}}
     assert set(record["keys"]) == {"train", "sample", "evaluate"}
@@ -35,7 +20,7 @@ def test_a_finished_ablation_becomes_a_record(tree: StudyTree) -> None:
 def test_an_unfinished_ablation_becomes_none(tree: StudyTree) -> None:
     run_ablation(tree, "width-halved")
     (tree.folder("width-halved") / "metrics" / "ddim-5.json").unlink()
-    assert collect_ablations(tree.loaded, tree.root) == []
+    assert collect_ablations(tree.loaded, tree.plan, tree.root) == []
 
 
 def test_an_ablation_trained_with_other_settings_becomes_none(tree: StudyTree) -> None:
@@ -44,11 +29,11 @@ def test_an_ablation_trained_with_other_settings_becomes_none(tree: StudyTree) -
     receipt = read_json(path)
     receipt["settings"]["network"]["channels"] = 2
     write_json(path, receipt)
-    assert collect_ablations(tree.loaded, tree.root) == []
+    assert collect_ablations(tree.loaded, tree.plan, tree.root) == []
 
 
 def test_without_finished_ablations_no_file_is_made(tree: StudyTree) -> None:
-    write_ablations(tree.loaded, tree.root, tree.out)
+    write_ablations(tree.loaded, tree.plan, tree.root)
     assert not (tree.out / "evidence" / "ablations.json").exists()
 
 
@@ -56,14 +41,36 @@ def test_records_of_ablations_that_are_not_on_disk_stay(tree: StudyTree) -> None
     old = [{"ablation": "ema-off", "seed": 0, "metrics": {}}]
     write_json(tree.out / "evidence" / "ablations.json", old)
     run_ablation(tree, "width-halved")
-    write_ablations(tree.loaded, tree.root, tree.out)
+    write_ablations(tree.loaded, tree.plan, tree.root)
     names = [record["ablation"] for record in read_json(tree.out / "evidence" / "ablations.json")]
     assert names == ["width-halved", "ema-off"]
 
 
-def test_a_record_keeps_its_training_time_where_the_timing_is_gone(tree: StudyTree) -> None:
+def test_no_time_is_in_the_record(tree: StudyTree) -> None:
+    old = [{"ablation": "ema-off", "seed": 0, "metrics": {}, "train_seconds": 12.0, "commit": "abc"}]
+    write_json(tree.out / "evidence" / "ablations.json", old)
     run_ablation(tree, "width-halved")
-    write_ablations(tree.loaded, tree.root, tree.out)
+    for record in collect_ablations(tree.loaded, tree.plan, tree.root):
+        assert not [name for name in record if "second" in name or "_ms_" in name or name in ("commit", "machine")]
+        assert record.get("parameters") in (None, 181_649)
+
+
+def test_the_times_stand_beside_with_whose_they_are(tree: StudyTree) -> None:
+    run_ablation(tree, "width-halved")
+    write_ablations(tree.loaded, tree.plan, tree.root)
+    (times,) = read_json(tree.out / "timings" / "ablations.json")
+    assert (times["train_seconds"], times["sample_ms_per_step"]) == (250.5, 100.0)
+    assert (times["machine"]["cpu"], times["date"], times["commit"]) == (
+        "Test CPU",
+        "2026-11-25T10:00:00+00:00",
+        COMMIT,
+    )
+
+
+def test_times_stay_where_the_files_are_gone(tree: StudyTree) -> None:
+    run_ablation(tree, "width-halved")
+    write_ablations(tree.loaded, tree.plan, tree.root)
     (tree.folder("width-halved") / "timing" / "train.json").unlink()
-    (record,) = collect_ablations(tree.loaded, tree.root)
-    assert record["train_seconds"] == 250.5
+    write_ablations(tree.loaded, tree.plan, tree.root)
+    (times,) = read_json(tree.out / "timings" / "ablations.json")
+    assert times["train_seconds"] == 250.5

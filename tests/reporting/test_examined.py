@@ -10,10 +10,10 @@ import yaml
 
 from rediffuse.errors import UserError
 from rediffuse.formats import write_json
-from rediffuse.reporting.chapters import fidelity, memorisation, mode_coverage, sample_count
+from rediffuse.reporting.chapters import classes, fidelity, memorisation, sample_count
 from rediffuse.reporting.experiments.cells import make_cells
 from rediffuse.reporting.read.frames import Frames, read_frames
-from rediffuse.reporting.render.style import styled
+from rediffuse.reporting.render.picture import styled
 from rediffuse.reporting.render.table import Table
 from tests.reporting.study_tree import PROJECT, StudyTree
 
@@ -25,7 +25,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
 
 @pytest.fixture(scope="module")
 def frames(tree: StudyTree) -> Frames:
-    return read_frames(tree.loaded, tree.root)
+    return read_frames(tree.loaded, tree.root, tree.plan)
 
 
 MODELS = ("DDPM", "Improved DDPM", "DCGAN", "WGAN-GP", "VAE")
@@ -43,9 +43,16 @@ def record(tree: StudyTree, run: str = "improved") -> dict:
 def test_every_model_stands_beside_real_images_in_fidelity_and_variety(frames: Frames):
     found = rows(fidelity.table(frames, make_cells(frames.measured())))
     assert [(row["Model"], row["Steps"]) for row in found] == [
-        ("DDPM", "50"), ("DDPM", "5"), ("Improved DDPM", "50"), ("Improved DDPM", "5"), ("DCGAN", "1"),
-        ("WGAN-GP", "1"), ("VAE", "1"), ("held-out real images", "—"), ("uniform noise", "—"),
-    ]  # fmt: skip
+        ("DDPM", "50"),
+        ("DDPM", "5"),
+        ("Improved DDPM", "50"),
+        ("Improved DDPM", "5"),
+        ("DCGAN", "1"),
+        ("WGAN-GP", "1"),
+        ("VAE", "1"),
+        ("held-out real images", "—"),
+        ("uniform noise", "—"),
+    ]
     # The tree gives 40 / (40 + distance), and held-out images a distance of 90.
     assert float(found[-2]["Precision (higher is better)"]) == pytest.approx(40 / 130, rel=1e-3)
 
@@ -95,7 +102,7 @@ def test_a_run_that_copies_is_named(tree: StudyTree, frames: Frames):
     changed["memorisation"]["features"]["z"] = -9.5
     write_json(path, changed)
     try:
-        text = memorisation.words(read_frames(tree.loaded, tree.root))
+        text = memorisation.words(read_frames(tree.loaded, tree.root, tree.plan))
     finally:
         path.write_text(kept)
     assert text.startswith(
@@ -111,19 +118,22 @@ def test_duplicates_end_with_the_line_of_real_images(frames: Frames):
 
 
 def test_the_classes_of_each_run_add_up_to_its_images(frames: Frames):
-    found = rows(mode_coverage.table(frames))
+    found = rows(classes.table(frames))
     assert [(row["Images"], row["n"]) for row in found] == [
-        *((model, "40") for model in MODELS), ("held-out real images", "24"),
-    ]  # fmt: skip
+        *((model, "40") for model in MODELS),
+        ("held-out real images", "24"),
+    ]
     assert all(sum(int(row[f"“{name}”"]) for name in range(10)) == int(row["n"]) for row in found)
 
 
 def test_every_row_leads_to_its_file(frames: Frames):
     paths = {source.id: path for path, source in frames.pedigree.sources.items()}
     for table in (
-        sample_count.table(frames), memorisation.table(frames), memorisation.duplicates(frames),
-        mode_coverage.table(frames),
-    ):  # fmt: skip
+        sample_count.table(frames),
+        memorisation.table(frames),
+        memorisation.duplicates(frames),
+        classes.table(frames),
+    ):
         assert all(paths[row["From"]].endswith("examination/examination.json") for row in rows(table))
 
 
@@ -139,9 +149,9 @@ def test_images_without_the_files_they_show_have_no_figure(tree: StudyTree, fram
 
 
 def test_nothing_examined_gives_no_section(empty_tree: StudyTree):
-    frames = read_frames(empty_tree.loaded, empty_tree.root)
+    frames = read_frames(empty_tree.loaded, empty_tree.root, empty_tree.plan)
     assert sample_count.words(frames) == memorisation.words(frames) == ""
-    assert sample_count.table(frames) is memorisation.table(frames) is mode_coverage.table(frames) is None
+    assert sample_count.table(frames) is memorisation.table(frames) is classes.table(frames) is None
 
 
 def test_a_damaged_examination_is_named(tree: StudyTree, frames: Frames):
@@ -149,7 +159,7 @@ def test_a_damaged_examination_is_named(tree: StudyTree, frames: Frames):
     kept = path.read_text()
     path.write_text("{}")
     try:
-        with pytest.raises(UserError, match=r"examination\.json: is not an examination"):
+        with pytest.raises(UserError, match=r"examination\.json: lacks by_class"):
             memorisation.table(frames)
     finally:
         path.write_text(kept)
@@ -159,7 +169,7 @@ def test_one_pass_models_stand_in_the_figures_beside_the_runs(frames: Frames):
     names = {curve.label: curve.one_pass for curve in sample_count.curves(frames)}
     assert names == {label: label in ("DCGAN", "WGAN-GP", "VAE") for label in (*MODELS, "held-out real images")}
     with styled():
-        pictures = [memorisation.figure(frames), mode_coverage.figure(frames), sample_count.figure(frames)]
+        pictures = [memorisation.figure(frames), classes.figure(frames), sample_count.figure(frames)]
     drawn = {picture.name: picture for picture in pictures if picture is not None}
     assert list(drawn) == ["neighbours", "classes", "sample-count"]
     assert "One-pass models stand below the runs" in drawn["classes"].caption
@@ -173,7 +183,7 @@ def test_classes_that_a_model_never_shows_are_named(tree: StudyTree, frames: Fra
     shares["counts"], shares["effective"] = [0, 0, 40, *[0] * 7], 1.0
     write_json(path, changed)
     try:
-        text = mode_coverage.words(read_frames(tree.loaded, tree.root))
+        text = classes.words(read_frames(tree.loaded, tree.root, tree.plan))
     finally:
         path.write_text(kept)
     assert "with DCGAN “0”, “1”, “3”, “4”, “5”, “6”, “7”, “8” and “9”" in text
@@ -183,7 +193,10 @@ def test_classes_that_a_model_never_shows_are_named(tree: StudyTree, frames: Fra
 def with_lpips(tree: StudyTree, folder: Path) -> StudyTree:
     """The same files in a study that asks for LPIPS."""
     study = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
-    study["evaluation"]["lpips"] = {"weights": "alex.pth", "heads": "lin.pth", "size": 64}
+    study["evaluation"]["lpips"] = {
+        **{"weights": "alex.pth", "heads": "lin.pth", "size": 64},
+        **dict.fromkeys(("weights_sha256", "heads_sha256"), "ab" * 32),
+    }
     (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
     other = StudyTree(folder, folder / "study.yaml")
     other.root = tree.root
@@ -205,15 +218,21 @@ def test_lpips_stands_beside_the_line_of_held_out_images(tree: StudyTree, tmp_pa
         found = {"samples": {**value, "value": 0.35 + place / 100}, "held_out": {**value, "value": 0.45}}
         write_json(path, {**json.loads(kept[path]), "lpips": {"network": "alex", "size": 64, **found}})
     try:
-        frames = read_frames(asking.loaded, asking.root)
+        frames = read_frames(asking.loaded, asking.root, asking.plan)
         shown = fidelity.table(frames, make_cells(frames.measured()))
     finally:
         for path, text in kept.items():
             path.write_text(text)
     assert [(row["Model"], row["Steps"], row["LPIPS diversity"]) for row in rows(shown)] == [
-        ("DDPM", "50", "0.3500"), ("DDPM", "5", "—"), ("Improved DDPM", "50", "0.3600"), ("Improved DDPM", "5", "—"),
-        ("DCGAN", "1", "0.3700"), ("WGAN-GP", "1", "0.3800"), ("VAE", "1", "not run"),
-        ("held-out real images", "—", "0.4500"), ("uniform noise", "—", "—"),
-    ]  # fmt: skip
+        ("DDPM", "50", "0.3500"),
+        ("DDPM", "5", "—"),
+        ("Improved DDPM", "50", "0.3600"),
+        ("Improved DDPM", "5", "—"),
+        ("DCGAN", "1", "0.3700"),
+        ("WGAN-GP", "1", "0.3800"),
+        ("VAE", "1", "not run"),
+        ("held-out real images", "—", "0.4500"),
+        ("uniform noise", "—", "—"),
+    ]
     assert isinstance(shown, Table)
     assert "mean LPIPS (AlexNet, images brought to 64×64) over all pairs of the first 20 images" in shown.notes[-1]

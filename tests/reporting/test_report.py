@@ -1,24 +1,38 @@
 """The whole report of the smoke study with made-up numbers: built once a case, read by many tests."""
 
+import copy
 import csv
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from rediffuse.config.facts import METRICS
 
+from rediffuse.evaluation.metrics import METRICS
 from rediffuse.files import read_json, write_atomically
 from rediffuse.formats import write_json
-from rediffuse.reporting import build_report, write_evidence
+from rediffuse.pipeline.plan import Job
+from rediffuse.reporting import build_report, write_ablations
 from tests.reporting.study_tree import PROJECT, StudyTree
 
 SMOKE = PROJECT / "studies" / "smoke.yaml"
+#: Tables of what machines took.
+TIMED = (
+    "training-cost",
+    "sampling-cost",
+    "cost-model",
+    "memory",
+    "one-pass-cost",
+    "during-training-cost",
+    "timing-files",
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +42,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
     tree.run(tree.loaded.ablations["width-halved"], 0, scale=1.5)
     for seed in (1, 2):
         tree.run(tree.loaded.ablations["improved-seeds"], seed, scale=1 + seed / 10)
-    write_evidence(tree.loaded, tree.root, tree.out)
-    build_report(tree.loaded, tree.root, tree.out)
+    write_ablations(tree.loaded, tree.plan, tree.root)
+    build_report(tree.loaded, tree.plan, tree.root, tree.out)
     return tree
 
 
@@ -37,7 +51,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
 def nothing_run(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
     """The report of a study of which nothing was run."""
     tree = StudyTree(tmp_path_factory.mktemp("empty"), SMOKE)
-    build_report(tree.loaded, tree.root, tree.out)
+    build_report(tree.loaded, tree.plan, tree.root, tree.out)
     return tree
 
 
@@ -84,13 +98,27 @@ def markdown(tree: StudyTree) -> str:
     return (tree.out / "report.md").read_text()
 
 
+def timings(tree: StudyTree) -> str:
+    return (tree.out / "timings.md").read_text()
+
+
+def table(tree: StudyTree, name: str, folder: str = "tables") -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO((tree.out / folder / f"{name}.csv").read_text())))
+
+
+def files(out: Path, *, machine: bool) -> dict[str, bytes]:
+    """Content of every file of a part of the report; report.html is of both and of neither."""
+    every = {str(p.relative_to(out)): p for p in out.rglob("*") if p.is_file() and p.name != "report.html"}
+    return {name: path.read_bytes() for name, path in every.items() if name.startswith("timings") == machine}
+
+
 def markdown_cells(text: str) -> list[str]:
     """Cells of all Markdown tables as plain text."""
     cells = []
     for line in text.splitlines():
         if line.startswith("| ") and not re.fullmatch(r"[|: -]+", line):
             cells += [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-    plain = [re.sub(r"\[([^]]*)\]\(#[^)]*\)", r"\1", re.sub(r"<[^>]*>", "", cell)) for cell in cells]
+    plain = [re.sub(r"\[([^]]*)\]\([\w.]*#[^)]*\)", r"\1", re.sub(r"<[^>]*>", "", cell)) for cell in cells]
     return [
         re.sub(r"\\([*_|])", r"\1", cell).replace("`", "").replace("&lt;", "<").replace("&gt;", ">") for cell in plain
     ]
@@ -111,32 +139,36 @@ def test_every_link_of_the_page_leads_somewhere(built: StudyTree) -> None:
 
 
 def test_every_file_that_markdown_names_exists(built: StudyTree) -> None:
-    named = re.findall(r"\]\(((?:figures|tables)/[^)]+)\)", markdown(built))
-    assert len(named) > 20
+    named = re.findall(r"\]\(((?:figures|tables|timings)[/.][^)]+)\)", markdown(built) + timings(built))
+    assert len(named) > 30
     assert [name for name in named if not (built.out / name).is_file()] == []
 
 
 def test_markdown_and_html_say_the_same_in_their_tables(built: StudyTree) -> None:
-    cells = markdown_cells(markdown(built))
+    cells = markdown_cells(markdown(built)) + markdown_cells(timings(built))
     start = cells.index("What it does")  # the list of commands has a header in Markdown alone
     assert cells[: start - 1] + cells[start + 1 :] == page(built).cells
 
 
 def test_markdown_and_html_have_the_same_sections(built: StudyTree) -> None:
-    assert re.findall(r"^## (.*)$", markdown(built), re.MULTILINE) == page(built).headings
+    assert re.findall(r"^## (.*)$", markdown(built) + timings(built), re.MULTILINE) == page(built).headings
 
 
-def test_the_sections_come_in_order(built: StudyTree) -> None:
+def test_the_sections_come_in_order_and_those_of_this_machine_last(built: StudyTree) -> None:
     assert page(built).headings == [
-        "Summary", "What was run and on what", "Baseline against improved", "Class conditioning and guidance",
-        "Training stability and cost", "Cost of the networks", "One-pass models", "Claims",
-        "Ablations", "Loss and quality during training", "Samples", "Quality against steps and seconds", "Fidelity, variety and memorisation", "Noise schedules", "Settings",
-        "How to repeat", "Pedigree",
-    ]  # fmt: skip
+        *("Summary", "What was run and on what", "Baseline against improved", "Class conditioning and guidance"),
+        *("Training stability", "Cost of the networks", "One-pass models", "Claims"),
+        *("Ablations", "Loss during training", "Quality during training", "Samples", "Quality against steps"),
+        *("Fidelity and variety", "The number of images", "Memorisation", "Classes", "Colours", "Noise schedules"),
+        *("Settings", "How to repeat", "Pedigree"),
+        *("Training and sampling", "Quality against sampling time", "The cost model against the clock"),
+        *("One-pass models against the clock", "Looking at a training", "Ablations on their machines", "Machines"),
+        "Files of times",
+    ]
 
 
 def test_numbers_in_markdown_are_those_of_the_csv(built: StudyTree) -> None:
-    for name in ("comparison-frechet-distance", "training-cost", "quality", "ablations"):
+    for name in ("comparison-frechet-distance", "quality", "ablations"):
         rows = list(csv.reader(io.StringIO((built.out / "tables" / f"{name}.csv").read_text())))
         shown = (built.out / "tables" / f"{name}.md").read_text()
         assert shown.split("\n\n")[1] in markdown(built)
@@ -156,33 +188,107 @@ def test_each_table_is_there_in_three_formats(built: StudyTree) -> None:
 def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
     assert {path.name for path in (built.out / "figures").iterdir()} == {
         f"{name}.{suffix}"
-        for name in ("ablations", "classes", "during-training", "loss-curves", "loss-quartiles", "neighbours", "one-pass-losses", "one-pass-samples", "previews", "quality-seconds", "quality-steps",
-                     "quality-steps-more", "real-generated", "resolution", "sample-count", "samples-baseline", "samples-improved", "samples-improved-guided", "schedules")
+        for name in (
+            "ablations",
+            "classes",
+            "during-training",
+            "loss-curves",
+            "loss-quartiles",
+            "neighbours",
+            "one-pass-losses",
+            "one-pass-samples",
+            "previews",
+            "quality-steps",
+            "quality-steps-more",
+            "real-generated",
+            "resolution",
+            "sample-count",
+            "samples-baseline",
+            "samples-improved",
+            "samples-improved-guided",
+            "schedules",
+        )
         for suffix in ("png", "svg")
-    }  # fmt: skip
+    }
 
 
 def test_every_row_of_the_comparison_leads_to_its_files(built: StudyTree) -> None:
-    rows = list(csv.DictReader(io.StringIO((built.out / "tables" / "comparison-frechet-distance.csv").read_text())))
-    pedigree = list(csv.DictReader(io.StringIO((built.out / "tables" / "pedigree.csv").read_text())))
+    rows = table(built, "comparison-frechet-distance")
+    pedigree = table(built, "pedigree")
     files = {row["Id"]: row["File"] for row in pedigree}
     found = [files[i] for i in rows[0]["From"].split()]
     assert found == [f"runs/smoke/{run}/seed0/metrics/ancestral-50.json" for run in ("baseline", "improved")]
 
 
-def test_the_same_files_give_the_same_bytes_in_another_process(built: StudyTree, tmp_path: Path) -> None:
-    shutil.copytree(built.root / "runs", tmp_path / "runs")
-    shutil.copytree(built.root / "data", tmp_path / "data")
-    shutil.copytree(built.out / "evidence", tmp_path / "reports" / "smoke" / "evidence")
+def rebuilt(built: StudyTree, root: Path) -> Path:
+    """The report of a copy of the same files, made in another process, folder and hour."""
+    for name in ("runs", "data", "reports/smoke/evidence"):
+        shutil.copytree(built.root / name, root / name, dirs_exist_ok=True)
     script = (
-        "from pathlib import Path; from rediffuse.config import load_study; from rediffuse.reporting import build_report; "
-        f"build_report(load_study({str(SMOKE)!r}), Path({str(tmp_path)!r}), Path({str(tmp_path)!r}, 'reports/smoke'))"
+        "import sys, time; now = time.time; time.time = lambda: now() + 1e8\n"
+        "from pathlib import Path; from tests.reporting.study_tree import StudyTree\n"
+        "from rediffuse.reporting import build_report\n"
+        "root = Path(sys.argv[1]); tree = StudyTree(root, Path(sys.argv[2]))\n"
+        "build_report(tree.loaded, tree.plan, root, root / 'reports' / 'smoke')\n"
     )
-    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(PROJECT / "src")}
-    subprocess.run([sys.executable, "-c", script], check=True, env=environment, cwd=tmp_path)
-    again = tmp_path / "reports" / "smoke"
-    names = [path.relative_to(built.out) for path in sorted(built.out.rglob("*")) if path.is_file()]
-    assert [name for name in names if (again / name).read_bytes() != (built.out / name).read_bytes()] == []
+    path = os.pathsep.join((str(PROJECT / "src"), str(PROJECT)))
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": path, "TZ": "Asia/Tokyo"}
+    elsewhere = root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "matplotlibrc").write_text("font.size: 20\nsvg.fonttype: none\n")
+    subprocess.run([sys.executable, "-c", script, str(root), str(SMOKE)], check=True, env=environment, cwd=elsewhere)
+    return root / "reports" / "smoke"
+
+
+def differing(one: Path, other: Path, *, machine: bool) -> set[str]:
+    """The files of a part that are not the same bytes in two reports, or in one of them alone."""
+    first, second = files(one, machine=machine), files(other, machine=machine)
+    return {name for name in first.keys() | second.keys() if first.get(name) != second.get(name)}
+
+
+def test_the_same_files_give_the_same_bytes_in_another_process(built: StudyTree, tmp_path: Path) -> None:
+    again = rebuilt(built, tmp_path)
+    assert len(files(again, machine=False)) > 100
+    assert differing(built.out, again, machine=False) == set()
+
+
+def test_what_another_machine_took_is_in_its_own_part_alone(built: StudyTree, tmp_path: Path) -> None:
+    shutil.copytree(built.root, tmp_path, dirs_exist_ok=True)
+    changed = [*tmp_path.rglob("timing/*.json")]
+    assert len(changed) > 20
+    for path in changed:
+        slower = re.sub(r"\b\d+\.\d+(?=[,\s])", lambda found: str(2.5 * float(found[0])), path.read_text())
+        assert slower != path.read_text()
+        about = {"commit": "f" * 40, "date": "2031-01-02T03:04:05+00:00"}
+        record = {**json.loads(slower), **about}
+        write_json(path, {**record, "machine": {**record["machine"], "cpu": "Other CPU", "cores": 64}})
+    tree = StudyTree(tmp_path, SMOKE)
+    build_report(tree.loaded, tree.plan, tree.root, tree.out)
+    assert differing(built.out, tree.out, machine=False) == set()
+    shown = {"timings.md", *(f"timings/{name}.csv" for name in TIMED)}
+    assert shown <= differing(built.out, tree.out, machine=True)
+    assert "Measured on Other CPU, 64 cores, 1 thread used, torch 2.15.0, on 2031-01-02" in timings(tree)
+
+
+def test_without_any_times_the_report_is_the_same(built: StudyTree, tmp_path: Path) -> None:
+    shutil.copytree(built.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("timing", "timings"))
+    tree = StudyTree(tmp_path, SMOKE)
+    build_report(tree.loaded, tree.plan, tree.root, tree.out)
+    assert differing(built.out, tree.out, machine=False) == set()
+    assert "On which machine and when: not recorded." in timings(tree)
+
+
+def test_times_of_several_machines_say_whose_each_is(built: StudyTree, tmp_path: Path) -> None:
+    shutil.copytree(built.root, tmp_path, dirs_exist_ok=True)
+    tree = StudyTree(tmp_path, SMOKE)
+    path = tree.folder("improved") / "timing" / "train.json"
+    record = read_json(path)
+    write_json(path, {**record, "date": "2026-12-24T00:00:00+00:00", "machine": {**record["machine"], "cpu": "Other"}})
+    build_report(tree.loaded, tree.plan, tree.root, tree.out)
+    assert "1 job (`train/improved/seed0`) measured on Other, 2 cores" in timings(tree)
+    assert "measured on Test CPU" in timings(tree)
+    machines = {row["Job"]: row["Processor"] for row in table(tree, "machines", "timings")}
+    assert (machines["train/improved/seed0"], machines["train/baseline/seed0"]) == ("Other", "Test CPU")
 
 
 def test_metrics_json_holds_run_setting_metric_and_no_timing(built: StudyTree) -> None:
@@ -212,7 +318,7 @@ def test_no_value_is_called_fid_in_efficientnet_features(built: StudyTree) -> No
 
 
 def test_an_ablation_of_several_seeds_shows_mean_and_deviation(built: StudyTree) -> None:
-    rows = list(csv.DictReader(io.StringIO((built.out / "tables" / "ablations.csv").read_text())))
+    rows = table(built, "ablations")
     row = next(row for row in rows if row["Run or ablation"] == "improved-seeds")
     # 75 + 200·(1 + seed/10)/5 for the seeds 1 and 2: 119 and 123.
     assert row["Fréchet distance, ddim-5"] == "121.0"
@@ -221,7 +327,7 @@ def test_an_ablation_of_several_seeds_shows_mean_and_deviation(built: StudyTree)
 
 
 def test_an_ablation_that_was_not_run_says_so_and_how_to_run_it(built: StudyTree) -> None:
-    rows = list(csv.DictReader(io.StringIO((built.out / "tables" / "ablations.csv").read_text())))
+    rows = table(built, "ablations")
     row = next(row for row in rows if row["Run or ablation"] == "schedule-linear")
     assert row["State"] == row["Fréchet distance, ddim-5"] == "not run"
     assert "`snakemake --cores 8 ablations`" in markdown(built)
@@ -229,9 +335,7 @@ def test_an_ablation_that_was_not_run_says_so_and_how_to_run_it(built: StudyTree
 
 def test_nothing_run_says_so_and_shows_no_figure_of_results(nothing_run: StudyTree) -> None:
     assert {path.stem for path in (nothing_run.out / "figures").iterdir()} == {"schedules"}
-    rows = list(
-        csv.DictReader(io.StringIO((nothing_run.out / "tables" / "comparison-frechet-distance.csv").read_text()))
-    )
+    rows = table(nothing_run, "comparison-frechet-distance")
     assert {row["DDPM"] for row in rows} == {"not run"}
     assert read_json(nothing_run.out / "claims.json")[0]["verdict"] == "not run"
     assert read_json(nothing_run.out / "metrics.json") == {}
@@ -239,12 +343,19 @@ def test_nothing_run_says_so_and_shows_no_figure_of_results(nothing_run: StudyTr
 
 
 def test_timings_that_are_absent_say_not_recorded(nothing_run: StudyTree) -> None:
-    rows = list(csv.DictReader(io.StringIO((nothing_run.out / "tables" / "training-cost.csv").read_text())))
+    rows = table(nothing_run, "training-cost", "timings")
     assert {row["Training time (s)"] for row in rows} == {"not recorded"}
 
 
 def test_likelihood_has_no_section_without_its_file(built: StudyTree) -> None:
     assert "Likelihood" not in page(built).headings
+
+
+def other_key(job: Job) -> Job:
+    """The same job as other code would have it."""
+    other = copy.copy(job)
+    object.__setattr__(other, "key", "another key")
+    return other
 
 
 def test_a_report_says_what_changed_for_the_worse(tmp_path: Path) -> None:
@@ -254,14 +365,16 @@ def test_a_report_says_what_changed_for_the_worse(tmp_path: Path) -> None:
         tree.set_distance("improved", setting, 900.0)
         tree.set_distance("baseline", setting, 100.0)
     tree.run(tree.loaded.ablations["width-halved"], 0)
-    write_evidence(tree.loaded, tree.root, tree.out)
+    write_ablations(tree.loaded, tree.plan, tree.root)
     for run, value in (("baseline", 3.2), ("improved", 3.6)):
         bits = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 24, "interval": "95 % t-interval"}
         nll = {"metrics": {"bits_per_dim": bits}, "parts": {"prior": 0.001, "steps": value - 0.5, "decoder": 0.499}}
         write_json(tree.folder(run) / "likelihood" / "nll.json", nll)
         terms = "t,bits_per_dim,mse_eps,mse_x0\n0,0.499,0.9,0.1\n1,1.5,0.8,0.2\n2,1.3,0.7,0.3\n"
         write_atomically(tree.folder(run) / "likelihood" / "terms.csv", terms)
-    build_report(tree.loaded, tree.root, tree.out, current_keys={("width-halved", 0, "train"): "another key"})
+    jobs = tree.plan.jobs
+    stale = {**jobs, "train/width-halved/seed0": other_key(jobs["train/width-halved/seed0"])}
+    build_report(tree.loaded, replace(tree.plan, jobs=stale), tree.root, tree.out)
     text = markdown(tree)
     assert "Improved DDPM does not win against DDPM, it loses: of 3 settings" in text
     assert "clearly better at 0, clearly worse at 3 and undecided at 0" in text

@@ -9,7 +9,7 @@ from tests.reporting.study_tree import StudyTree
 
 def shown(tree: StudyTree) -> str:
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(terminal_summary(tree.loaded, tree.root))
+    console.print(terminal_summary(tree.loaded, tree.plan, tree.root))
     return console.export_text()
 
 

@@ -3,7 +3,8 @@ import io
 
 import pytest
 
-from rediffuse.reporting.render.table import Anchor, Column, Estimate, Links, Table, latex_escape
+from rediffuse.reporting.render.table import Column, Table, latex_escape
+from rediffuse.reporting.values import Anchor, Estimate, Links
 
 
 def table(*rows: tuple, columns: tuple[Column, ...] | None = None) -> Table:
@@ -11,10 +12,7 @@ def table(*rows: tuple, columns: tuple[Column, ...] | None = None) -> Table:
     return Table("test", "A caption", columns, rows)
 
 
-ROWS = (
-    ("a|b", 12345, Estimate(84.213, 80.1, 88.329), Links(("P1", "P2"))),
-    ("c", 1.5, Estimate(3687.2), Links(())),
-)
+ROWS = (("a|b", 12345, Estimate(84.213, 80.1, 88.329), Links(("P1", "P2"))), ("c", 1.5, Estimate(3687.2), Links(())))
 
 
 def test_csv_holds_an_interval_in_columns_of_its_own() -> None:
@@ -28,6 +26,11 @@ def test_markdown_escapes_bars_and_links_to_the_pedigree() -> None:
     lines = table(*ROWS).markdown().splitlines()
     assert lines[1] == "| --- | ---: | ---: | --- |"
     assert lines[2] == "| a\\|b | 12,345 | 84.21 [80.10, 88.33] | [P1](#p1) [P2](#p2) |"
+
+
+def test_on_another_page_links_lead_to_that_of_the_pedigree_but_those_of_times() -> None:
+    made = table(("a", Links(("P1", "T2"))), columns=(Column("Name"), Column("From")))
+    assert "[P1](report.md#p1) [T2](#t2)" in made.markdown(home="report.md")
 
 
 def test_an_anchor_is_where_a_link_leads() -> None:

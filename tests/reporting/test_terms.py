@@ -1,9 +1,11 @@
 import pytest
 
-from rediffuse.reporting.chapters.sentences import headline
+from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.cells import Cell
+from rediffuse.reporting.experiments.comparison import headline
 from rediffuse.reporting.read.frames import read_frames
-from rediffuse.reporting.render.terms import BASELINE, IMPROVED, metric_title, number, run_colours
+from rediffuse.reporting.terms import BASELINE, IMPROVED, run_colours
+from rediffuse.reporting.values import number
 from tests.reporting.study_tree import StudyTree
 
 
@@ -24,7 +26,9 @@ def test_numbers_have_four_significant_digits(value: float, text: str) -> None:
 
 
 def test_baseline_and_improved_keep_their_colours(empty_tree: StudyTree) -> None:
-    assert run_colours(empty_tree.loaded) == {"baseline": BASELINE, "improved": IMPROVED}
+    colours = run_colours(empty_tree.loaded)
+    assert (colours["baseline"], colours["improved"]) == (BASELINE, IMPROVED)
+    assert len(set(colours.values())) == len(colours) == 5
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,6 @@ def test_the_headline_says_whether_the_improved_run_wins(
         )
         for (run, setting), value in values.items()
     }
-    (sentence,) = headline(read_frames(empty_tree.loaded, empty_tree.root), cells)
+    (sentence,) = headline(read_frames(empty_tree.loaded, empty_tree.root, empty_tree.plan), cells)
     assert verdict in sentence
     assert sentence.endswith("; 1 setting not run.")

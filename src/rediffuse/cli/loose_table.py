@@ -5,7 +5,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rediffuse.reporting.render.terms import feature_title, metric_short, number
+from rediffuse.evaluation.metrics import metric_short
+from rediffuse.reporting.terms import feature_title
+from rediffuse.reporting.values import number
 
 
 def print_scores(record: dict[str, Any], console: Console | None = None) -> None:

@@ -1,4 +1,8 @@
-"""The report of a study, from files on disk to files on disk."""
+"""The report of a study, from files on disk to files on disk, in two parts.
+
+The deterministic part (report.md, tables/, figures/, metrics.json, claims.json) says the same on every machine and at
+every time. What this machine took (timings.md, timings/) is written anew each time. report.html shows both.
+"""
 
 import math
 import shutil
@@ -8,86 +12,89 @@ from typing import TYPE_CHECKING, Any
 from rediffuse.config import LoadedStudy
 from rediffuse.files import write_atomically
 from rediffuse.formats import write_json
-from rediffuse.pipeline.plan import Plan
-from rediffuse.runs import facts
+from rediffuse.registry import load
+from rediffuse.reporting.chapters import CHAPTERS, TIMINGS
 
 if TYPE_CHECKING:
-    from rediffuse.reporting.chapters.contents import Section
-    from rediffuse.reporting.experiments.cells import Cells
-    from rediffuse.reporting.read.frames import Frames
-    from rediffuse.reporting.render.table import Table
+    from rich.console import Group
+
+    from rediffuse.pipeline.plan import Plan
+    from rediffuse.reporting.experiments.material import Material
 
 
-def build_report(loaded: LoadedStudy, plan: Plan, root: Path, out: Path) -> None:
-    """Write a study's report into `out`.
-
-    What is the same whenever the study is rebuilt: report.md, tables/, figures/, metrics.json and claims.json. What is
-    this machine's: timings.md and its tables and figures in timings/. And report.html, one page with both.
+def build_report(loaded: LoadedStudy, plan: "Plan", root: Path, out: Path) -> None:
+    """Write both parts of the report into `out`.
 
     Args:
-        loaded: the study; plan: its jobs.
+        loaded: the study.
+        plan: its jobs.
         root: the project's root, below which runs/ and data/ lie.
-        out: folder to write to; tables/ and figures/ in it are replaced whole.
+        out: folder to write to; tables and figures in it are replaced whole, what else lies there stays.
 
     Raises:
         UserError: a file is damaged or belongs to another study.
     """
-    from rediffuse.reporting.chapters.contents import Material, chapters, timings
-    from rediffuse.reporting.experiments.cells import make_cells
-    from rediffuse.reporting.experiments.claims import claims_json, judge
-    from rediffuse.reporting.read.evidence import times_file
+    from rediffuse.reporting.experiments.claims import claims_json
+    from rediffuse.reporting.experiments.material import conclude
+    from rediffuse.reporting.experiments.measured import measured_on
     from rediffuse.reporting.read.frames import read_frames
-    from rediffuse.reporting.render.page import html, markdown
+    from rediffuse.reporting.read.timings import read_timings
+    from rediffuse.reporting.render.blocks import numbered
+    from rediffuse.reporting.render.pages import Part, markdown, page
+    from rediffuse.reporting.render.picture import styled
 
-    frames = read_frames(loaded, plan, root)
-    cells = make_cells(frames.measured())
-    material = Material(frames, cells, judge(loaded, cells))
-    same, here = chapters(material), timings(material)
-    _write_blocks(same, out / "tables", out / "figures")
-    kept = times_file(plan.study).name
-    _write_blocks(here, out / "timings", out / "timings", kept=kept)
-    write_json(out / "metrics.json", metrics_json(frames, cells))
+    material, clock = conclude(read_frames(loaded, root, plan), plan), read_timings(loaded, plan, root)
+    with styled():
+        chapters = [found for name in CHAPTERS if (found := load(name)(material)) is not None]
+        timings = [found for name in TIMINGS if (found := load(name)(material, clock)) is not None]
+    title = loaded.study.title
+    told = ("What the machines that made this report took for it is told [apart](timings.md).",)
+    report = Part("report", title, told, numbered(chapters), "tables", "figures")
+    stamp = measured_on(clock)
+    machine = Part("timings", "This machine", stamp, numbered(timings, "T"), "timings", "timings", home="report.md")
+    _clear(out)
+    for path, content in {**report.files(), **machine.files()}.items():
+        write_atomically(out / path, content)
+    write_json(out / "metrics.json", metrics_json(material))
     write_json(out / "claims.json", claims_json(material.verdicts))
-    write_atomically(out / "report.md", markdown(loaded, same, "tables", "figures"))
-    write_atomically(out / "timings.md", markdown(loaded, here, "timings", "timings", what="times of this machine"))
-    write_atomically(out / "report.html", html(loaded, same, here))
+    write_atomically(out / "report.md", markdown(report))
+    write_atomically(out / "timings.md", markdown(machine))
+    write_atomically(out / "report.html", page([report, machine]))
 
 
-def _write_blocks(sections: "list[Section]", tables: Path, figures: Path, kept: str = "") -> None:
-    """Write every table and figure of some sections; of earlier ones in these folders only `kept` stays."""
-    from rediffuse.reporting.chapters.contents import FigureBlock, TableBlock
-
-    for folder in {tables, figures}:
-        if folder.is_dir():
-            for path in folder.iterdir():
-                if path.name != kept:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-        folder.mkdir(parents=True, exist_ok=True)
-    for section in sections:
-        for block in section.blocks:
-            if isinstance(block, TableBlock):
-                table = block.table
-                for suffix, content in (("csv", table.csv()), ("md", _with_caption(table)), ("tex", table.latex())):
-                    write_atomically(tables / f"{table.name}.{suffix}", content)
-            elif isinstance(block, FigureBlock):
-                block.picture.write(figures)
+def _clear(out: Path) -> None:
+    """Delete the tables and figures of an earlier report; the kept times of ablations stay."""
+    for folder in ("tables", "figures"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for path in (out / "timings").glob("*"):
+        if path.suffix != ".json":
+            path.unlink()
 
 
-def _with_caption(table: "Table") -> str:
-    notes = "".join(f"\n{note}\n" for note in table.notes)
-    return f"{table.caption}\n\n{table.markdown()}{notes}"
-
-
-def metrics_json(frames: "Frames", cells: "Cells") -> dict[str, Any]:
-    """Run -> setting -> metric -> value, and the loss at the end of training; nothing that depends on a clock."""
-    from rediffuse.reporting.chapters.tables_cost import final_loss, of_run
+def metrics_json(material: "Material") -> dict[str, Any]:
+    """Run -> setting -> metric -> value, and the loss at the end of training."""
+    from rediffuse.reporting.read.frames import final_loss, of_run
+    from rediffuse.reporting.terms import diffusion_runs
 
     result: dict[str, Any] = {}
-    for (name, setting, metric), cell in cells.items():
+    for (name, setting, metric), cell in material.cells.items():
         result.setdefault(name, {}).setdefault(setting, {})[metric] = cell.value
-    for resolved in facts.diffusion_runs(frames.loaded).values():
-        histories = [of_run(frames.history, resolved, seed) for seed in resolved.seeds]
+    for run in diffusion_runs(material.loaded):
+        histories = [of_run(material.frames.history, run, seed) for seed in run.seeds]
         losses = [final_loss(history) for history in histories if len(history)]
         if losses and all(map(math.isfinite, losses)):
-            result.setdefault(resolved.name, {})["training"] = {"final_loss": sum(losses) / len(losses)}
+            result.setdefault(run.name, {})["training"] = {"final_loss": sum(losses) / len(losses)}
     return result
+
+
+def terminal_summary(loaded: LoadedStudy, plan: "Plan", root: Path) -> "Group":
+    """A table of the main metric by sampler and steps, the claims and where to look next, for rich to print."""
+    from rediffuse.reporting.chapters.comparison import comparison
+    from rediffuse.reporting.experiments.material import conclude
+    from rediffuse.reporting.read.frames import read_frames
+    from rediffuse.reporting.render.terminal import summary
+    from rediffuse.reporting.terms import MAIN
+
+    material = conclude(read_frames(loaded, root), plan)
+    table = comparison(material.frames, material.cells, MAIN, folded=False)
+    return summary(loaded, table, material.verdicts)

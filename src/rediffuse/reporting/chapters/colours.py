@@ -1,9 +1,11 @@
 """Colours of samples beside those of real images: does every image have one hue, and does the batch have a cast?"""
 
-from rediffuse.reporting.chapters.tables import FROM
+from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.render.table import Column, Links, Table, Value
-from rediffuse.reporting.render.terms import NOT_ASKED, REAL_LINES
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import REAL_LINES, every_run
+from rediffuse.reporting.values import NOT_ASKED, Value
 
 COLUMNS = {
     "images": Column("n"),
@@ -25,7 +27,7 @@ def table(frames: Frames) -> Table | str | None:
     """
     if frames.colours.empty:
         return "The images are grey: there are no colours to compare." if len(frames.quality) else None
-    labels = {model.name: model.label for model in frames.models()}
+    labels = {model.name: model.label for model in every_run(frames.loaded)}
     real = frames.colours["run"] == "real"
     rows: list[tuple[Value, ...]] = []
     # As in the file, but real images last.
@@ -36,7 +38,7 @@ def table(frames: Frames) -> Table | str | None:
             who = (REAL_LINES[row["setting"]], NOT_ASKED, NOT_ASKED)
         else:
             who = (labels[row["run"]], row["setting"], int(row["seed"]))
-        rows.append((*who, *shown, Links(frames.pedigree.ids([row["file"]]))))
+        rows.append((*who, *shown, frames.pedigree.links([row["file"]])))
     return Table(
         "colours",
         "Colours of samples, of held-out images and of noise, channels in [0, 1].",
@@ -56,3 +58,8 @@ def _value(name: str, value: float | None) -> Value:
     if value is None or value != value:
         return NOT_ASKED
     return 100 * value if name == "between" else value
+
+
+def chapter(material: Material) -> Chapter | None:
+    """The colours of coloured images."""
+    return chapter_of("colours", "Colours", table(material.frames))

@@ -8,22 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rediffuse.config import ResolvedRun
-from rediffuse.reporting.chapters.tables import FROM
-from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.read.pictures import training_record
-from rediffuse.reporting.render.style import WIDTH, Picture, finish, outside_legend, plain_log, reference_line
-from rediffuse.reporting.render.table import Column, Links, Table, Value
-from rediffuse.reporting.render.terms import (
-    NOT_RECORDED,
-    REAL,
-    direction,
-    listed,
-    metric_short,
-    metric_title,
-    model_seed,
-    number,
-    run_colours,
-)
+from rediffuse.evaluation.metrics import metric_short, metric_title
+from rediffuse.reporting.experiments.cells import optional, recorded
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames, of_run
+from rediffuse.reporting.read.records import records
+from rediffuse.reporting.read.timings import Timings
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend, plain_log, reference_line
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import REAL, capital, direction, run_colours, run_seed
+from rediffuse.reporting.values import NOT_RECORDED, Value, listed, number
 from rediffuse.runs import facts
 
 METRICS = ("frechet_distance", "inception_score")
@@ -33,7 +28,7 @@ WEIGHTS: dict[str, Any] = {"averaged": "solid", "raw": (0, (1.5, 1.5))}
 
 
 class Watched(NamedTuple):
-    """What the snapshots of one training score."""
+    """What one training scored on its way."""
 
     run: ResolvedRun
     seed: int
@@ -47,28 +42,8 @@ class Watched(NamedTuple):
 
 def watched(frames: Frames) -> list[Watched]:
     """Every run and seed whose samples were scored during training."""
-    found = []
-    for run in facts.diffusion_runs(frames.loaded).values():
-        for seed in run.seeds:
-            read = training_record(frames, run, seed)
-            if read is not None and read[0]["rows"]:
-                found.append(Watched(run, seed, *read))
-    return found
-
-
-def cost(frames: Frames) -> str:
-    """What drawing and scoring took beside training."""
-    shares = []
-    for run in facts.diffusion_runs(frames.loaded).values():
-        for seed in run.seeds:
-            rows = frames.training[(frames.training["run"] == run.name) & (frames.training["seed"] == seed)]
-            looking = frames.following.get((run.name, seed))
-            if looking is not None and len(rows) and facts.during_training(run) is not None:
-                share = looking / (looking + float(rows.iloc[0]["seconds"]))
-                shares.append(f"{100 * share:.1f} % ({model_seed(run, seed)})")
-    if not shares:
-        return ""
-    return f"Of the time of training, drawing and scoring its snapshots, the last two took {listed(shares)}."
+    found = records(frames, "during-training/scores.json", "n", "steps", "held_out", "rows")
+    return [Watched(*one) for one in found if one.record["rows"]]
 
 
 def words(frames: Frames) -> str:
@@ -79,7 +54,7 @@ def words(frames: Frames) -> str:
     metric, record = METRICS[0], found[0].record
     short, parts = metric_short(metric, frames.features), []
     for one in found:
-        who = model_seed(one.run, one.seed)
+        who = run_seed(one.run, one.seed)
         (_, averaged), (_, raw) = (one.values(metric, weights)[-1] for weights in WEIGHTS)
         parts.append(f"{number(averaged)} from averaged and {number(raw)} from raw weights ({who})")
     counts = sorted({len(one.record["rows"]) for one in found})
@@ -108,7 +83,7 @@ def _cast(one: Watched) -> str:
         values = [value for _, value in one.values("colour_cast", weights)]
         later = values[len(values) // 2 :]
         parts.append(f"{number(median(later), 2)} and {number(max(later), 2)} from {weights}")
-    return f"{listed(parts)} weights ({model_seed(one.run, one.seed)})"
+    return f"{listed(parts)} weights ({run_seed(one.run, one.seed)})"
 
 
 def figure(frames: Frames) -> Picture | None:
@@ -125,24 +100,26 @@ def figure(frames: Frames) -> Picture | None:
         for one in found:
             for weights, dash in WEIGHTS.items():
                 points = one.values(metric, weights)
-                axes.plot(*zip(*points, strict=True), color=colours[one.run.name], linestyle=dash, marker="o",
-                          markersize=4)  # fmt: skip
+                axes.plot(
+                    *zip(*points, strict=True), color=colours[one.run.name], linestyle=dash, marker="o", markersize=4
+                )
         _finish_axes(frames, axes, metric, found[0].record["held_out"].get(metric))
     handles = [
         Line2D([], [], color=colours[run.name], label=run.label) for run in {o.run.name: o.run for o in found}.values()
     ]
     handles += [
         Line2D([], [], color="#444444", linestyle=dash, label=f"{weights} weights") for weights, dash in WEIGHTS.items()
-    ]  # fmt: skip
+    ]
     outside_legend(drawing, handles, columns=5)
     record = found[0].record
     colour_words = " ".join(["", *_colour_notes(metrics)])
     return finish(
-        drawing, "during-training",
+        drawing,
+        "during-training",
         f"Samples scored while the runs trained: {record['n']} images by {record['steps']} sampling steps, from the same "
         "noise each time. Solid: averaged weights, which all other results use; dotted: raw weights." + colour_words,
         "Panels of sample quality against training step, for averaged and raw weights of each run.",
-    )  # fmt: skip
+    )
 
 
 def _shown(found: list[Watched]) -> list[str]:
@@ -181,7 +158,7 @@ def table(frames: Frames) -> Table | None:
     for one in found:
         for row in one.record["rows"]:
             values = [row[weights].get(metric, NOT_RECORDED) for metric in metrics for weights in WEIGHTS]
-            rows.append((one.run.label, one.seed, row["step"], *values, Links(frames.pedigree.ids([one.file]))))
+            rows.append((one.run.label, one.seed, row["step"], *values, frames.pedigree.links([one.file])))
     of_weights = [
         Column(f"{COLOURS.get(metric) or metric_short(metric, frames.features)}, {weights}")
         for metric in metrics
@@ -192,12 +169,39 @@ def table(frames: Frames) -> Table | None:
     title = listed([*titles, *(COLOURS[metric].lower() for metric in metrics if metric in COLOURS)])
     return Table(
         "during-training",
-        f"{title[:1].upper()}{title[1:]} of {found[0].record['n']} samples while the runs trained.",
+        f"{capital(title)} of {found[0].record['n']} samples while the runs trained.",
         columns,
         tuple(rows),
-        notes=(
-            "Share of time: what drawing and scoring took of the time of training steps and themselves.",
-            *_colour_notes(metrics),
-        ),
+        notes=_colour_notes(metrics),
         folded=True,
     )
+
+
+def cost(frames: Frames, clock: Timings) -> Table | None:
+    """Seconds that following took of each run; None where no samples were scored."""
+    rows: list[tuple[Value, ...]] = []
+    for one in watched(frames):
+        trained, looking = of_run(clock.training, one.run, one.seed), clock.watching(one.run.name, one.seed)
+        training = optional(trained["seconds"].iloc[0]) if len(trained) else None
+        share: Value = NOT_RECORDED
+        if training is not None and looking is not None:
+            share = 100 * looking / (looking + training)
+        files = [str(facts.folder(one.run, one.seed) / "timing" / f"{stage}.json") for stage in ("train", "follow")]
+        rows.append((one.run.label, one.seed, recorded(training), recorded(looking), share, clock.links(files)))
+    columns = (
+        *(Column("Run"), Column("Seed"), Column("Training", "s"), Column("Drawing and scoring", "s")),
+        *(Column("Share of both", "%"), FROM),
+    )
+    what = "What it took to draw and score samples of the snapshots of each training."
+    return Table("during-training-cost", what, columns, tuple(rows)) if rows else None
+
+
+def chapter(material: Material) -> Chapter | None:
+    """The two kinds of weights, step by step."""
+    frames = material.frames
+    return chapter_of("during-training", "Quality during training", words(frames), figure(frames), table(frames))
+
+
+def timings(material: Material, clock: Timings) -> Chapter | None:
+    """What looking cost."""
+    return chapter_of("watching", "Looking at a training", cost(material.frames, clock))

@@ -2,30 +2,21 @@
 
 from rediffuse.config import ResolvedRun
 from rediffuse.config.sections import LpipsWeights
-from rediffuse.reporting.chapters.tables import FROM, estimate
-from rediffuse.reporting.experiments.cells import Cell, Cells
+from rediffuse.evaluation.metrics import metric_short
+from rediffuse.reporting.experiments.cells import Cell, Cells, estimate
+from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import LPIPS, Frames
-from rediffuse.reporting.render.table import Column, Links, Table, Value
-from rediffuse.reporting.render.terms import (
-    NOT_ASKED,
-    NOT_RUN,
-    REAL_LINES,
-    cell_label,
-    counted,
-    direction,
-    listed,
-    metric_short,
-    number,
-)
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import REAL_LINES, cell_label, direction, every_run
+from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Value, counted, listed, number
 from rediffuse.runs import facts
 
 METRICS = ("precision", "recall", "density", "coverage", "diversity")
 
 
-def shown_settings(run: ResolvedRun) -> list[tuple[str, str, int]]:
+def stands_for(run: ResolvedRun) -> list[tuple[str, str, int]]:
     """(setting, sampler, steps) of the sampler that stands for a run, most steps first."""
-    if facts.is_one_pass(run):
-        return facts.settings(run)
     _, main, _ = facts.shown_setting(run)
     return sorted((s for s in facts.settings(run) if s[1] == main), key=lambda setting: -setting[2])
 
@@ -34,26 +25,32 @@ def table(frames: Frames, cells: Cells) -> Table | None:
     """The five metrics of every run and one-pass model beside held-out real images and noise; None without any."""
     rows: list[tuple[Value, ...]] = []
     places = [
-        (m.label, key, steps, m.name, setting) for m in frames.models() for setting, key, steps in shown_settings(m)
+        (m.label, key, steps, m.name, setting)
+        for m in every_run(frames.loaded)
+        for setting, key, steps in stands_for(m)
     ]
     lines: list[tuple[str, str, Value, str, str]] = [
         (title, NOT_ASKED, NOT_ASKED, "real", name) for name, title in REAL_LINES.items()
     ]
     weighed = frames.loaded.study.evaluation.lpips
-    asked = {("real", "held-out")} | {(m.name, facts.shown_setting(m)[0]) for m in frames.models()}
+    asked = {("real", "held-out")} | {(m.name, facts.shown_setting(m)[0]) for m in every_run(frames.loaded)}
     for label, sampler, steps, name, setting in [*places, *lines]:
         found = [cells.get((name, setting, metric)) for metric in METRICS]
         known = next((cell for cell in found if cell is not None), None)
-        links = Links(frames.pedigree.ids(known.files if known else ()))
+        links = frames.pedigree.links(known.files if known else ())
         perceptual = [_perceptual(cells, name, setting, asked)] if weighed else []
         rows.append((label, sampler, steps, *map(estimate, found), *perceptual, known.n if known else NOT_RUN, links))
     if not any(metric in METRICS for _, _, metric in cells):
         return None
     columns = (
-        Column("Model"), Column("Sampler"), Column("Steps"),
+        Column("Model"),
+        Column("Sampler"),
+        Column("Steps"),
         *(Column(metric_short(m, frames.features), f"{direction(m)} is better", estimate=True) for m in METRICS),
-        *([Column("LPIPS diversity", estimate=True)] if weighed else []), Column("n"), FROM,
-    )  # fmt: skip
+        *([Column("LPIPS diversity", estimate=True)] if weighed else []),
+        Column("n"),
+        FROM,
+    )
     interval = next((c.interval for c in cells.values() if c.metric in METRICS and c.low is not None), None)
     return Table(
         "fidelity",
@@ -95,7 +92,7 @@ def words(frames: Frames, cells: Cells) -> str:
     """Which of precision and recall each model lacks beside real images, at the setting that stands for it."""
     real = {metric: cells.get(("real", "held-out", metric)) for metric in ("precision", "recall")}
     parts = []
-    for run in frames.models():
+    for run in every_run(frames.loaded):
         setting, _, _ = facts.shown_setting(run)
         found = {metric: cells.get((run.name, setting, metric)) for metric in real}
         shown = [f"{metric} {_against(found[metric], line)}" for metric, line in real.items() if found[metric] and line]
@@ -110,3 +107,9 @@ def words(frames: Frames, cells: Cells) -> str:
 def _against(cell: Cell | None, line: Cell) -> str:
     assert cell is not None
     return f"{number(cell.value, 3)} (real images {number(line.value, 3)})"
+
+
+def chapter(material: Material) -> Chapter | None:
+    """Which of fidelity and variety each model lacks, and the five metrics."""
+    frames, cells = material.frames, material.cells
+    return chapter_of("fidelity", "Fidelity and variety", words(frames, cells), table(frames, cells))

@@ -8,18 +8,21 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 
 from rediffuse.config import ResolvedRun
-from rediffuse.evaluation.metrics import CLASS_METRICS
-from rediffuse.reporting.experiments.cells import Cell, Cells, bounds
+from rediffuse.evaluation.metrics import CLASS_METRICS, metric_short
+from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, estimate
+from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.read.pictures import classifier_record
-from rediffuse.reporting.render.style import WIDTH, Picture, finish, outside_legend
-from rediffuse.reporting.render.table import Column, Estimate, Links, Table, Value
-from rediffuse.reporting.render.terms import NOT_ASKED, NOT_RUN, REAL, REAL_LINES, metric_short, run_colours
+from rediffuse.reporting.read.records import records
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import MAIN, REAL, REAL_LINES, diffusion_runs, run_colours, run_label
+from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Links, Value
 from rediffuse.runs import facts
 
-MAIN = "frechet_distance"
 CLASSIFIER_FREE, BY_CLASSIFIER = "classifier-free", "by a classifier"
 METRICS = (MAIN, *CLASS_METRICS)
+CLASSIFIER, BY_T = "classifier/accuracy.json", ("t", "alpha_bar", "accuracy", "cross_entropy")
 
 
 class Guided(NamedTuple):
@@ -37,7 +40,7 @@ class Guided(NamedTuple):
 def guided_settings(frames: Frames) -> list[Guided]:
     """Every such setting of the main runs."""
     found = []
-    for run in facts.diffusion_runs(frames.loaded).values():
+    for run in diffusion_runs(frames.loaded):
         for setting, key, steps in facts.settings(run):
             if not facts.asks_classes(run, key):
                 continue
@@ -57,8 +60,8 @@ def table(frames: Frames, cells: Cells) -> Table | None:
     for run, setting, kind, steps, method, scale, _ in guided_settings(frames):
         found = [cells.get((run.name, setting, metric)) for metric in METRICS]
         files = [file for cell in found[:1] if cell is not None for file in cell.files]
-        values: list[Value] = [NOT_RUN if cell is None else Estimate(cell.value, cell.low, cell.high) for cell in found]
-        links = Links(frames.pedigree.ids(files))
+        values = [estimate(cell) for cell in found]
+        links = frames.pedigree.links(files)
         rows.append((run.label, kind, steps, method, f"{scale:g}", *values, _n(found), links))
     if not rows:
         return None
@@ -70,12 +73,17 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         scores = (NOT_RUN if cell is None else cell.value, real["class_accuracy"], real["class_diversity"])
         files = [] if cell is None else list(cell.files)
         n = cell.n if cell is not None else real["n"]
-        rows.append((REAL_LINES["held-out"], *[NOT_ASKED] * 4, *scores, n, Links(frames.pedigree.ids(files))))
+        rows.append((REAL_LINES["held-out"], *[NOT_ASKED] * 4, *scores, n, frames.pedigree.links(files)))
     columns = (
-        Column("Run"), Column("Sampler"), Column("Steps"), Column("Guidance"), Column("Scale"),
-        *(Column(metric_short(metric, frames.features), estimate=True) for metric in METRICS), Column("n"),
-        Column("From"),
-    )  # fmt: skip
+        Column("Run"),
+        Column("Sampler"),
+        Column("Steps"),
+        Column("Guidance"),
+        Column("Scale"),
+        *(Column(metric_short(metric, frames.features), estimate=True) for metric in METRICS),
+        Column("n"),
+        FROM,
+    )
     return Table(
         "guidance",
         "Samples asked for by class, by guidance scale; sample i is asked for class i mod K. Classifier-free: 0 ignores "
@@ -114,10 +122,15 @@ def figure(frames: Frames, cells: Cells) -> Picture | None:
                 [b - v for v, b in zip(values, high, strict=True)],
             ]
             axes.errorbar(
-                [scale for scale, _ in found], values, yerr=errors, color=colours[name], marker="o", capsize=3,
+                [scale for scale, _ in found],
+                values,
+                yerr=errors,
+                color=colours[name],
+                marker="o",
+                capsize=3,
                 linestyle="-" if method == CLASSIFIER_FREE else ":",
-                label=f"{facts.diffusion_runs(frames.loaded)[name].label}, {method}, {kind}, {steps} steps",
-            )  # fmt: skip
+                label=f"{run_label(frames.loaded, name)}, {method}, {kind}, {steps} steps",
+            )
         title = metric_short(metric, frames.features)
         axes.set(title=title, xlabel="guidance scale", xticks=scales)
         line = cells.get(("real", "held-out", MAIN))
@@ -128,35 +141,39 @@ def figure(frames: Frames, cells: Cells) -> Picture | None:
     handles.append(plt.Line2D([], [], color=REAL, linestyle=(0, (6, 3)), label=REAL_LINES["held-out"]))
     outside_legend(drawing, handles, columns=2)
     return finish(
-        drawing, "guidance",
+        drawing,
+        "guidance",
         "What guidance does: distance to the training images (lower is better), share of samples that show their "
         "class, and how different samples of one class are. Bars are the intervals of the table.",
         "Three panels against guidance scale: Fréchet distance, class accuracy and class diversity.",
-    )  # fmt: skip
+    )
 
 
 def classifiers(frames: Frames) -> Table | None:
     """Held-out accuracy of each noise-conditional classifier by t; None when there is none."""
     rows: list[tuple[Value, ...]] = []
-    for run in facts.diffusion_runs(frames.loaded).values():
-        for seed in run.seeds if run.classifier is not None else ():
-            found = classifier_record(frames, run, seed)
-            if found is None:
-                rows.append((run.label, seed, *[NOT_RUN] * 6, Links(())))
-                continue
-            record, file = found
-            links = Links(frames.pedigree.ids([file]))
-            rows += [
-                (run.label, seed, row["t"], row["alpha_bar"], row["accuracy"], row["cross_entropy"],
-                 record["parameters"], record["n"], links)
-                for row in record["by_t"]
-            ]  # fmt: skip
+    found = {(one.run.name, one.seed): one for one in records(frames, CLASSIFIER, "by_t", "classes")}
+    asked = [run for run in diffusion_runs(frames.loaded) if run.classifier is not None]
+    for run, seed in [(one, seed) for one in asked for seed in one.seeds]:
+        if (one := found.get((run.name, seed))) is None:
+            rows.append((run.label, seed, *[NOT_RUN] * 6, Links(())))
+            continue
+        shared, links = (one.record["parameters"], one.record["n"]), frames.pedigree.links([one.file])
+        for row in one.record["by_t"]:
+            rows.append((run.label, seed, *(row[name] for name in BY_T), *shared, links))
     if not rows:
         return None
     columns = (
-        Column("Classifier of"), Column("Seed"), Column("t"), Column("ᾱ_t"), Column("Accuracy"),
-        Column("Cross-entropy (nats)"), Column("Parameters"), Column("n"), Column("From"),
-    )  # fmt: skip
+        Column("Classifier of"),
+        Column("Seed"),
+        Column("t"),
+        Column("ᾱ_t"),
+        Column("Accuracy"),
+        Column("Cross-entropy (nats)"),
+        Column("Parameters"),
+        Column("n"),
+        FROM,
+    )
     return Table(
         "classifiers",
         "Noise-conditional classifiers on noisy held-out images, by t: where little of the image is left, none can "
@@ -170,33 +187,32 @@ def classifiers(frames: Frames) -> Table | None:
 def accuracy_figure(frames: Frames) -> Picture | None:
     """Held-out accuracy of each classifier against t, first seed; None when there is none."""
     colours = run_colours(frames.loaded)
-    found = {}
-    for run in facts.diffusion_runs(frames.loaded).values():
-        record = classifier_record(frames, run, run.seeds[0]) if run.classifier is not None else None
-        if record is not None:
-            found[run.name] = record[0]
+    every = records(frames, CLASSIFIER, "by_t", "classes")
+    found = {one.run.name: one.record for one in every if one.seed == one.run.seeds[0]}
     if not found:
         return None
     drawing, axes = plt.subplots(figsize=(WIDTH * 0.6, 3.6))
     for name, judged in found.items():
         t, accuracy = zip(*((row["t"], row["accuracy"]) for row in judged["by_t"]), strict=True)
-        axes.plot(
-            t,
-            accuracy,
-            color=colours[name],
-            marker="o",
-            label=f"classifier of {facts.diffusion_runs(frames.loaded)[name].label}",
-        )
+        axes.plot(t, accuracy, color=colours[name], marker="o", label=f"classifier of {run_label(frames.loaded, name)}")
     chance = 1 / next(iter(found.values()))["classes"]
     axes.axhline(chance, color=REAL, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1, label="chance")
     axes.set(xlabel="t", ylabel="accuracy (share)", ylim=(0, 1))
     axes.legend()
     return finish(
-        drawing, "classifier-accuracy",
+        drawing,
+        "classifier-accuracy",
         "How well the noise-conditional classifier knows the class of a noisy held-out image, by t.",
         "Accuracy against t, falling from near 1 to chance.",
-    )  # fmt: skip
+    )
 
 
 def _n(found: list[Cell | None]) -> int | str:
     return next((cell.n for cell in found if cell is not None), NOT_RUN)
+
+
+def chapter(material: Material) -> Chapter | None:
+    """What guidance does, and how well its classifier sees."""
+    frames, cells = material.frames, material.cells
+    parts = (table(frames, cells), figure(frames, cells), accuracy_figure(frames), classifiers(frames))
+    return chapter_of("guidance", "Class conditioning and guidance", *parts)

@@ -1,59 +1,39 @@
 """Memorisation: how near samples lie to training images, beside how near held-out real images lie to them."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from rediffuse.config import ResolvedRun
-from rediffuse.reporting.chapters.grids import mosaic, show
-from rediffuse.reporting.chapters.tables import FROM
+from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.read.pictures import examination_record, images_at, sample_images
-from rediffuse.reporting.render.style import WIDTH, Picture, finish
-from rediffuse.reporting.render.table import Column, Links, Table, Value
-from rediffuse.reporting.render.terms import (
-    NOT_ASKED,
-    REAL,
-    REAL_LINES,
-    counted,
-    listed,
-    model_colours,
-    model_seed,
-    number,
-)
+from rediffuse.reporting.read.records import examined, images_at, sample_images
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import REAL, REAL_LABEL, run_colours, run_seed
+from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
 from rediffuse.runs import facts
 
 SPACES = {"pixels": "pixels", "features": "features"}
-REAL_LABEL = REAL_LINES["held-out"]
 LABELS = 2.6  # inches for the names of rows
 SIDE = 0.62  # inches an image
 #: Standard deviations of Mann and Whitney's statistic beyond which samples lie clearly nearer or farther.
 CLEAR = 3.0
 
 
-def examined(frames: Frames) -> Iterator[tuple[ResolvedRun, int, dict[str, Any], str]]:
-    """(run or one-pass model, seed, record, file) of everything that was examined."""
-    for model in frames.models():
-        for seed in model.seeds:
-            found = examination_record(frames, model, seed)
-            if found is not None:
-                yield model, seed, *found
-
-
 def words(frames: Frames) -> str:
     """Which models' samples lie clearly nearer to training images than held-out images do."""
     nearer, farther = [], []
     for run, seed, record, _ in examined(frames):
-        who = model_seed(run, seed)
+        who = run_seed(run, seed)
         for space, scores in record["memorisation"].items():
             text = f"{who} in {SPACES[space]} (z = {number(scores['z'], 3)})"
             if scores["z"] < -CLEAR:
                 nearer.append(text)
             elif scores["z"] > CLEAR:
                 farther.append(text)
-    if not any(True for _ in examined(frames)):
+    if not examined(frames):
         return ""
     texts = [
         f"Clearly nearer to the training images than held-out images are: {listed(nearer)}."
@@ -71,21 +51,44 @@ def table(frames: Frames) -> Table | None:
     """Distances to the nearest training image, of samples and of held-out images; None when nothing was examined."""
     rows: list[tuple[Value, ...]] = []
     for run, seed, record, file in examined(frames):
-        links = Links(frames.pedigree.ids([file]))
+        links = frames.pedigree.links([file])
         for space, title in SPACES.items():
             m = record["memorisation"][space]
             ratio: Value = NOT_ASKED if m["ratio"] is None else m["ratio"]
             medians = (m["median_samples"], m["median_held_out"])
-            rows.append((run.label, record["setting"], seed, title, *medians, ratio, 100 * m["closer"], m["auroc"],
-                         m["z"], m["samples"], m["held_out"], links))  # fmt: skip
+            rows.append(
+                (
+                    run.label,
+                    record["setting"],
+                    seed,
+                    title,
+                    *medians,
+                    ratio,
+                    100 * m["closer"],
+                    m["auroc"],
+                    m["z"],
+                    m["samples"],
+                    m["held_out"],
+                    links,
+                )
+            )
     if not rows:
         return None
     columns = (
-        Column("Model"), Column("Setting"), Column("Seed"), Column("Space"), Column("Median distance, samples"),
-        Column("Median distance, held-out images"), Column("Ratio"),
-        Column("Nearer than the nearest 5 % of held-out", "% of samples"), Column("P(sample farther than held-out)"),
-        Column("z"), Column("Samples"), Column("Held-out images"), FROM,
-    )  # fmt: skip
+        Column("Model"),
+        Column("Setting"),
+        Column("Seed"),
+        Column("Space"),
+        Column("Median distance, samples"),
+        Column("Median distance, held-out images"),
+        Column("Ratio"),
+        Column("Nearer than the nearest 5 % of held-out", "% of samples"),
+        Column("P(sample farther than held-out)"),
+        Column("z"),
+        Column("Samples"),
+        Column("Held-out images"),
+        FROM,
+    )
     return Table(
         "memorisation",
         "Distance to the nearest training image: samples against real images that no model has seen.",
@@ -106,17 +109,29 @@ def duplicates(frames: Frames) -> Table | None:
     last: tuple[dict[str, Any], str] | None = None
     for run, seed, record, file in examined(frames):
         rows.append(
-            (run.label, record["setting"], seed, *_counts(record["duplicates"]["samples"]), _links(frames, file))
+            (
+                run.label,
+                record["setting"],
+                seed,
+                *_counts(record["duplicates"]["samples"]),
+                frames.pedigree.links([file]),
+            )
         )
         last = last or (record["duplicates"]["held_out"], file)
     if last is None:
         return None
-    rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_counts(last[0]), _links(frames, last[1])))
+    rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_counts(last[0]), frames.pedigree.links([last[1]])))
     columns = (
-        Column("Images"), Column("Setting"), Column("Seed"), Column("n"), Column("Equal to a training image"),
-        Column("Nearly equal to one"), Column("Equal to an earlier one of the n"),
-        Column("Nearly equal to another of the n"), FROM,
-    )  # fmt: skip
+        Column("Images"),
+        Column("Setting"),
+        Column("Seed"),
+        Column("n"),
+        Column("Equal to a training image"),
+        Column("Nearly equal to one"),
+        Column("Equal to an earlier one of the n"),
+        Column("Nearly equal to another of the n"),
+        FROM,
+    )
     return Table(
         "duplicates",
         "Exact and near duplicates: of training images, and among the images themselves.",
@@ -134,10 +149,6 @@ def _counts(counted_: dict[str, Any]) -> tuple[int, int, int, int, int]:
     return (counted_["samples"], counted_["exact"], counted_["near"], counted_["exact_among"], counted_["near_among"])
 
 
-def _links(frames: Frames, file: str) -> Links:
-    return Links(frames.pedigree.ids([file]))
-
-
 def figure(frames: Frames) -> Picture | None:
     """The first samples of each run and one-pass model and the first held-out images, each above its nearest training images."""
     blocks: list[tuple[str, str, list[np.ndarray]]] = []
@@ -146,11 +157,11 @@ def figure(frames: Frames) -> Picture | None:
         if seed != run.seeds[0]:
             continue
         rows = record["neighbours"]["samples"]
-        images = sample_images(frames, run.name, seed, record["setting"], len(rows))
+        images = sample_images(frames, run, record["setting"], len(rows))
         strips = _strips(frames, rows, images)
         if strips:
             how = "one pass" if facts.is_one_pass(run) else record["setting"]
-            blocks.append((f"{run.label}, {how}", model_colours(frames.loaded)[run.name], strips))
+            blocks.append((f"{run.label}, {how}", run_colours(frames.loaded)[run.name], strips))
         if held_out is None:
             real = record["neighbours"]["held_out"]
             strips = _strips(frames, real, images_at(frames, [row["position"] for row in real]))
@@ -182,11 +193,13 @@ def figure(frames: Frames) -> Picture | None:
             if i == 0:
                 axes.set_title(label, fontsize=10, color=colour, loc="left")
     return finish(
-        drawing, "neighbours",
+        drawing,
+        "neighbours",
         f"Copies? The first {counted(count, 'sample')} of each model, and held-out real images, each above its nearest "
         "training image in pixels and in features. A column is an image and its neighbours; none was picked.",
-        "Blocks of three rows for each model: samples, nearest training images in pixels, and in features.", raster=True,
-    )  # fmt: skip
+        "Blocks of three rows for each model: samples, nearest training images in pixels, and in features.",
+        raster=True,
+    )
 
 
 def _strips(frames: Frames, rows: list[dict[str, Any]], images: np.ndarray | None) -> list[np.ndarray]:
@@ -194,3 +207,10 @@ def _strips(frames: Frames, rows: list[dict[str, Any]], images: np.ndarray | Non
     near = [images_at(frames, [row[space]["training"] for row in rows]) for space in SPACES]
     there = [part for part in (images, *near) if part is not None]
     return there if len(there) == 3 and len(there[0]) == len(rows) > 0 else []
+
+
+def chapter(material: Material) -> Chapter | None:
+    """Are samples copies?"""
+    frames = material.frames
+    items = (words(frames), table(frames), duplicates(frames), figure(frames))
+    return chapter_of("memorisation", "Memorisation", *items)

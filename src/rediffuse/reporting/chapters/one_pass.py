@@ -1,24 +1,31 @@
 """One-pass models beside the runs: what they are, their quality, what they cost, and the ratio of the two times."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.lines import Line2D
 
 from rediffuse.config import ResolvedRun
+from rediffuse.evaluation.metrics import metric_short
 from rediffuse.models.latent_options import CriticNetwork
-from rediffuse.reporting.experiments.cells import Cell, Cells, optional
-from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.render.table import Column, Estimate, Links, Table, Value
-from rediffuse.reporting.render.terms import (
+from rediffuse.reporting.experiments.cells import Cells, estimate, optional, recorded
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames, of_run
+from rediffuse.reporting.read.records import held_out_images, parameter_count, parameters, sample_images
+from rediffuse.reporting.read.timings import Timings
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
+from rediffuse.reporting.render.table import FROM, Column, Table, metric_column
+from rediffuse.reporting.terms import HEADLINE, MAIN, REAL_LINES, compared_runs, one_pass_runs, run_colours
+from rediffuse.reporting.values import (
     NOT_ASKED,
     NOT_RECORDED,
     NOT_RUN,
-    compared_runs,
+    Value,
     counted,
-    direction,
-    headline_metrics,
     listed,
-    metric_short,
     number,
     setting_text,
 )
@@ -39,12 +46,12 @@ QUOTED_RATIO, QUOTED_SECONDS = 237, 0.002
 
 def introduction(frames: Frames) -> str:
     """What stands in this section and what the times mean."""
-    names = ", ".join(model.label for model in facts.one_pass_runs(frames.loaded).values())
+    names = ", ".join(model.label for model in one_pass_runs(frames.loaded))
     text = (
         f"{names}: trained, sampled and scored by the same pipeline on the same images as the runs. A one-pass model "
         "is sampled with averaged batch statistics, so that an image does not depend on its batch."
     )
-    if any(model.model == "vae" for model in facts.one_pass_runs(frames.loaded).values()):
+    if any(facts.bounds_likelihood(model) for model in one_pass_runs(frames.loaded)):
         text += (
             " The images of the VAE are its decoder's means. Its likelihood is a Gaussian integrated over the bin of "
             "each 8-bit level, so that its bound is one on the same quantity as that of the runs, on the same held-out "
@@ -56,34 +63,47 @@ def introduction(frames: Frames) -> str:
 def models(frames: Frames) -> Table:
     """What each one-pass model is and how it was trained."""
     rows: list[tuple[Value, ...]] = []
-    for model in facts.one_pass_runs(frames.loaded).values():
-        training, network = model.training, facts.latent(model)
+    for model in one_pass_runs(frames.loaded):
+        training = model.training
         assert isinstance(training, OnePassTraining)
+        sizes = parameters(frames, model) or (NOT_RECORDED, NOT_RECORDED)
         files = [str(facts.folder(model, seed) / "run.yaml") for seed in model.seeds]
         rows.append(
             (
                 model.label,
-                network.latent,
-                network.channels,
-                *frames.parameters.get(model.name, (NOT_RECORDED, NOT_RECORDED)),
+                facts.latent(model).latent,
+                facts.latent(model).channels,
+                *sizes,
                 training.steps,
                 training.batch_size,
                 setting_text(training.learning_rate),
-                setting_text(training.betas),
+                setting_text((training.beta1, training.beta2)),
                 _critic(model),
                 setting_text(training.ema_decay) if training.ema_decay else "off",
-                Links(frames.pedigree.ids(files)),
+                frames.pedigree.links(files),
             )
         )
-    names = ("Model", "Latent", "Channels", "Parameters that make images", "Parameters trained",
-             "Training steps", "Batch", "Learning rate", "Adam's β", "Critic", "EMA decay", "From")  # fmt: skip
+    names = (
+        "Model",
+        "Latent",
+        "Channels",
+        "Parameters that make images",
+        "Parameters trained",
+        "Training steps",
+        "Batch",
+        "Learning rate",
+        "Adam's β",
+        "Critic",
+        "EMA decay",
+        "From",
+    )
     return Table(
         "one-pass-models",
         "The one-pass models.",
         tuple(map(Column, names)),
         tuple(rows),
         notes=(
-            f"{listed([KIND_TITLES[model.model] for model in facts.one_pass_runs(frames.loaded).values()])}.",
+            f"{listed([KIND_TITLES[model.model] for model in one_pass_runs(frames.loaded)])}.",
             "A GAN trains a discriminator and a VAE an encoder that sampling does not use: both numbers of parameters "
             "are given. They train in float32 whatever the runs do.",
         ),
@@ -93,107 +113,104 @@ def models(frames: Frames) -> Table:
 
 def _critic(model: ResolvedRun) -> str:
     """How often a critic steps, what holds it smooth and how it is normalised."""
-    network, training = model.network, model.training
-    if not (isinstance(network, CriticNetwork) and isinstance(training, WganTraining)):
+    if not isinstance(model.training, WganTraining) or not isinstance(model.network, CriticNetwork):
         return NOT_ASKED
-    norm = "no norm" if network.critic_norm == "none" else f"{network.critic_norm} norm"
-    return f"{counted(training.critic_steps, 'step')}, λ = {setting_text(training.gradient_penalty)}, {norm}"
+    norm = "no norm" if model.network.critic_norm == "none" else f"{model.network.critic_norm} norm"
+    steps, weight = model.training.critic_steps, setting_text(model.training.gradient_penalty)
+    return f"{counted(steps, 'step')}, λ = {weight}, {norm}"
 
 
 def table(frames: Frames, cells: Cells) -> Table:
     """Quality of every one-pass model beside the compared runs at each step count of their first sampler."""
     rows: list[tuple[Value, ...]] = []
     marked = []
-    for model, seed, setting, steps in _places(frames):
+    for model, _, setting, steps in _places(frames):
         if facts.is_one_pass(model):
             marked.append(len(rows))
-        found = [cells.get((model.name, setting, metric)) for metric in headline_metrics()]
+        found = [cells.get((model.name, setting, metric)) for metric in HEADLINE]
         bound = cells.get((model.name, "likelihood", "bits_per_dim"))
-        parameters = frames.parameters.get(model.name)
         files = [file for cell in [*found[:1], bound] if cell is not None for file in cell.files]
-        has_bound = not facts.is_one_pass(model) or model.model == "vae"
         rows.append(
             (
-                model.label,
-                setting.rpartition("-")[0],
-                steps,
-                NOT_RECORDED if parameters is None else parameters[0],
-                *map(_estimate, found),
-                _estimate(bound) if has_bound else NOT_ASKED,
-                Links(frames.pedigree.ids(files)),
+                *(model.label, setting.rpartition("-")[0], steps, parameter_count(frames, model)),
+                *(*map(estimate, found), estimate(bound, facts.bounds_likelihood(model)), frames.pedigree.links(files)),
             )
         )
     columns = (
-        Column("Model"), Column("Sampler"), Column("Steps"), Column("Parameters"),
-        *(Column(metric_short(m, frames.features), f"{direction(m)} is better", estimate=True) for m in headline_metrics()),
-        Column("Bound", "bits/dim", estimate=True), Column("From"),
-    )  # fmt: skip
+        *(Column("Model"), Column("Sampler"), Column("Steps"), Column("Parameters")),
+        *(metric_column(metric, frames.features) for metric in HEADLINE),
+        *(Column("Bound", "bits/dim", estimate=True), FROM),
+    )
     return Table(
         "one-pass",
-        "One-pass models (marked) beside the runs at each number of steps of their first sampler.",
+        "One-pass models (marked) beside the runs at each number of steps of their first sampler: quality.",
         columns,
         tuple(rows),
         notes=(
-            f"Quality is from {frames.loaded.study.evaluation.group_size} images. "
-            "Parameters are those that make an image. What each takes stands in timings.md.",
+            f"Quality is from {frames.loaded.study.evaluation.group_size} images, over all training seeds. Parameters "
+            "are those that make an image.",
         ),
         marked=frozenset(marked),
         narrow=True,
     )
 
 
-def times(frames: Frames) -> Table | None:
-    """Seconds of training and images per second of every one-pass model beside the compared runs; None without any."""
+def cost(frames: Frames, clock: Timings) -> Table:
+    """Time of training and images a second of every one-pass model and of the compared runs, first seed."""
     rows: list[tuple[Value, ...]] = []
+    marked = []
     for model, seed, setting, steps in _places(frames):
-        trained, drawn = _of(frames.training, model.name, seed), _of(frames.sampling, model.name, seed, setting)
+        if facts.is_one_pass(model):
+            marked.append(len(rows))
+        trained, drawn = of_run(clock.training, model, seed), of_run(clock.sampling, model, seed, setting)
         per_image, seconds = _first(drawn, "ms_per_image"), _first(trained, "seconds")
         files = [str(path) for part in (trained, drawn) for path in part["file"].iloc[:1]]
         rows.append(
             (
-                model.label,
+                *(model.label, setting.rpartition("-")[0], steps, recorded(seconds)),
+                *(NOT_RECORDED if per_image is None else 1000 / per_image, clock.links(files)),
+            )
+        )
+    titles = ("Model", "Sampler", "Steps")
+    columns = (*map(Column, titles), Column("Training", "s"), Column("Images per second"), FROM)
+    note = "The time of a one-pass model is the median of repeated batches. All are of the first training seed."
+    what = "One-pass models (marked) beside the runs at each number of steps of their first sampler: cost."
+    return Table("one-pass-cost", what, columns, tuple(rows), (note,), frozenset(marked))
+
+
+def latency(frames: Frames, clock: Timings) -> Table | None:
+    """How many times as long an image of each compared run takes as one of each one-pass model; None without times."""
+    one_pass = list(one_pass_runs(frames.loaded))
+    rows: list[tuple[Value, ...]] = []
+    for run, seed, setting, steps in _places(frames):
+        if facts.is_one_pass(run):
+            continue
+        ours = of_run(clock.sampling, run, seed, setting)
+        if _first(ours, "ms_per_image") is None:
+            continue
+        others = {model.name: of_run(clock.sampling, model, model.seeds[0]) for model in one_pass}
+        ratios = [_ratio(ours, others[model.name]) for model in one_pass]
+        files = [str(path) for part in (ours, *others.values()) for path in part["file"].iloc[:1]]
+        rows.append(
+            (
+                run.label,
                 setting.rpartition("-")[0],
                 steps,
-                NOT_RECORDED if seconds is None else seconds,
-                NOT_RECORDED if per_image is None else 1000 / per_image,
-                Links(frames.pedigree.ids(files)),
+                float(ours["ms_per_image"].iloc[0]),
+                *ratios,
+                clock.links(files),
             )
         )
     if not rows:
         return None
     columns = (
-        Column("Model"),
+        Column("Run"),
         Column("Sampler"),
         Column("Steps"),
-        Column("Training", "s"),
-        Column("Images per second"),
-        Column("From"),
+        Column("Time per image", "ms"),
+        *(Column(f"× {model.label}") for model in one_pass),
+        FROM,
     )
-    note = "The time of a one-pass model is the median of repeated batches; times are of the first training seed."
-    return Table("one-pass-times", "What one-pass models and runs take.", columns, tuple(rows), notes=(note,))
-
-
-def latency(frames: Frames) -> Table | None:
-    """How many times as long an image of each compared run takes as one of each one-pass model; None without times."""
-    one_pass = list(facts.one_pass_runs(frames.loaded).values())
-    rows: list[tuple[Value, ...]] = []
-    for run, seed, setting, steps in _places(frames):
-        if facts.is_one_pass(run):
-            continue
-        ours = _of(frames.sampling, run.name, seed, setting)
-        if _first(ours, "ms_per_image") is None:
-            continue
-        others = {model.name: _of(frames.sampling, model.name, model.seeds[0]) for model in one_pass}
-        ratios = [_ratio(ours, others[model.name]) for model in one_pass]
-        files = [str(path) for part in (ours, *others.values()) for path in part["file"].iloc[:1]]
-        rows.append((
-            run.label, setting.rpartition("-")[0], steps, float(ours["ms_per_image"].iloc[0]), *ratios,
-            Links(frames.pedigree.ids(files)),
-        ))  # fmt: skip
-    if not rows:
-        return None
-    columns = (Column("Run"), Column("Sampler"), Column("Steps"), Column("Time per image", "ms"),
-               *(Column(f"× {model.label}") for model in one_pass), Column("From"))  # fmt: skip
     return Table(
         "one-pass-latency",
         "Time of an image of each run divided by that of an image of each one-pass model.",
@@ -207,7 +224,7 @@ def latency(frames: Frames) -> Table | None:
     )
 
 
-def latency_sentence(frames: Frames) -> str:
+def latency_sentence(frames: Frames, clock: Timings) -> str:
     """Our own ratio in words, beside the quoted one."""
     slowest = max((p for p in _places(frames) if not facts.is_one_pass(p[0])), key=lambda p: p[3], default=None)
     quoted = (
@@ -217,10 +234,10 @@ def latency_sentence(frames: Frames) -> str:
     if slowest is None:
         return quoted
     run, seed, setting, steps = slowest
-    ours = _of(frames.sampling, run.name, seed, setting)
+    ours = of_run(clock.sampling, run, seed, setting)
     parts = []
-    for model in facts.one_pass_runs(frames.loaded).values():
-        theirs = _of(frames.sampling, model.name, model.seeds[0])
+    for model in one_pass_runs(frames.loaded):
+        theirs = of_run(clock.sampling, model, model.seeds[0])
         if isinstance(ratio := _ratio(ours, theirs), float):
             parts.append(f"{number(ratio, 3)} times as long as one of {model.label}")
     if not parts:
@@ -239,19 +256,23 @@ def quoted() -> Table:
         "one-pass-quoted",
         "Quoted from the thesis draft that this project follows (its table 4): CelebA at 64×64, with data, "
         "preprocessing and feature network of its own.",
-        (Column("Model"), Column("FID as printed there"), Column("Parameters as printed there", "millions"),
-         Column("State here")),
+        (
+            Column("Model"),
+            Column("FID as printed there"),
+            Column("Parameters as printed there", "millions"),
+            Column("State here"),
+        ),
         rows,
         notes=(
             "Not one of these numbers was measured by this study, and none may be compared with those above: other "
             "images, another feature network, other sizes. PGAN has no counterpart here.",
         ),
-    )  # fmt: skip
+    )
 
 
 def _places(frames: Frames) -> Iterator[tuple[ResolvedRun, int, str, int]]:
     """(model, first seed, setting, steps) of the one-pass models, then of the compared runs' first sampler."""
-    for model in facts.one_pass_runs(frames.loaded).values():
+    for model in one_pass_runs(frames.loaded):
         yield from ((model, model.seeds[0], setting, steps) for setting, _, steps in facts.settings(model))
     for run in compared_runs(frames.loaded):
         main = next(iter(run.sampling.samplers))
@@ -259,17 +280,8 @@ def _places(frames: Frames) -> Iterator[tuple[ResolvedRun, int, str, int]]:
         yield from ((run, run.seeds[0], setting, n) for setting, n in sorted(chosen, key=lambda s: -s[1]))
 
 
-def _of(frame: pd.DataFrame, name: str, seed: int, setting: str | None = None) -> pd.DataFrame:
-    rows = frame[(frame["run"] == name) & (frame["seed"] == seed)]
-    return rows if setting is None else rows[rows["setting"] == setting]
-
-
 def _first(rows: pd.DataFrame, column: str) -> float | None:
     return optional(rows[column].iloc[0]) if len(rows) else None
-
-
-def _estimate(cell: Cell | None) -> Value:
-    return NOT_RUN if cell is None else Estimate(cell.value, cell.low, cell.high)
 
 
 def _ratio(ours: pd.DataFrame, theirs: pd.DataFrame) -> Value:
@@ -280,3 +292,85 @@ def _ratio(ours: pd.DataFrame, theirs: pd.DataFrame) -> Value:
     machines = [rows["machine"].iloc[0] for rows in (ours, theirs)]
     same = all(machines[0].get(name) == machines[1].get(name) for name in ("cpu", "device", "threads"))
     return mine / other if same and _first(ours, "batch_size") == _first(theirs, "batch_size") else NOT_COMPARABLE
+
+
+DASHED = "dashed"
+#: What is drawn of each kind's history: column, its name, its line.
+CURVES: dict[str, tuple[tuple[str, str, Any], ...]] = {
+    "dcgan": (("discriminator_loss", "discriminator", "solid"), ("generator_loss", "generator", DASHED)),
+    "wgan-gp": (
+        ("wasserstein_estimate", "critic's estimate of the distance", "solid"),
+        ("gradient_penalty", "gradient penalty", DASHED),
+    ),
+    "vae": (("reconstruction", "reconstruction (bits/dim)", "solid"), ("kl", "KL (bits/dim)", DASHED)),
+}
+
+
+def losses(frames: Frames) -> Picture | None:
+    """What each one-pass model minimises along its training, a panel each."""
+    history = frames.one_pass_history
+    there = [model for model in one_pass_runs(frames.loaded) if (history["run"] == model.name).any()]
+    if not there:
+        return None
+    figure, grid = plt.subplots(1, len(there), figsize=(WIDTH, 3.9), squeeze=False)
+    for axes, model in zip(grid[0], there, strict=True):
+        for seed in model.seeds:
+            rows = history[(history["run"] == model.name) & (history["seed"] == seed)]
+            for column, _, style in CURVES[model.model]:
+                axes.plot(rows["step"], rows[column], color=run_colours(frames.loaded)[model.name], linestyle=style)
+        axes.set(title=model.label, xlabel="training step", ylabel="loss" if axes is grid[0, 0] else "")
+        handles = [
+            Line2D([], [], color="#444444", linestyle=style, label=name) for _, name, style in CURVES[model.model]
+        ]
+        axes.legend(handles=handles, fontsize=8)
+    return finish(
+        figure,
+        "one-pass-losses",
+        "Losses of the one-pass models along training, each point a mean over the logged interval. A GAN's losses say "
+        "how the two networks stand against each other, not how good the images are: at 2 ln 2 = 1.386 the "
+        "discriminator knows nothing. Each panel has its own scale.",
+        "One panel for each one-pass model with its losses against training step.",
+    )
+
+
+def samples(frames: Frames, cells: Cells) -> Picture | None:
+    """The first images of each one-pass model beside held-out real ones."""
+    short = metric_short("frechet_distance", frames.features)
+    settings = {model.name: facts.settings(model)[0][0] for model in one_pass_runs(frames.loaded)}
+    found = [(m, sample_images(frames, m, settings[m.name], 64)) for m in one_pass_runs(frames.loaded)]
+    if all(images is None for _, images in found):
+        return None
+    real = held_out_images(frames, 64)
+    figure, grid = plt.subplots(1, len(found) + 1, figsize=(WIDTH, WIDTH / (len(found) + 1) + 0.9), squeeze=False)
+    show(grid[0, 0], None if real is None else mosaic(real, 8), REAL_LINES["held-out"])
+    for axes, (model, images) in zip(grid[0, 1:], found, strict=True):
+        cell = cells.get((model.name, settings[model.name], MAIN))
+        note = f"{short} {number(cell.value)}" if cell else ""
+        show(axes, None if images is None else mosaic(images, 8), model.label, note)
+    return finish(
+        figure,
+        "one-pass-samples",
+        "Held-out real images beside the first images (at most 64) of each one-pass model, and below each its "
+        f"{short}. None was picked.",
+        "A grid of real images beside a grid of images of each one-pass model.",
+        raster=True,
+    )
+
+
+def chapter(material: Material) -> Chapter | None:
+    """What they are, how good their images are, and what is quoted of others."""
+    frames, cells = material.frames, material.cells
+    if not one_pass_runs(material.loaded):
+        return None
+    curves = losses(frames) or f"Losses of the one-pass models: {NOT_RUN}."
+    items = (models(frames), table(frames, cells), samples(frames, cells), curves, quoted())
+    return chapter_of("one-pass", "One-pass models", introduction(frames), *items)
+
+
+def timings(material: Material, clock: Timings) -> Chapter | None:
+    """What they cost, and how many times as long the runs take."""
+    frames = material.frames
+    if not one_pass_runs(material.loaded):
+        return None
+    items = (cost(frames, clock), latency_sentence(frames, clock), latency(frames, clock))
+    return chapter_of("one-pass-times", "One-pass models against the clock", *items)

@@ -3,48 +3,45 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from rediffuse.reporting.chapters.grids import mosaic, row_label, show
+from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.read.pictures import restoration_images, restoration_record
-from rediffuse.reporting.render.style import WIDTH, Picture, finish
-from rediffuse.reporting.render.table import Column, Estimate, Links, Table, Value
-from rediffuse.reporting.render.terms import compared_runs, run_colours
-from rediffuse.runs import facts
+from rediffuse.reporting.read.records import records, restoration_images
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, row_label, show
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import compared_runs, run_colours
+from rediffuse.reporting.values import Estimate, Value
 
 SHOWN = 8
 LABELS = 3.0  # inches for the names of rows
-INPUTS = {
-    "inpainting": "middle quarter missing",
-    "denoising": "noise added",
-    "super-resolution": "2×2 means",
-}
+INPUTS = {"inpainting": "middle quarter missing", "denoising": "noise added", "super-resolution": "2×2 means"}
 
 
 def table(frames: Frames) -> Table | None:
     """PSNR of each task, method, run and seed; None when nothing was restored."""
     rows: list[tuple[Value, ...]] = []
     tasks: dict[str, list[tuple[Value, ...]]] = {}
-    for run in facts.diffusion_runs(frames.loaded).values():
-        for seed in run.seeds:
-            found = restoration_record(frames, run, seed)
-            if found is None:
-                continue
-            record, path = found
-            links = Links(frames.pedigree.ids([path]))
-            for task, scores in record["tasks"].items():
-                damaged = _estimate(scores["damaged"])
-                for method, score in scores["restored"].items():
-                    row = (task, method, run.label, seed, damaged, _estimate(score), score["n"], links)
-                    tasks.setdefault(task, []).append(row)
+    for one in records(frames, "restoration/psnr.json", "tasks"):
+        links = frames.pedigree.links([one.file])
+        for task, scores in one.record["tasks"].items():
+            damaged = _estimate(scores["damaged"])
+            for method, score in scores["restored"].items():
+                row = (task, method, one.run.label, one.seed, damaged, _estimate(score), score["n"], links)
+                tasks.setdefault(task, []).append(row)
     for task in INPUTS:
         rows += tasks.get(task, [])
     if not rows:
         return None
     columns = (
-        Column("Task"), Column("Method"), Column("Run"), Column("Seed"),
-        Column("Damaged image (PSNR, dB)", estimate=True), Column("Restored image (PSNR, dB)", estimate=True),
-        Column("Images"), Column("From"),
-    )  # fmt: skip
+        Column("Task"),
+        Column("Method"),
+        Column("Run"),
+        Column("Seed"),
+        Column("Damaged image (PSNR, dB)", estimate=True),
+        Column("Restored image (PSNR, dB)", estimate=True),
+        Column("Images"),
+        FROM,
+    )
     study = frames.loaded.study.restoration
     return Table(
         "restoration",
@@ -83,11 +80,13 @@ def figure(frames: Frames) -> Picture | None:
         show(axes, mosaic(images[:SHOWN], SHOWN))
         axes.text(-0.02, 0.5, label, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes)
     return finish(
-        drawing, "restoration",
+        drawing,
+        "restoration",
         "Held-out images, what was done to them, and what each run makes of it. The images are the first of the "
         "table's; none was picked.",
-        "Rows of images: originals, damaged ones and restored ones by task and run.", raster=True,
-    )  # fmt: skip
+        "Rows of images: originals, damaged ones and restored ones by task and run.",
+        raster=True,
+    )
 
 
 def film(frames: Frames) -> Picture | None:
@@ -109,13 +108,20 @@ def film(frames: Frames) -> Picture | None:
         row_label(grid[2 * i, 0], f"{run.label}\n$x_t$", colour)
         row_label(grid[2 * i + 1, 0], "estimate\nof $x_0$", colour)
     return finish(
-        drawing, "film",
+        drawing,
+        "film",
         f"How a sample comes about: x_t and the network's estimate of x_0 from it, along "
         f"{frames.loaded.study.restoration.steps} steps of ancestral sampling from the same noise.",
         "Film strips of one sample of each run: the noisy image above, the estimate of the clean one below.",
         raster=True,
-    )  # fmt: skip
+    )
 
 
 def _estimate(score: dict[str, float]) -> Estimate:
     return Estimate(score["value"], score["low"], score["high"])
+
+
+def chapter(material: Material) -> Chapter | None:
+    """Damaged images made good, and the way to a sample."""
+    frames = material.frames
+    return chapter_of("restoration", "Restoration", table(frames), figure(frames), film(frames))

@@ -7,23 +7,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rediffuse.reporting.chapters.memorisation import REAL_LABEL, examined
-from rediffuse.reporting.chapters.tables import FROM
+from rediffuse.evaluation.metrics import metric_short, metric_title
+from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.render.style import WIDTH, Picture, finish, log_steps, outside_legend, plain_log
-from rediffuse.reporting.render.table import Column, Estimate, Links, Table, Value
-from rediffuse.reporting.render.terms import (
-    NOT_ASKED,
-    NOT_RUN,
-    REAL,
-    counted,
-    listed,
-    metric_short,
-    metric_title,
-    model_colours,
-    number,
-    whole,
-)
+from rediffuse.reporting.read.records import examined
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, log_steps, outside_legend, plain_log
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours
+from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Estimate, Value, counted, listed, number, whole
 from rediffuse.runs import facts
 
 #: The number of images whose bias is told: the lab report that this project follows scored 205 with so many.
@@ -48,7 +40,7 @@ def curves(frames: Frames) -> list[Curve]:
     """Those of every model and seed that was examined, and last those of held-out real images."""
     found, real = [], None
     for model, seed, record, file in examined(frames):
-        counts, colour = record["by_count"], model_colours(frames.loaded)[model.name]
+        counts, colour = record["by_count"], run_colours(frames.loaded)[model.name]
         one_pass = facts.is_one_pass(model)
         found.append(Curve(model.label, record["setting"], seed, colour, counts["samples"], file, one_pass))
         real = real or Curve(REAL_LABEL, NOT_ASKED, None, REAL, counts["held_out"], file)
@@ -96,17 +88,25 @@ def table(frames: Frames) -> Table | None:
             row += [NOT_ASKED, NOT_ASKED, curve.record["reason"]]
         else:
             row += [Estimate(line["value"], line["low"], line["high"]), _curvature(line), doubt(curve) or "none seen"]
-        rows.append((*row, Links(frames.pedigree.ids([curve.file]))))
+        rows.append((*row, frames.pedigree.links([curve.file])))
     pairs = [Column("At all n", estimate=True), Column("Bias of that", "%")]
     if small:
         pairs += [Column(f"At {small} images", estimate=True), Column("Bias of it", "%")]
-    columns = (Column("Images"), Column("Setting"), Column("Seed"), Column("n"), *pairs,
-               Column("Extrapolated to n = ∞", estimate=True), Column("Departure from the line", "% of its drop"),
-               Column("Against the line"), FROM)  # fmt: skip
+    columns = (
+        Column("Images"),
+        Column("Setting"),
+        Column("Seed"),
+        Column("n"),
+        *pairs,
+        Column("Extrapolated to n = ∞", estimate=True),
+        Column("Departure from the line", "% of its drop"),
+        Column("Against the line"),
+        FROM,
+    )
     title = metric_title("frechet_distance", frames.features)
     return Table(
         "sample-count",
-        f"{title[:1].upper()}{title[1:]} at all images of a setting, at fewer, and extrapolated to infinitely many by "
+        f"{capital(title)} at all images of a setting, at fewer, and extrapolated to infinitely many by "
         "a line in 1/n (Chong & Forsyth 2020).",
         columns,
         tuple(rows),
@@ -186,8 +186,15 @@ def figure(frames: Frames) -> Picture | None:
         n, value = (np.array([row[name] for row in rows], dtype=float) for name in ("n", "value"))
         # An interval over two subsets is wider than the figure.
         ends = np.array([(r["low"], r["high"]) if len(r["groups"]) > 2 else (r["value"],) * 2 for r in rows])
-        left.errorbar(n, value, yerr=[value - ends[:, 0], ends[:, 1] - value], color=curve.colour, marker="o",
-                      capsize=3, linestyle=_dash(curve))  # fmt: skip
+        left.errorbar(
+            n,
+            value,
+            yerr=[value - ends[:, 0], ends[:, 1] - value],
+            color=curve.colour,
+            marker="o",
+            capsize=3,
+            linestyle=_dash(curve),
+        )
         _line(right, curve)
     ticks = sorted({row["n"] for curve in found for row in curve.record["counts"]})
     left.set_yscale("log")
@@ -207,12 +214,13 @@ def figure(frames: Frames) -> Picture | None:
     )
     outside_legend(drawing, handles)
     return finish(
-        drawing, "sample-count",
+        drawing,
+        "sample-count",
         f"The {short} against the number of images. Left: disjoint random subsets, with intervals over them where "
         "there are three or more. Right: the points through which the line in 1/n is drawn, the line, and its value at "
         "infinitely many images with its interval.",
         "Two panels: Fréchet distance falling with the number of images; the same against 1/n with lines to n = ∞.",
-    )  # fmt: skip
+    )
 
 
 def _line(axes: Axes, curve: Curve) -> None:
@@ -238,3 +246,9 @@ def _seed(curve: Curve, found: list[Curve]) -> str:
         if several and curve.seed is not None
         else f" ({counted(curve.record['images'], 'image')})"
     )
+
+
+def chapter(material: Material) -> Chapter | None:
+    """What part of a score is bias."""
+    frames = material.frames
+    return chapter_of("sample-count", "The number of images", words(frames), table(frames), figure(frames))

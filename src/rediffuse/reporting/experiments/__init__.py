@@ -1,1 +1,1 @@
-"""What is concluded from the frames: cells, comparisons, verdicts on claims."""
+"""What is concluded from the frames: cells, comparisons, verdicts on claims, ablations beside their runs."""

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from rediffuse.evaluation.intervals import t_half_width, t_interval
-from rediffuse.reporting.render.terms import decimals, direction
+from rediffuse.reporting.terms import direction
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, Value, decimals
 
 
 @dataclass(frozen=True)
@@ -118,3 +119,16 @@ def bounds(cell: Cell) -> tuple[float, float]:
     """Ends of a cell's interval, both its value when it has none."""
     low = cell.value if cell.low is None else cell.low
     return low, cell.value if cell.high is None else cell.high
+
+
+def estimate(cell: Cell | None, asked: bool = True) -> Value:
+    """A cell as a table shows it: "not run" when it is missing, a dash when the study does not ask for it."""
+    if cell is None:
+        return NOT_RUN if asked else NOT_ASKED
+    return Estimate(cell.value, cell.low, cell.high)
+
+
+def recorded(value: Any, kind: type[int] | type[float] = float) -> Value:
+    """A number of a frame as a table shows it: "not recorded" where there is none."""
+    known = optional(value)
+    return NOT_RECORDED if known is None else kind(known)

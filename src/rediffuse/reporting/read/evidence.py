@@ -1,101 +1,124 @@
-"""The results of ablations that are complete on disk, committed so that a report can show what it did not run."""
+"""The results of ablations that are complete on disk: kept for the report, their times beside, with whose they are."""
 
-import csv
+import json
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.formats import write_json
 from rediffuse.pipeline.plan import Plan, evidence_file
-from rediffuse.pipeline.receipts import read_receipt
-from rediffuse.reporting.read.records import read_json
+from rediffuse.reporting.read.files import read_json, read_parameters
 from rediffuse.runs import facts
 
+Reader = Callable[[LoadedStudy, Plan, Path, ResolvedRun, int], dict[str, Any] | None]
 STAGES = ("train", "sample", "evaluate")
+#: What only the machine that trained can tell.
+TIMES = ("train_seconds", "train_ms_per_step", "sample_ms_per_step", "machine", "commit", "date")
 
 
 def times_file(study: str) -> Path:
-    """The committed record of what ablations took, on whose machine: it may differ from one to the next."""
+    """The times of those ablations, relative to the project's root."""
     return Path("reports", study, "timings", "ablations.json")
 
 
 def write_ablations(loaded: LoadedStudy, plan: Plan, root: Path) -> int:
-    """Bring the evidence of ablations, and that of their times, up to date; how many records there are."""
-    records, times = collect_ablations(loaded, plan, root)
-    if records:
-        write_json(root / evidence_file(plan.study), records)
-        write_json(root / times_file(plan.study), times)
+    """Bring the record of ablations and that of their times up to date; how many there are. Of none no file is made."""
+    records, times = collect_ablations(loaded, plan, root), collect_ablation_times(loaded, plan, root)
+    study = loaded.study.study
+    for path, found in ((evidence_file(study), records), (times_file(study), times)):
+        if found:
+            write_json(root / path, found)
     return len(records)
 
 
-def collect_ablations(
-    loaded: LoadedStudy, plan: Plan, root: Path
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Records of ablations, and their times by "ablation/seed": those of the evidence, and over them the complete ones.
+def collect_ablations(loaded: LoadedStudy, plan: Plan, root: Path) -> list[dict[str, Any]]:
+    """Records of ablations: those that are kept, and over them the complete ones on disk. No time is among them.
 
     An ablation and seed is complete when its history, all its metrics and all three receipts are there, that of its
     training for the settings of today. Records follow the study's order; those of ablations that the study no longer
     has come last.
     """
-    records = {(r["ablation"], r["seed"]): r for r in read_json(root / evidence_file(plan.study)) or []}
-    times = read_json(root / times_file(plan.study)) or {}
+    kept = [_without_times(record) for record in read_json(root / evidence_file(loaded.study.study)) or []]
+    return _over(loaded, plan, root, kept, _record)
+
+
+def collect_ablation_times(loaded: LoadedStudy, plan: Plan, root: Path) -> list[dict[str, Any]]:
+    """Times of ablations, each with machine, commit and date: those that are kept, and over them those on disk."""
+    kept = read_json(root / times_file(loaded.study.study)) or []
+    return _over(loaded, plan, root, kept, _times)
+
+
+def _over(
+    loaded: LoadedStudy, plan: Plan, root: Path, kept: list[dict[str, Any]], read: Reader
+) -> list[dict[str, Any]]:
+    records = {(record["ablation"], record["seed"]): record for record in kept}
     for run in loaded.ablations.values():
         for seed in run.seeds:
-            if (record := _record(loaded, plan, root, run, seed)) is not None:
+            if (record := read(loaded, plan, root, run, seed)) is not None:
                 records[run.name, seed] = record
-                times |= _times(plan, root, run, seed)
     order = {name: position for position, name in enumerate(loaded.ablations)}
-    return [records[key] for key in sorted(records, key=lambda key: (order.get(key[0], len(order)), key))], times
+    return [records[key] for key in sorted(records, key=lambda key: (order.get(key[0], len(order)), key))]
+
+
+def _without_times(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in TIMES}
 
 
 def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
-    jobs = {stage: plan.find(stage, run.name, seed) for stage in STAGES}
-    folder = root / jobs["train"].folder
-    receipts = {stage: read_receipt(root / job.receipt) for stage, job in jobs.items()}
+    import pandas as pd
+
+    from rediffuse.reporting.read.frames import final_loss
+
+    folder = root / facts.folder(run, seed)
+    receipts = {stage: read_json(folder / "receipts" / f"{stage}.json") for stage in STAGES}
     metrics = {setting: read_json(folder / "metrics" / f"{setting}.json") for setting, _, _ in facts.settings(run)}
     history, train = folder / "history.csv", receipts["train"]
-    if train is None or None in receipts.values() or None in metrics.values() or not history.exists():
+    if None in receipts.values() or None in metrics.values() or not history.exists():
         return None
-    if train["settings"] != jobs["train"].settings:
+    if train.get("settings") != json.loads(json.dumps(plan.find("train", run.name, seed).settings)):
         return None
-    settings = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
+    counts = read_parameters(folder / "run.yaml")
     return {
         "ablation": run.name,
         "of": run.of,
         "question": run.question,
         "seed": seed,
         "label": run.label,
-        "overrides": loaded.study.ablations[run.name].settings(),
-        "keys": {stage: receipt["key"] for stage, receipt in receipts.items() if receipt is not None},
+        "overrides": overrides(loaded, run.name),
+        "keys": {stage: receipt.get("key") for stage, receipt in receipts.items()},
         "command": train.get("command"),
-        "parameters": (settings.get("parameters") or {}).get("makes_images"),
-        "final_loss": _final_loss(history),
+        "parameters": counts and counts.makes_images,
+        "final_loss": final_loss(pd.read_csv(history, float_precision="round_trip")),
         "metrics": metrics,
     }
 
 
-def _times(plan: Plan, root: Path, run: ResolvedRun, seed: int) -> dict[str, dict[str, Any]]:
-    """What training and sampling took, where they were made here."""
-    train, sample = (read_json(root / plan.find(stage, run.name, seed).timing) or {} for stage in ("train", "sample"))
-    if "seconds" not in train:
-        return {}
-    per_step = [timing["ms_per_step"] for timing in sample.get("settings", {}).values()]
+def _times(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
+    if _record(loaded, plan, root, run, seed) is None:
+        return None
+    folder = root / facts.folder(run, seed)
+    found = {}
+    for stage in ("train", "sample"):
+        timing = read_json(folder / "timing" / f"{stage}.json") or {}
+        key = read_json(folder / "receipts" / f"{stage}.json").get("key")
+        found[stage] = timing if timing.get("key") == key else {}
+    train, drawn = found["train"], found["sample"].get("settings", {})
+    if not train:
+        return None
+    per_step = [drawn[setting]["ms_per_step"] for setting, _, _ in facts.settings(run) if setting in drawn]
     return {
-        f"{run.name}/{seed}": {
-            **{name: train.get(name) for name in ("key", "commit", "date", "machine")},
-            "train_seconds": train["seconds"],
-            "train_ms_per_step": train["ms_per_step"],
-            "sample_ms_per_step": statistics.median(per_step) if per_step else None,
-        }
+        "ablation": run.name,
+        "seed": seed,
+        "key": train.get("key"),
+        "train_seconds": train.get("seconds"),
+        "train_ms_per_step": train.get("ms_per_step"),
+        "sample_ms_per_step": statistics.median(per_step) if per_step else None,
+        **{name: train.get(name) for name in ("machine", "commit", "date")},
     }
 
 
-def _final_loss(history: Path) -> float:
-    """Mean loss over the last tenth of training, as `tables_cost.final_loss` has it, without importing pandas."""
-    with history.open(encoding="utf-8", newline="") as stream:
-        rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(stream)]
-    last = max(step for step, _ in rows)
-    return statistics.fmean(loss for step, loss in rows if step > 0.9 * last)
+def overrides(loaded: LoadedStudy, name: str) -> dict[str, Any]:
+    """What an ablation overrides, as its record holds it."""
+    return json.loads(json.dumps(loaded.study.ablations[name].settings()))

@@ -1,26 +1,22 @@
-"""Where every number comes from: file, job, command, key, code; and of times, on whose machine and when."""
+"""Where every number comes from: file, job, command, key, code."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rediffuse.errors import UserError
 from rediffuse.pipeline.digests import Digests
-from rediffuse.pipeline.plan import Job, Plan
-from rediffuse.pipeline.receipts import read_receipt
-from rediffuse.reporting.read.records import read_json
-from rediffuse.reporting.render.terms import NOT_RECORDED
+from rediffuse.pipeline.plan import Plan
+from rediffuse.reporting.read.files import read_json
+from rediffuse.reporting.values import NOT_RECORDED, Links
 
 AS_MADE, ALTERED = "as made", "altered since"
-SHORT = 12
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file that the report uses and the job that made it; what nothing tells is `NOT_RECORDED`.
-
-    measured: of files of times, what their job's provenance says: commit, date, machine.
-    """
+    """One file that the report uses and the job that made it; what no receipt tells is `NOT_RECORDED`."""
 
     id: str
     path: str
@@ -29,7 +25,6 @@ class Source:
     key: str
     code: str
     state: str
-    measured: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +33,9 @@ class Pedigree:
 
     sources: dict[str, Source]
 
-    def ids(self, paths: Iterable[str]) -> tuple[str, ...]:
-        """Identifiers of files, each once, in order; files that do not exist have none."""
-        return tuple(dict.fromkeys(self.sources[str(path)].id for path in paths if str(path) in self.sources))
+    def links(self, paths: Iterable[str]) -> Links:
+        """References to files, each once, in order; files that do not exist have none."""
+        return Links(tuple(dict.fromkeys(self.sources[str(path)].id for path in paths if str(path) in self.sources)))
 
     def with_ablations(self, entries: list[dict[str, Any]], path: str) -> "Pedigree":
         """This pedigree with a row for each ablation and seed of the evidence kept in `path`."""
@@ -65,44 +60,27 @@ def ablation_place(path: str, entry: dict[str, Any]) -> str:
 
 
 def read_pedigree(plan: Plan, root: Path) -> Pedigree:
-    """Match every file of the main jobs that exists with the job that made it."""
+    """Match each output of the study's main jobs with its receipt, in the order of the plan."""
     sources: dict[str, Source] = {}
     digests = Digests(root)
-    made = times = 0
-    for job in plan.jobs.values():
-        if job.ablation or job.stage == "report":
-            continue
-        receipt = read_receipt(root / job.receipt)
-        for path in job.outputs:
+    for job in plan.measured():
+        receipt = read_receipt(root / job.receipt) or {}
+        told = {name: receipt.get(name, NOT_RECORDED) for name in ("job", "command", "key", "code")}
+        for path in map(str, job.outputs):
             if (root / path).is_file():
-                made += 1
-                recorded = (receipt or {}).get("outputs", {}).get(str(path))
-                state = AS_MADE if digests.of(path) == recorded else ALTERED
-                sources[str(path)] = _source(f"P{made}", path, job, receipt, state if recorded else NOT_RECORDED)
-        if (measured := read_json(root / job.timing)) is not None:
-            # Files of times count for themselves: whether they are there must not renumber the others.
-            times += 1
-            sources[str(job.timing)] = _source(f"T{times}", job.timing, job, receipt, NOT_RECORDED, measured)
+                recorded = receipt.get("outputs", {}).get(path)
+                state = NOT_RECORDED if recorded is None else AS_MADE if digests.of(Path(path)) == recorded else ALTERED
+                sources[path] = Source(id=f"P{len(sources) + 1}", path=path, state=state, **told)
     digests.save()
     return Pedigree(sources)
 
 
-def _source(
-    name: str,
-    path: Path,
-    job: Job,
-    receipt: dict[str, Any] | None,
-    state: str,
-    measured: dict[str, Any] | None = None,
-) -> Source:
-    made = receipt or {}
-    return Source(
-        id=name,
-        path=str(path),
-        job=job.name,
-        command=job.command,
-        key=made.get("key", NOT_RECORDED),
-        code=made.get("code", NOT_RECORDED),
-        state=state,
-        measured=measured,
-    )
+def read_receipt(path: Path) -> dict[str, Any] | None:
+    """Content of a receipt, None when there is none."""
+    try:
+        receipt = read_json(path)
+    except UserError:
+        receipt = ()
+    if receipt is not None and not isinstance(receipt, dict):
+        raise UserError(f"{path}: is not a receipt; run `dvc repro` to make it again")
+    return receipt

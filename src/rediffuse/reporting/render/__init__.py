@@ -1,1 +1,1 @@
-"""How it looks: tables, pictures, pages, the terminal; and the words for numbers and names."""
+"""How it looks: tables, pictures, pages, the terminal."""

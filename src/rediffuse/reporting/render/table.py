@@ -5,53 +5,10 @@ import html
 import io
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from rediffuse.reporting.render.terms import NOT_ASKED, NOT_RECORDED, NOT_RUN, decimals, number, whole
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with an interval, or with a standard deviation over `count` training seeds."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    std: float | None = None
-
-    def parts(self) -> tuple[str, str, str, str]:
-        """Value, low, high and standard deviation with as many decimals as the largest of them deserves."""
-        numbers = (self.value, self.low, self.high, self.std)
-        places = decimals(max(abs(n) for n in numbers if n is not None))
-        value, low, high, std = ("" if n is None else f"{n:.{places}f}" for n in numbers)
-        return value, low, high, std
-
-    def ends(self) -> tuple[float, float]:
-        """Of an error bar: value ± std where there are several seeds, else the interval, else the value twice."""
-        if self.std is not None:
-            return self.value - self.std, self.value + self.std
-        return self.value if self.low is None else self.low, self.value if self.high is None else self.high
-
-    def __str__(self) -> str:
-        value, low, high, std = self.parts()
-        return value + (f" ± {std}" if std else "") + (f" [{low}, {high}]" if low else "")
-
-
-@dataclass(frozen=True)
-class Links:
-    """References to rows of the pedigree table."""
-
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """The place a link leads to."""
-
-    id: str
-
-
-Value: TypeAlias = str | int | float | Estimate | Links | Anchor
+from rediffuse.evaluation.metrics import metric_short
+from rediffuse.reporting.terms import direction
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Anchor, Estimate, Links, Value, number, whole
 
 
 @dataclass(frozen=True)
@@ -67,6 +24,15 @@ class Column:
     def title(self) -> str:
         """Header with unit."""
         return f"{self.header} ({self.unit})" if self.unit else self.header
+
+
+#: The column of references to the pedigree.
+FROM = Column("From")
+
+
+def metric_column(metric: str, features: str) -> Column:
+    """The column of a metric, with which way it is better."""
+    return Column(metric_short(metric, features), f"{direction(metric)} is better", estimate=True)
 
 
 @dataclass(frozen=True)
@@ -106,18 +72,30 @@ class Table:
         csv.writer(stream, lineterminator="\n").writerows(zip(*columns, strict=True))
         return stream.getvalue()
 
-    def markdown(self) -> str:
-        """GitHub's Markdown, without caption and notes."""
+    def files(self) -> dict[str, str]:
+        """Content of its files by suffix."""
+        notes = "".join(f"\n{note}\n" for note in self.notes)
+        return {"csv": self.csv(), "md": f"{self.caption}\n\n{self.markdown()}{notes}", "tex": self.latex()}
+
+    def markdown(self, home: str = "") -> str:
+        """GitHub's Markdown, without caption and notes; `home`: the page of the pedigree, where that is another."""
         head = [markdown_escape(column.title).replace("|", "\\|") for column in self.columns]
         align = ["---" if self._is_text(i) else "---:" for i in range(len(self.columns))]
-        rows = [[_markdown(c, v) for c, v in zip(self.columns, row, strict=True)] for row in self.rows]
+        rows = [[_markdown(c, v, home) for c, v in zip(self.columns, row, strict=True)] for row in self.rows]
         return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, align, *rows))
 
     def latex(self) -> str:
         """A LaTeX table environment (packages booktabs and, for its fonts, textcomp)."""
         align = "".join("l" if self._is_text(i) else "r" for i in range(len(self.columns)))
-        lines = ["% needs \\usepackage{booktabs}", "\\begin{table}", "\\centering",
-                 f"\\caption{{{latex_escape(self.caption)}}}", f"\\label{{tab:{self.name}}}", f"\\begin{{tabular}}{{{align}}}", "\\toprule"]  # fmt: skip
+        lines = [
+            "% needs \\usepackage{booktabs}",
+            "\\begin{table}",
+            "\\centering",
+            f"\\caption{{{latex_escape(self.caption)}}}",
+            f"\\label{{tab:{self.name}}}",
+            f"\\begin{{tabular}}{{{align}}}",
+            "\\toprule",
+        ]
         lines += [" & ".join(latex_escape(column.title) for column in self.columns) + r" \\", "\\midrule"]
         for row in self.rows:
             cells = [_latex(column, value) for column, value in zip(self.columns, row, strict=True)]
@@ -153,9 +131,10 @@ def _csv(value: Value) -> str:
     return number(value) if isinstance(value, int | float) else plain(value)
 
 
-def _markdown(column: Column, value: Value) -> str:
+def _markdown(column: Column, value: Value, home: str) -> str:
     if isinstance(value, Links):
-        return " ".join(f"[{i}](#{i.lower()})" for i in value.ids)
+        # Files of times have their rows on the page itself.
+        return " ".join(f"[{i}]({'' if i.startswith('T') else home}#{i.lower()})" for i in value.ids)
     if isinstance(value, Anchor):
         return f'<a id="{value.id.lower()}"></a>{value.id}'
     text = plain(value).replace("|", "\\|")
@@ -189,13 +168,47 @@ def markdown_escape(text: str) -> str:
 
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}", "`": "'",
-    "±": r"$\pm$", "×": r"$\times$", "—": "---", "–": "--", "−": "$-$", "→": r"$\to$", "≤": r"$\le$", "≥": r"$\ge$",
-    "≈": r"$\approx$", "·": r"$\cdot$", "…": r"\dots{}", "∞": r"$\infty$", "α": r"$\alpha$", "β": r"$\beta$",
-    "γ": r"$\gamma$", "ε": r"$\epsilon$", "η": r"$\eta$", "λ": r"$\lambda$", "μ": r"$\mu$", "σ": r"$\sigma$",
-    "ᾱ": r"$\bar\alpha$", "√": r"$\surd$", "²": r"$^2$", "₀": r"$_0$", "’": "'", "“": "``", "”": "''",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "`": "'",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "—": "---",
+    "–": "--",
+    "−": "$-$",
+    "→": r"$\to$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "≈": r"$\approx$",
+    "·": r"$\cdot$",
+    "…": r"\dots{}",
+    "∞": r"$\infty$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+    "ε": r"$\epsilon$",
+    "η": r"$\eta$",
+    "λ": r"$\lambda$",
+    "μ": r"$\mu$",
+    "σ": r"$\sigma$",
+    "ᾱ": r"$\bar\alpha$",
+    "√": r"$\surd$",
+    "²": r"$^2$",
+    "₀": r"$_0$",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+}
 # Letters with a combining tilde, bar or hat come as two characters.
 _COMBINING = {"\u0303": r"\tilde", "\u0304": r"\bar", "\u0302": r"\hat"}
 

@@ -5,15 +5,22 @@ from dataclasses import replace
 
 import pytest
 
-from rediffuse.reporting.chapters import compute, compute_resolution
+from rediffuse.reporting.chapters import network_cost
 from rediffuse.reporting.read.frames import Frames, read_frames
-from rediffuse.reporting.render.table import Estimate, Table
-from rediffuse.reporting.render.terms import NOT_RECORDED
+from rediffuse.reporting.read.timings import Timings, read_timings
+from rediffuse.reporting.render.table import Table
+from rediffuse.reporting.terms import diffusion_runs
+from rediffuse.reporting.values import NOT_RECORDED, Estimate
+from rediffuse.runs import facts
 from tests.reporting.study_tree import StudyTree
 
 
 def frames_of(tree: StudyTree) -> Frames:
-    return read_frames(tree.loaded, tree.root)
+    return read_frames(tree.loaded, tree.root, tree.plan)
+
+
+def clock_of(tree: StudyTree) -> Timings:
+    return read_timings(tree.loaded, tree.plan, tree.root)
 
 
 def rows(table: Table | None) -> list[dict[str, object]]:
@@ -22,7 +29,7 @@ def rows(table: Table | None) -> list[dict[str, object]]:
 
 
 def test_training_is_predicted_from_the_passes_and_set_against_the_clock(tree: StudyTree) -> None:
-    found = next(row for row in rows(compute.model(frames_of(tree))) if row["What"] == "training")
+    found = next(row for row in rows(network_cost.model(frames_of(tree), clock_of(tree))) if row["What"] == "training")
     # 60 steps of (0.02 s forward) x (1 + 2.5); the fixture's training took 250.5 s.
     assert found["Predicted (s)"] == pytest.approx(60 * 0.02 * 3.5, rel=1e-12)
     assert found["Measured / predicted"] == pytest.approx(250.5 / (60 * 0.02 * 3.5), rel=1e-12)
@@ -30,13 +37,13 @@ def test_training_is_predicted_from_the_passes_and_set_against_the_clock(tree: S
 
 
 def test_sampling_is_predicted_for_as_many_images_as_were_timed(tree: StudyTree) -> None:
-    found = next(row for row in rows(compute.model(frames_of(tree))) if row["What"] == "ddim-5")
+    found = next(row for row in rows(network_cost.model(frames_of(tree), clock_of(tree))) if row["What"] == "ddim-5")
     assert found["Predicted (s)"] == pytest.approx(5 * 0.01 * 1080 / 16, rel=1e-12)
     assert found["Measured (s)"] == pytest.approx(0.5, rel=1e-12)
 
 
 def test_latency_is_measured_where_the_study_samples_and_predicted_elsewhere(tree: StudyTree) -> None:
-    of_baseline = [row for row in rows(compute.latency(frames_of(tree))) if row["Run"] == "DDPM"]
+    of_baseline = [row for row in rows(network_cost.latency(frames_of(tree), clock_of(tree))) if row["Run"] == "DDPM"]
     how = {row["Steps"]: row["How"] for row in of_baseline}
     assert how == {10: "predicted", 50: "measured, ancestral-50", 100: "predicted", 500: "predicted", 1000: "predicted"}
     thousand = of_baseline[-1]
@@ -48,25 +55,15 @@ def test_latency_is_measured_where_the_study_samples_and_predicted_elsewhere(tre
 def test_without_the_clock_the_exact_counts_stand_and_times_are_not_recorded(tree: StudyTree) -> None:
     (tree.root / "runs" / tree.name / "cost" / "timing" / "cost.json").unlink()
     frames = frames_of(tree)
-    assert len(rows(compute.configurations(frames))) == len(tree.loaded.runs) + 1
-    assert compute.batches(frames) is None
-    assert compute.checkpointing(frames) is None
-    training = next(row for row in rows(compute.model(frames)) if row["What"] == "training")
+    assert len(rows(network_cost.configurations(frames))) == len(diffusion_runs(tree.loaded)) + 1
+    assert network_cost.batches(frames, clock_of(tree)) is None
+    assert network_cost.checkpointing(frames, clock_of(tree)) is None
+    training = next(row for row in rows(network_cost.model(frames, clock_of(tree))) if row["What"] == "training")
     assert (training["Predicted (s)"], training["Measured (s)"]) == (NOT_RECORDED, 250.5)
 
 
-def test_a_clone_shows_the_times_that_the_evidence_kept(tree: StudyTree) -> None:
-    from rediffuse.reporting.read.evidence import write_timings
-
-    before = rows(compute.model(frames_of(tree)))
-    write_timings(tree.loaded, tree.root, tree.out)
-    (tree.root / "runs" / tree.name / "cost" / "timing" / "cost.json").unlink()
-    after = rows(compute.model(frames_of(tree)))
-    assert [row["Predicted (s)"] for row in after] == [row["Predicted (s)"] for row in before]
-
-
 def test_the_growth_of_cost_ends_in_its_exponents(tree: StudyTree) -> None:
-    *_, exponents = rows(compute_resolution.resolution(frames_of(tree)))
+    *_, exponents = rows(network_cost.resolution(frames_of(tree)))
     assert exponents["Convolutions (GFLOP)"] == pytest.approx(1, rel=1e-12)
     assert exponents["Linear layers of attention (GFLOP)"] == pytest.approx(1, rel=1e-12)
     assert exponents["Products of attention (GFLOP)"] == pytest.approx(2, rel=1e-12)
@@ -75,13 +72,15 @@ def test_the_growth_of_cost_ends_in_its_exponents(tree: StudyTree) -> None:
 def test_guidance_shows_the_network_every_image_twice_a_step(tree: StudyTree) -> None:
     run = tree.loaded.runs["improved"]
     samplers = {"ddim": run.sampling.samplers["ddim"].model_copy(update={"guidance": 2.0})}
-    guided = run.model_copy(update={
-        "network": run.network.model_copy(update={"class_conditional": True}),
-        "sampling": run.sampling.model_copy(update={"samplers": samplers}),
-    })  # fmt: skip
+    guided = run.model_copy(
+        update={
+            "network": facts.unet(run).model_copy(update={"class_conditional": True}),
+            "sampling": run.sampling.model_copy(update={"samplers": samplers}),
+        }
+    )
     frames = frames_of(tree)
     frames = replace(frames, loaded=frames.loaded._replace(runs={"improved": guided}))
-    found = next(row for row in rows(compute.model(frames)) if row["What"] == "ddim-5")
+    found = next(row for row in rows(network_cost.model(frames, clock_of(tree))) if row["What"] == "ddim-5")
     assert found["N or S"] == 10
 
 
@@ -91,16 +90,17 @@ def test_the_sizes_of_one_design_stand_in_order(tree: StudyTree) -> None:
     entry = frames.cost["presets"]["tiny"]
     sizes = {"base": 3, "large": 4, "small": 2, "tiny": 1}  # as a file sorts them
     presets = {name: {**entry, "parameters": size} for name, size in sizes.items()}
-    found = rows(compute.configurations(replace(frames, cost={**frames.cost, "presets": presets})))
+    found = rows(network_cost.configurations(replace(frames, cost={**frames.cost, "presets": presets})))
     names = [str(row["Network"]) for row in found if str(row["Network"]).startswith("preset")]
     assert names == ["preset tiny", "preset small", "preset base", "preset large"]
 
 
 def test_nothing_measured_gives_no_section(empty_tree: StudyTree) -> None:
-    frames = frames_of(empty_tree)
-    assert compute.words(frames) == ""
-    assert compute.configurations(frames) is compute.model(frames) is compute.latency(frames) is None
-    assert compute_resolution.resolution_figure(frames) is None
+    frames, clock = frames_of(empty_tree), clock_of(empty_tree)
+    assert network_cost.words(frames) == ""
+    assert network_cost.configurations(frames) is network_cost.model(frames, clock) is None
+    assert network_cost.latency(frames, clock) is None
+    assert network_cost.resolution_figure(frames) is None
 
 
 def test_the_exact_counts_hold_no_time(tree: StudyTree) -> None:

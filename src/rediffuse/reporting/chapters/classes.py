@@ -6,21 +6,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from rediffuse.reporting.chapters.memorisation import REAL_LABEL, examined
-from rediffuse.reporting.chapters.tables import FROM
+from rediffuse.evaluation.metrics import metric_title
+from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.render.style import WIDTH, Picture, finish, outside_legend
-from rediffuse.reporting.render.table import Column, Links, Table, Value
-from rediffuse.reporting.render.terms import (
-    NOT_ASKED,
-    REAL,
-    counted,
-    listed,
-    metric_title,
-    model_colours,
-    model_seed,
-    number,
-)
+from rediffuse.reporting.read.records import examined
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours, run_seed
+from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
 from rediffuse.runs import facts
 
 #: Most classes that have columns and bars of their own.
@@ -38,20 +32,41 @@ def table(frames: Frames) -> Table | None:
         last = last or (record["classes"], file)
         shares = record["classes"]["samples"]
         rows.append(
-            (run.label, record["setting"], seed, *_coverage(shares), *_shown(shares["counts"]), _links(frames, file))
+            (
+                run.label,
+                record["setting"],
+                seed,
+                *_coverage(shares),
+                *_shown(shares["counts"]),
+                frames.pedigree.links([file]),
+            )
         )
     if last is None:
         return None
     classes, file = last
     held_out = classes["held_out"]
     rows.append(
-        (REAL_LABEL, NOT_ASKED, NOT_ASKED, *_coverage(held_out), *_shown(held_out["counts"]), _links(frames, file))
+        (
+            REAL_LABEL,
+            NOT_ASKED,
+            NOT_ASKED,
+            *_coverage(held_out),
+            *_shown(held_out["counts"]),
+            frames.pedigree.links([file]),
+        )
     )
     names = [Column(f"“{name}”") for name in _shown(classes["names"])]
     columns = (
-        Column("Images"), Column("Setting"), Column("Seed"), Column("n"), Column("Classes covered", "%"),
-        Column("Effective number of classes"), Column("Divergence from training shares", "nats"), *names, FROM,
-    )  # fmt: skip
+        Column("Images"),
+        Column("Setting"),
+        Column("Seed"),
+        Column("n"),
+        Column("Classes covered", "%"),
+        Column("Effective number of classes"),
+        Column("Divergence from training shares", "nats"),
+        *names,
+        FROM,
+    )
     return Table(
         "classes",
         "Classes that samples show, as a logistic regression on the features of the training images sees them.",
@@ -75,10 +90,6 @@ def _shown(values: list[Any]) -> list[Any]:
     return list(values) if len(values) <= MOST else []
 
 
-def _links(frames: Frames, file: str) -> Links:
-    return Links(frames.pedigree.ids([file]))
-
-
 def words(frames: Frames) -> str:
     """Which classes no sample of a model shows, and how evenly each spreads over them."""
     found = [e for e in examined(frames) if e[2]["classes"] is not None]
@@ -86,7 +97,7 @@ def words(frames: Frames) -> str:
         return ""
     names, missed, whole = found[0][2]["classes"]["names"], [], []
     for model, seed, record, _ in found:
-        who = model_seed(model, seed)
+        who = run_seed(model, seed)
         counts = record["classes"]["samples"]["counts"]
         lacking = [name for name, count in zip(names, counts, strict=True) if count == 0]
         if lacking:
@@ -101,7 +112,7 @@ def words(frames: Frames) -> str:
     effective, real = (low[2]["classes"][name]["effective"] for name in ("samples", "held_out"))
     made, unseen = (sum(low[2]["classes"][name]["counts"]) for name in ("samples", "held_out"))
     texts.append(
-        f"The least even are those of {model_seed(low[0], low[1])}: {number(effective, 3)} classes in effect among "
+        f"The least even are those of {run_seed(low[0], low[1])}: {number(effective, 3)} classes in effect among "
         f"{counted(made, 'sample')}, {number(real, 3)} among {counted(unseen, 'held-out image')}."
     )
     return " ".join(texts)
@@ -120,7 +131,7 @@ def figure(frames: Frames) -> Picture | None:
         len(panels), 1, figsize=(WIDTH, 0.9 + 2.7 * len(panels)), squeeze=False, sharex=True, sharey=True
     )
     for axes, part in zip(grid[:, 0], panels, strict=True):
-        handles |= _bars(axes, part, classes, model_colours(frames.loaded))
+        handles |= _bars(axes, part, classes, run_colours(frames.loaded))
     for axes in grid[:, 0]:
         axes.set_ylabel("share of images (%)")
         axes.tick_params(labelbottom=True)
@@ -130,11 +141,12 @@ def figure(frames: Frames) -> Picture | None:
     outside_legend(drawing, [*handles.values(), *ends], columns=4)
     below = " One-pass models stand below the runs." if len(panels) > 1 else ""
     return finish(
-        drawing, "classes",
+        drawing,
+        "classes",
         "Mode coverage: the share of each class in the samples of each model and in held-out images, by the same "
         f"classifier. The line across is the class's share of the training images.{below}",
         "Bars of the share of each class for each model and for real images.",
-    )  # fmt: skip
+    )
 
 
 def _bars(axes: Axes, found: list[Any], classes: dict[str, Any], colours: dict[str, str]) -> dict[str, Any]:
@@ -166,16 +178,18 @@ def by_class(frames: Frames) -> Table | None:
             if record["classes"] is not None:
                 names = [record["classes"]["names"][label] for label in scores["classes"]]
             last = last or (scores, names, file)
-            rows.append((run.label, record["setting"], seed, *_distances(scores["samples"]), _links(frames, file)))
+            rows.append(
+                (run.label, record["setting"], seed, *_distances(scores["samples"]), frames.pedigree.links([file]))
+            )
     if last is None:
         return None
     scores, names, file = last
-    rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_distances(scores["held_out"]), _links(frames, file)))
+    rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_distances(scores["held_out"]), frames.pedigree.links([file])))
     own = [Column(f"“{name}”") for name in _shown(names)]
     title = metric_title("frechet_distance", frames.features)
     return Table(
         "by-class",
-        f"{title[:1].upper()}{title[1:]} within each class, of samples that were asked for by class (lower is better).",
+        f"{capital(title)} within each class, of samples that were asked for by class (lower is better).",
         (Column("Images"), Column("Setting"), Column("Seed"), Column("Mean over classes"), *own, FROM),
         tuple(rows),
         notes=(
@@ -188,3 +202,9 @@ def by_class(frames: Frames) -> Table | None:
 
 def _distances(scores: dict[str, Any]) -> list[Value]:
     return [scores["mean"], *_shown(scores["distances"])]
+
+
+def chapter(material: Material) -> Chapter | None:
+    """Which classes are seen, how often, and how well each is met."""
+    frames = material.frames
+    return chapter_of("classes", "Classes", words(frames), table(frames), figure(frames), by_class(frames))

@@ -5,21 +5,20 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from PIL import Image
 
-from rediffuse.files import write_atomically
+from rediffuse.reporting.values import NOT_RUN
+
+matplotlib.use("Agg")
 
 WIDTH = 10.0
 DPI = 130
@@ -43,11 +42,6 @@ class Picture:
         # Lines with thousands of points are smaller as pixels, and the page holds all of its figures.
         kind, content = min(("svg+xml", self.svg), ("png", self.png), key=lambda pair: len(pair[1]))
         return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-    def write(self, folder: Path) -> None:
-        """Write <name>.png and <name>.svg."""
-        write_atomically(folder / f"{self.name}.png", self.png)
-        write_atomically(folder / f"{self.name}.svg", self.svg)
 
 
 @contextmanager
@@ -74,7 +68,7 @@ def styled() -> Iterator[None]:
         "figure.constrained_layout.h_pad": 0.1,
         "figure.constrained_layout.w_pad": 0.08,
     }
-    with plt.rc_context(style):
+    with plt.style.context(["default", style]):
         yield
 
 
@@ -120,9 +114,18 @@ def reference_line(axes: Axes, value: float, label: str, colour: str, align: str
     """A horizontal line across the axes, its name in the margin at its end."""
     axes.axhline(value, color=colour, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
     axes.annotate(
-        label, (1.0, value), xycoords=axes.get_yaxis_transform(), xytext=(5, 0), textcoords="offset points", ha="left",
-        va=align, color=colour, fontsize=9.5, linespacing=1.15, annotation_clip=False,
-    )  # fmt: skip
+        label,
+        (1.0, value),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(5, 0),
+        textcoords="offset points",
+        ha="left",
+        va=align,
+        color=colour,
+        fontsize=9.5,
+        linespacing=1.15,
+        annotation_clip=False,
+    )
 
 
 def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
@@ -134,12 +137,52 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None
         if all(abs(left - other) > 18 or not 3 < higher - up < 24 for other, higher in taken):
             taken.append((float(left), float(up) + 12))
             axes.annotate(
-                text, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8, color="#444444",
+                text,
+                (x, y),
+                xytext=(0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color="#444444",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
-            )  # fmt: skip
+            )
 
 
 def outside_legend(figure: Figure, handles: list[Any], columns: int = 3) -> None:
     """A legend below the axes."""
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=3.2)
+
+
+def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
+    """uint8 [N, C, H, W] -> uint8 [rows, columns·(W + 1) + 1, 3]: images in reading order with white lines between."""
+    count, channels, height, width = images.shape
+    if channels not in (1, 3):
+        raise ValueError(f"images with {channels} channels cannot be shown; use 1 or 3")
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, 3), 255, dtype=np.uint8)
+    for index, image in enumerate(images):
+        top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
+        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    return sheet
+
+
+def show(axes: Axes, image: np.ndarray | None, title: str = "", note: str = "", absent: str = NOT_RUN) -> None:
+    """A picture (uint8 [H, W, 3]) without axes; `absent` in its place when there is none."""
+    axes.set_axis_off()
+    if image is None:
+        axes.text(0.5, 0.5, absent, ha="center", va="center", color="#777777", fontsize=9, transform=axes.transAxes)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    else:
+        axes.imshow(image, interpolation="nearest")
+    if title:
+        axes.set_title(title, fontsize=10, fontweight="normal", loc="center")
+    if note:
+        axes.text(0.5, -0.04, note, ha="center", va="top", fontsize=9, color="#333333", transform=axes.transAxes)
+
+
+def row_label(axes: Axes, text: str, colour: str) -> None:
+    """A name to the left of a row of pictures."""
+    axes.text(
+        -0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes
+    )

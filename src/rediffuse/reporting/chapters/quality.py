@@ -1,17 +1,18 @@
-"""From frames to figures of curves. What was not run is left out of a figure; a figure without data is None."""
+"""Quality against steps and against seconds."""
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rediffuse.config import LoadedStudy
-from rediffuse.reporting.chapters.one_pass_figures import one_pass_points
-from rediffuse.reporting.experiments.cells import Cell, Cells, bounds
+from rediffuse.evaluation.metrics import metric_short, metric_title
+from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, optional
+from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.render.style import (
+from rediffuse.reporting.read.timings import Timings
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import (
     DASHES,
     MARKERS,
     WIDTH,
@@ -23,21 +24,25 @@ from rediffuse.reporting.render.style import (
     plain_log,
     reference_line,
 )
-from rediffuse.reporting.render.terms import (
+from rediffuse.reporting.render.table import FROM, Column, Table, metric_column
+from rediffuse.reporting.terms import (
+    HEADLINE,
+    MAIN,
     NOISE,
     REAL,
+    capital,
     cell_label,
     compared_runs,
+    diffusion_runs,
     direction,
-    metric_short,
-    metric_title,
-    number,
+    one_pass_runs,
     run_colours,
+    run_label,
     sampler_keys,
+    unique_label,
 )
+from rediffuse.reporting.values import NOT_RECORDED, NOT_RUN, Estimate, Value, number
 from rediffuse.runs import facts
-
-MAIN = "frechet_distance"
 
 
 def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name: str) -> Picture | None:
@@ -63,23 +68,24 @@ def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name
         axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")
         axes.set_xlabel("sampling steps")
         title = metric_title(metric, frames.features)
-        axes.set_title(title[:1].upper() + title[1:])
+        axes.set_title(capital(title))
     outside_legend(figure, _handles(frames.loaded, lines))
     what = " and ".join(metric_title(metric, frames.features) for metric in metrics)
     n = frames.loaded.study.evaluation.group_size
     return finish(
-        figure, name,
+        figure,
+        name,
         f"Quality against the number of sampling steps: {what}, from {n} images. Bars are the intervals of the tables, "
         "lines are moved sideways a little to show them; dashed lines are held-out real images and noise at the same "
         "n.",
         f"Lines of {what} against sampling steps, one for each run and sampler.",
-    )  # fmt: skip
+    )
 
 
-def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
+def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> Picture | None:
     """The main metric against the time that one image takes."""
     lines = _lines(frames.loaded, cells, [MAIN])
-    times = frames.sampling.dropna(subset=["ms_per_image"]).groupby(["run", "setting"])["ms_per_image"].mean() / 1000
+    times = clock.sampling.dropna(subset=["ms_per_image"]).groupby(["run", "setting"])["ms_per_image"].mean() / 1000
     figure, axes = plt.subplots(figsize=(WIDTH, 5.2))
     drawn, labels = {}, []
     for (run, key), by_steps in lines.items():
@@ -95,7 +101,7 @@ def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
     if not drawn:
         plt.close(figure)
         return None
-    marks = one_pass_points(frames, cells, axes, MAIN)
+    marks = one_pass_points(frames, clock, cells, axes, MAIN)
     _scale(axes, cells, MAIN)
     _reference_lines(frames.loaded, axes, cells, MAIN)
     axes.set_xscale("log")
@@ -104,15 +110,15 @@ def quality_against_seconds(frames: Frames, cells: Cells) -> Picture | None:
     axes.set_xlabel("sampling time (s per image)")
     axes.set_ylabel(f"{metric_short(MAIN, frames.features)}\n(lower is better, no unit)")
     title = metric_title(MAIN, frames.features)
-    axes.set_title(f"{title[:1].upper()}{title[1:]}")
+    axes.set_title(f"{capital(title)}")
     outside_legend(figure, _handles(frames.loaded, drawn) + marks)
     return finish(
-        figure, "quality-seconds",
+        figure,
+        "quality-seconds",
         f"Quality against sampling time: {title} by seconds per image; the small numbers are sampling steps"
-        f"{', stars are one-pass models' if marks else ''}. Times are those of the "
-        "machine named in the table of hardware and software.",
+        f"{', stars are one-pass models' if marks else ''}.",
         f"Lines of {title} against seconds per image, one for each run and sampler.",
-    )  # fmt: skip
+    )
 
 
 def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[str, str], list[tuple[int, str]]]:
@@ -123,7 +129,7 @@ def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[
             if any((run.name, setting, metric) in cells for metric in metrics):
                 lines.setdefault((run.name, key), []).append((steps, setting))
     order = sampler_keys(loaded)
-    runs = list(facts.diffusion_runs(loaded))
+    runs = [run.name for run in diffusion_runs(loaded)]
     return dict(sorted(lines.items(), key=lambda line: (runs.index(line[0][0]), order.index(line[0][1]))))
 
 
@@ -139,14 +145,20 @@ def _draw_points(
     values = np.array([cell.value for cell in points])
     ends = np.array([bounds(cell) for cell in points]).T
     axes.errorbar(
-        x, values, yerr=np.abs(ends - values), capsize=3, elinewidth=1.2, markeredgecolor="white", markeredgewidth=0.6,
+        x,
+        values,
+        yerr=np.abs(ends - values),
+        capsize=3,
+        elinewidth=1.2,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
         **_look(loaded, run, key),  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
 
 
 def _handles(loaded: LoadedStudy, lines: dict[tuple[str, str], list[tuple[int, str]]]) -> list[Line2D]:
     return [
-        Line2D([], [], label=f"{facts.diffusion_runs(loaded)[run].label}, {key}", **_look(loaded, run, key))  # type: ignore[arg-type]
+        Line2D([], [], label=f"{run_label(loaded, run)}, {key}", **_look(loaded, run, key))  # type: ignore[arg-type]
         for run, key in lines
     ]
 
@@ -166,14 +178,22 @@ def _scale(axes: Axes, cells: Cells, metric: str) -> None:
         axes.set_yscale("symlog", linthresh=linear)
         axes.axhline(0, color="#AAAAAA", linewidth=0.8, zorder=0)
         axes.annotate(
-            f"linear below {number(float(linear), 1)}", (0.0, linear), xycoords=axes.get_yaxis_transform(),
-            xytext=(3, 2), textcoords="offset points", fontsize=8, color="#777777",
-        )  # fmt: skip
+            f"linear below {number(float(linear), 1)}",
+            (0.0, linear),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(3, 2),
+            textcoords="offset points",
+            fontsize=8,
+            color="#777777",
+        )
 
 
 def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str) -> None:
-    lines = [(cell, colour) for name, colour in (("noise", NOISE), ("held-out", REAL))
-             if (cell := cells.get(("real", name, metric))) is not None]  # fmt: skip
+    lines = [
+        (cell, colour)
+        for name, colour in (("noise", NOISE), ("held-out", REAL))
+        if (cell := cells.get(("real", name, metric))) is not None
+    ]
     heights = [axes.transAxes.inverted().transform(axes.transData.transform((1, c.value)))[1] for c, _ in lines]
     close = len(lines) == 2 and abs(heights[0] - heights[1]) < 0.2
     for place, (cell, colour) in enumerate(lines):
@@ -182,82 +202,80 @@ def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str)
         reference_line(axes, cell.value, f"{label}\n{number(cell.value)} (n = {cell.n})", colour, align)
 
 
-def loss_curves(frames: Frames) -> Picture | None:
-    """Loss, what it holds in common between runs, and gradient norm along training."""
-    history = frames.history
-    if history.empty:
-        return None
-    panels = [("loss", "loss (each run's own objective)", "Training loss")]
-    if history["mse"].notna().any():
-        panels.append(("mse", "squared error of the prediction", "Squared error, without weights or bound"))
-    panels.append(("grad_norm", "gradient norm before clipping", "Gradient norm"))
-    figure, grid = plt.subplots(len(panels), 1, figsize=(WIDTH, 3.1 * len(panels)), sharex=True, squeeze=False)
-    for axes, (column, label, title) in zip(grid[:, 0], panels, strict=True):
-        _draw_history(frames, axes, history, column)
-        axes.set(ylabel=label, title=title, xlabel="")
-    held_out = history["held_out_loss"].notna().any()
-    if held_out:
-        _draw_history(frames, grid[0, 0], history, "held_out_loss", linestyle="dotted", marker="D")
-    grid[-1, 0].set_xlabel("training step")
-    handles = _run_handles(frames, history)
-    if held_out:
-        handles.append(Line2D([], [], color="#444444", linestyle="dotted", marker="D", label="on held-out images"))
-    outside_legend(figure, handles)
-    return finish(
-        figure, "loss-curves",
-        "Training loss and gradient norm along training, each point a mean over the logged interval"
-        f"{'; one thin line a seed' if _many_seeds(frames) else ''}. Runs whose schedule or objective differs do not "
-        "share "
-        "a loss scale: read the shape, not the height.",
-        "Curves of loss and gradient norm against training step, one for each run.",
-    )  # fmt: skip
+def one_pass_points(frames: Frames, clock: Timings, cells: Cells, axes: Axes, metric: str) -> list[Line2D]:
+    """Draw each one-pass model as a star at its seconds per image; the legend's handles."""
+    handles = []
+    for model in one_pass_runs(frames.loaded):
+        name = model.name
+        rows = clock.sampling[clock.sampling["run"] == name].dropna(subset=["ms_per_image"])
+        [(setting, _, _)] = facts.settings(model)
+        cell = cells.get((name, setting, metric))
+        if cell is None or rows.empty:
+            continue
+        low, high = bounds(cell)
+        look = {"color": run_colours(frames.loaded)[name], "marker": "*", "markersize": 12, "linestyle": "none"}
+        axes.errorbar(
+            [float(rows["ms_per_image"].mean()) / 1000],
+            [cell.value],
+            yerr=[[cell.value - low], [high - cell.value]],
+            capsize=3,
+            elinewidth=1.2,
+            **look,  # type: ignore[arg-type]
+        )
+        handles.append(Line2D([], [], label=f"{model.label}, one pass", **look))  # type: ignore[arg-type]
+    return handles
 
 
-def loss_by_quartile(frames: Frames) -> Picture | None:
-    """Loss by quartile of t along training."""
-    history = frames.history
-    quartiles = [f"loss_q{i}" for i in range(1, 5)]
-    if history.empty or not history[quartiles].notna().any(axis=None):
-        return None
-    figure, grid = plt.subplots(2, 2, figsize=(WIDTH, 6.2), sharex=True)
-    names = ("0 to T/4 (least noise)", "T/4 to T/2", "T/2 to 3T/4", "3T/4 to T (most noise)")
-    for axes, column, name in zip(grid.flat, quartiles, names, strict=True):
-        _draw_history(frames, axes, history, column)
-        axes.set(title=f"t from {name}", xlabel="", ylabel="")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("loss")
-    for axes in grid[-1]:
-        axes.set_xlabel("training step")
-    outside_legend(figure, _run_handles(frames, history))
-    return finish(
-        figure, "loss-quartiles",
-        "Training loss by quartile of the time step t: where along the chain the loss is made. Each panel has its own "
-        "scale.",
-        "Four panels of loss against training step, one for each quartile of t.",
-    )  # fmt: skip
+def quality(frames: Frames, metrics: list[str]) -> Table:
+    """Every value of every run and training seed."""
+    rows: list[tuple[Value, ...]] = []
+    by_place = {(r["run"], r["seed"], r["setting"], r["metric"]): r for r in frames.quality.to_dict("records")}
+    for run in diffusion_runs(frames.loaded):
+        for seed in run.seeds:
+            for setting, key, steps in facts.settings(run):
+                places = [(run.name, seed, setting, metric) for metric in metrics]
+                found = [by_place.get(place) for place in places]
+                known = next((row for row in found if row is not None), None)
+                values: list[Value] = [
+                    NOT_RUN
+                    if row is None
+                    else f"not available: {row['unavailable']}"
+                    if optional(row["value"]) is None
+                    else Estimate(float(row["value"]), optional(row["low"]), optional(row["high"]))
+                    for row in found
+                ]
+                counts: list[Value] = [NOT_RUN] * 4
+                if known is not None:
+                    counts = [
+                        NOT_RECORDED if optional(known[c]) is None else int(known[c])
+                        for c in ("nfe", "n", "groups", "images")
+                    ]
+                nfe, *rest = counts
+                links = frames.pedigree.links([known["file"]] if known is not None else ())
+                rows.append((unique_label(frames.loaded, run), seed, key, steps, nfe, *values, *rest, links))
+    columns = (Column("Run"), Column("Seed"), Column("Sampler"), Column("Steps"), Column("Network evaluations"))
+    counts_columns = (Column("n"), Column("Groups"), Column("Images"), FROM)
+    return Table(
+        "quality",
+        "Every value of every run, training seed, sampler and number of steps.",
+        (*columns, *(metric_column(metric, frames.features) for metric in metrics), *counts_columns),
+        tuple(rows),
+        notes=(
+            "n is the number of images that one value is computed from; the value shown is the mean over the groups.",
+        ),
+        folded=True,
+        narrow=True,
+    )
 
 
-def _draw_history(
-    frames: Frames, axes: Axes, history: pd.DataFrame, column: str, linestyle: str = "solid", marker: str | None = None
-) -> None:
-    rows = history.dropna(subset=[column])
-    many = _many_seeds(frames)
-    sns.lineplot(
-        rows, x="step", y=column, hue="run", palette=run_colours(frames.loaded), units="seed", estimator=None,
-        legend=False, ax=axes, linewidth=1.0 if many else 1.6, alpha=0.8 if many else 1.0, linestyle=linestyle, marker=marker,
-    )  # fmt: skip
-    if (rows[column] > 0).all() and len(rows):
-        axes.set_yscale("log")
-        plain_log(axes)
+def chapter(material: Material) -> Chapter | None:
+    """The other metrics against steps, and every value."""
+    frames, cells = material.frames, material.cells
+    figure = quality_against_steps(frames, cells, HEADLINE[1:], "quality-steps-more")
+    return chapter_of("quality", "Quality against steps", figure, quality(frames, HEADLINE))
 
 
-def _many_seeds(frames: Frames) -> bool:
-    return bool((frames.history.groupby("run")["seed"].nunique() > 1).any())
-
-
-def _run_handles(frames: Frames, history: pd.DataFrame) -> list[Line2D]:
-    colours, there = run_colours(frames.loaded), set(history["run"])
-    runs = [run for run in facts.diffusion_runs(frames.loaded).values() if run.name in there]
-    return [
-        Line2D([], [], color=colours[run.name], label=f"{run.label} ({facts.diffusion(run).loss} loss)") for run in runs
-    ]
+def timings(material: Material, clock: Timings) -> Chapter | None:
+    """The main metric against the time of an image."""
+    figure = quality_against_seconds(material.frames, clock, material.cells)
+    return chapter_of("quality-seconds", "Quality against sampling time", figure)

@@ -2,60 +2,25 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 
 from rediffuse.config import ResolvedRun
+from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.cells import Cells
+from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.read.pictures import held_out_images, preview_image, sample_images
-from rediffuse.reporting.render.style import WIDTH, Picture, finish
-from rediffuse.reporting.render.terms import NOT_RUN, REAL_LINES, metric_short, number, run_colours, whole
+from rediffuse.reporting.read.records import held_out_images, preview_image, sample_images
+from rediffuse.reporting.render.blocks import Chapter, Item, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, row_label, show
+from rediffuse.reporting.terms import REAL_LINES, diffusion_runs, run_colours
+from rediffuse.reporting.values import NOT_RUN, number, whole
 from rediffuse.runs import facts
-
-
-def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 [N, C, H, W] -> uint8 [rows, columns·(W + 1) + 1, 3]: images in reading order with white lines between."""
-    count, channels, height, width = images.shape
-    if channels not in (1, 3):
-        raise ValueError(f"images with {channels} channels cannot be shown; use 1 or 3")
-    rows = -(-count // columns)
-    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, 3), 255, dtype=np.uint8)
-    for index, image in enumerate(images):
-        top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
-        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
-    return sheet
-
-
-def show(axes: Axes, image: np.ndarray | None, title: str = "", note: str = "", absent: str = NOT_RUN) -> None:
-    """A picture (uint8 [H, W, 3]) without axes; `absent` in its place when there is none."""
-    axes.set_axis_off()
-    if image is None:
-        axes.text(0.5, 0.5, absent, ha="center", va="center", color="#777777", fontsize=9, transform=axes.transAxes)
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    else:
-        axes.imshow(image, interpolation="nearest")
-    if title:
-        axes.set_title(title, fontsize=10, fontweight="normal", loc="center")
-    if note:
-        axes.text(0.5, -0.04, note, ha="center", va="top", fontsize=9, color="#333333", transform=axes.transAxes)
-
-
-def row_label(axes: Axes, text: str, colour: str) -> None:
-    """A name to the left of a row of pictures."""
-    axes.text(
-        -0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes
-    )
 
 
 def previews(frames: Frames) -> Picture | None:
     """Samples drawn while training, by training step."""
-    runs = list(facts.diffusion_runs(frames.loaded).values())
+    runs = list(diffusion_runs(frames.loaded))
     steps = sorted({step for run in runs for step in facts.preview_steps(run)})
-    found = {
-        (run.name, step): preview_image(frames, run.name, run.seeds[0], step)
-        for run in runs
-        for step in facts.preview_steps(run)
-    }
+    found = {(run.name, step): preview_image(frames, run, step) for run in runs for step in facts.preview_steps(run)}
     if not any(image is not None for image in found.values()):
         return None
     size = min(2.4, (WIDTH - 0.4) / len(steps))
@@ -71,11 +36,13 @@ def previews(frames: Frames) -> Picture | None:
     weights = "averaged (EMA) weights" if averaged == {True} else "each run's own kind of weights"
     seed = f", training seed {runs[0].seeds[0]}" if len(runs[0].seeds) > 1 else ""
     return finish(
-        figure, "previews",
+        figure,
+        "previews",
         f"Samples by training step, drawn with {weights}{seed}. A column is one training step; the noise they start "
         "from is the same.",
-        "Grids of samples, one row for each run and one column for each training step.", raster=True,
-    )  # fmt: skip
+        "Grids of samples, one row for each run and one column for each training step.",
+        raster=True,
+    )
 
 
 def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
@@ -86,7 +53,7 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
     keys = list(dict.fromkeys(key for _, key, _ in comparable))
     steps = sorted({count for _, _, count in comparable})
     settings = {(key, count): setting for setting, key, count in comparable}
-    images = {place: sample_images(frames, run.name, run.seeds[0], setting, 16) for place, setting in settings.items()}
+    images = {place: sample_images(frames, run, setting, 16) for place, setting in settings.items()}
     if not any(image is not None for image in images.values()):
         return None
     size = min(2.4, (WIDTH - 0.4) / len(steps))
@@ -105,13 +72,14 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
         row_label(grid[i, 0], key, run_colours(frames.loaded)[run.name])
     seed = f", training seed {run.seeds[0]}" if len(run.seeds) > 1 else ""
     return finish(
-        figure, f"samples-{run.name}",
+        figure,
+        f"samples-{run.name}",
         f"{run.label}: the first 16 samples of each sampler by number of steps{seed}, and below each its {short}. "
         "Sample i starts "
         "from the same noise everywhere.",
-        f"Grids of samples of {run.label}, one row for each sampler and one column for each number of "
-        "steps.", raster=True,
-    )  # fmt: skip
+        f"Grids of samples of {run.label}, one row for each sampler and one column for each number of steps.",
+        raster=True,
+    )
 
 
 def guided_samples(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
@@ -124,7 +92,7 @@ def _samples_by_class(
     frames: Frames, cells: Cells, run: ResolvedRun, settings: list[tuple[str, str, int]], name: str
 ) -> Picture | None:
     """The first samples of settings that are asked for by class, a column a class."""
-    images = [sample_images(frames, run.name, run.seeds[0], setting, 50) for setting, _, _ in settings]
+    images = [sample_images(frames, run, setting, 50) for setting, _, _ in settings]
     if all(image is None for image in images):
         return None
     columns = min(3, len(settings))
@@ -141,11 +109,13 @@ def _samples_by_class(
             title = f"classifier's scale {sampler.classifier_scale:g}, {steps} steps"
         show(axes, None if found is None else mosaic(found, 10), title, f"{short} {number(cell.value)}" if cell else "")
     return finish(
-        figure, name,
+        figure,
+        name,
         f"{run.label}: the first 50 samples of each setting, sample i asked for class i mod K: with ten classes a "
         "column is a class. Sample i starts from the same noise everywhere.",
-        f"Grids of samples of {run.label}, one for each guidance scale.", raster=True,
-    )  # fmt: skip
+        f"Grids of samples of {run.label}, one for each guidance scale.",
+        raster=True,
+    )
 
 
 def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
@@ -155,10 +125,10 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     line = cells.get(("real", "held-out", "frechet_distance"))
     short = metric_short("frechet_distance", frames.features)
     sheets.append((REAL_LINES["held-out"], real, f"{short} {number(line.value)}" if line else ""))
-    for run in facts.diffusion_runs(frames.loaded).values():
+    for run in diffusion_runs(frames.loaded):
         setting, _, _ = facts.shown_setting(run)
         cell = cells.get((run.name, setting, "frechet_distance"))
-        images = sample_images(frames, run.name, run.seeds[0], setting, 64)
+        images = sample_images(frames, run, setting, 64)
         sheets.append((f"{run.label}\n{setting}", images, f"{short} {number(cell.value)}" if cell else ""))
     if all(images is None for _, images, _ in sheets[1:]):
         return None
@@ -168,9 +138,22 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     for axes, (title, images, note) in zip(grid[0], sheets, strict=True):
         show(axes, None if images is None else mosaic(images, 8), title, note)
     return finish(
-        figure, "real-generated",
+        figure,
+        "real-generated",
         f"Real images beside generated ones: {0 if real is None else len(real)} held-out images spread evenly over the "
         "split, and the first samples (at most 64) of each run with its first sampler's most steps, "
         "of a class-conditional run at guidance 1. None was picked.",
-        "A grid of real images beside a grid of samples of each run.", raster=True,
-    )  # fmt: skip
+        "A grid of real images beside a grid of samples of each run.",
+        raster=True,
+    )
+
+
+def chapter(material: Material) -> Chapter | None:
+    """Images of every run, as they come."""
+    frames, cells = material.frames, material.cells
+    found: list[Item] = [previews(frames) or f"Samples by training step: {NOT_RUN}."]
+    for run in diffusion_runs(material.loaded):
+        found.append(samples_by_steps(frames, cells, run) or f"Samples of {run.label}: {NOT_RUN}.")
+        found.append(guided_samples(frames, cells, run))
+    found.append(real_beside_generated(frames, cells) or f"Real images beside generated ones: {NOT_RUN}.")
+    return chapter_of("images", "Samples", *found)

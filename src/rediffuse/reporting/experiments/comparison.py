@@ -1,27 +1,16 @@
-"""Sentences with numbers, made from the frames: they say what was found, whoever wins."""
+"""The baseline against the improved run in sentences: they say what was found, whoever wins."""
 
 from collections import Counter
 
 from rediffuse.config import ResolvedRun
-from rediffuse.evaluation.metrics import RUN_METRICS
-from rediffuse.reporting.experiments.cells import Cell, Cells, Comparison, bounds, compare, optional
+from rediffuse.evaluation.metrics import metric_title
+from rediffuse.reporting.experiments.cells import Cell, Cells, Comparison, bounds, compare
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.pedigree import ALTERED
-from rediffuse.reporting.render.terms import (
-    NOT_RECORDED,
-    NOT_RUN,
-    cell_label,
-    counted,
-    direction,
-    listed,
-    metric_title,
-    number,
-    run_of_role,
-    settings_in_order,
-)
+from rediffuse.reporting.terms import MAIN, RUN_SETTINGS, capital, cell_label, direction, run_of_role, settings_in_order
+from rediffuse.reporting.values import NOT_RUN, counted, listed, number
 from rediffuse.runs import facts
 
-MAIN = "frechet_distance"
 Pair = tuple[ResolvedRun, ResolvedRun]
 
 
@@ -56,7 +45,7 @@ def headline(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
     title = metric_title(metric, frames.features)
     judged = _judged(frames, cells, metric, pair)
     if not judged:
-        return [f"{title[:1].upper()}{title[1:]} of {baseline.label} and {improved.label}: {NOT_RUN}."]
+        return [f"{capital(title)} of {baseline.label} and {improved.label}: {NOT_RUN}."]
     outcomes = Counter(comparison.outcome for _, _, comparison in judged.values())
     wins, losses, undecided = outcomes["better"], outcomes["worse"], outcomes["undecided"]
     if wins == len(judged):
@@ -95,10 +84,10 @@ def exceptions(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
     return sentences
 
 
-def likelihood(frames: Frames, cells: Cells) -> list[str]:
+def likelihood_sentence(frames: Frames, cells: Cells) -> list[str]:
     """Which of the main pair gives held-out images the higher likelihood, and by how much."""
     pair = main_pair(frames)
-    metric, setting = next((name, m.setting or "") for name, m in RUN_METRICS.items())
+    metric, setting = next(iter(RUN_SETTINGS.items()))
     found = [cells.get((run.name, setting, metric)) for run in pair] if pair else []
     if pair is None or None in found:
         return []
@@ -173,66 +162,14 @@ def beyond_real(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
     ]
 
 
-def parameters(frames: Frames) -> list[str]:
-    """The parameters of the improved run beside those of the baseline."""
-    pair = main_pair(frames)
-    if pair is None:
-        return []
-    baseline, improved = pair
-    theirs, ours = (frames.parameters.get(run.name) for run in pair)
-    if ours is None or theirs is None:
-        return [f"Parameters of the two runs: {NOT_RECORDED}."]
-    ratio = number(ours[0] / theirs[0])
-    return [f"Parameters: {theirs[0]:,} for {baseline.label}, {ours[0]:,} for {improved.label}, a ratio of {ratio}."]
-
-
-def step_time(frames: Frames) -> list[str]:
-    """What a training step of the improved run takes beside one of the baseline."""
-    pair = main_pair(frames)
-    if pair is None:
-        return []
-    baseline, improved = pair
-    theirs, ours = (_step_ms(frames, run) for run in pair)
-    if ours is None or theirs is None:
-        return [f"Time per training step of the two runs: {NOT_RECORDED}."]
-    return [
-        f"Time per training step: {number(theirs)} ms for {baseline.label}, {number(ours)} ms for {improved.label}, a "
-        f"ratio of {number(ours / theirs)}."
-    ]
-
-
-def _step_ms(frames: Frames, run: ResolvedRun) -> float | None:
-    rows = frames.training[frames.training["run"] == run.name]
-    found = [value for value in map(optional, rows["ms_per_step"]) if value is not None]
-    return sum(found) / len(found) if found else None
-
-
 def _with_interval(cell: Cell) -> str:
     if cell.low is None or cell.high is None:
         return number(cell.value)
     return f"{number(cell.value)} (interval {number(cell.low)} to {number(cell.high)})"
 
 
-def altered(frames: Frames) -> list[str]:
+def altered(frames: Frames) -> str:
     """A warning where a file is not the one that its receipt describes."""
-    found = [source.path for source in frames.pedigree.sources.values() if source.state == ALTERED]
-    if not found:
-        return []
-    return [f"Warning: {listed(found)} {'is' if len(found) == 1 else 'are'} not what the receipt says was made."]
-
-
-def stamp(frames: Frames) -> str:
-    """On which machines, when and with which code the times of this report were taken."""
-    measured = [source.measured for source in frames.pedigree.sources.values() if source.measured]
-    if not measured:
-        return "No job of this study was made on this machine: its files were pulled from elsewhere, without times."
-    machines = dict.fromkeys(
-        f"{m['cpu']}, {counted(m['cores'], 'core')}, device {m['device']}, PyTorch {m['torch']}, Python {m['python']}"
-        for m in (one.get("machine") or {} for one in measured)
-        if "cpu" in m
-    )
-    dates = sorted({str(one.get("date", ""))[:10] for one in measured if one.get("date")})
-    commits = dict.fromkeys(str(one.get("commit", ""))[:12] for one in measured if one.get("commit"))
-    when = "" if not dates else f" on {dates[0]}" if len(dates) == 1 else f" from {dates[0]} to {dates[-1]}"
-    which = f", by the code of {listed([f'`{commit}`' for commit in commits])}" if commits else ""
-    return f"Measured on {'; and on '.join(machines) or 'a machine that is not recorded'}{when}{which}."
+    paths = [source.path for source in frames.pedigree.sources.values() if source.state == ALTERED]
+    are = "is" if len(paths) == 1 else "are"
+    return f"Warning: {listed(paths)} {are} not what the receipt says was made." if paths else ""

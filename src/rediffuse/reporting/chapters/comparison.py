@@ -1,0 +1,137 @@
+"""Baseline against improved, by sampler and number of steps."""
+
+from rediffuse.config import ResolvedRun
+from rediffuse.evaluation.metrics import metric_title
+from rediffuse.reporting.chapters.quality import quality_against_steps
+from rediffuse.reporting.experiments.cells import Cell, Cells, compare, estimate
+from rediffuse.reporting.experiments.comparison import beyond_real, exceptions, headline
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.render.blocks import Chapter, Item, chapter_of
+from rediffuse.reporting.render.table import FROM, Column, Table, metric_column
+from rediffuse.reporting.terms import (
+    HEADLINE,
+    MAIN,
+    REAL_LINES,
+    capital,
+    compared_runs,
+    direction,
+    run_of_role,
+    settings_in_order,
+    unique_label,
+)
+from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Value
+from rediffuse.runs import facts
+
+INTERVAL_NOTE = (
+    "Brackets hold the interval of the value: {interval}. It says how far new samples of the same trained network "
+    "would "
+    "move the value, not how far training again would."
+)
+
+
+def reference_lines(frames: Frames, cells: Cells, metrics: list[str]) -> Table:
+    """What held-out real images and noise score at the same n."""
+    features = frames.features
+    rows: list[tuple[Value, ...]] = []
+    for name, title in REAL_LINES.items():
+        found = [cells.get(("real", name, metric)) for metric in metrics]
+        known = next((cell for cell in found if cell is not None), None)
+        quality = frames.quality[(frames.quality["run"] == "real") & (frames.quality["setting"] == name)]
+        groups: Value = int(quality["groups"].iloc[0]) if len(quality) else NOT_RUN
+        files = known.files if known else ()
+        values = (estimate(cell) for cell in found)
+        rows.append((title, *values, known.n if known else NOT_RUN, groups, frames.pedigree.links(files)))
+    columns = (
+        Column("Images"),
+        *(metric_column(metric, features) for metric in metrics),
+        Column("n"),
+        Column("Groups"),
+    )
+    return Table(
+        "reference-lines",
+        "What real images that no network has seen score, and what noise scores, against the same reference and from "
+        "as many images as every sampled value.",
+        (*columns, FROM),
+        tuple(rows),
+        notes=("A value from a single group has no interval.",),
+    )
+
+
+def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table:
+    """The runs side by side in one metric at every sampler and step count, and which of the two main runs is better."""
+    loaded, features = frames.loaded, frames.features
+    runs = compared_runs(loaded)
+    baseline, improved = run_of_role(loaded, "baseline"), run_of_role(loaded, "improved")
+    rows: list[tuple[Value, ...]] = []
+    for setting, key, steps in settings_in_order(loaded):
+        found = {run.name: cells.get((run.name, setting, metric)) for run in runs}
+        values = [estimate(found[run.name], _asks(run, setting)) for run in runs]
+        row: list[Value] = [key, steps, *values]
+        if baseline and improved:
+            row.append(_winner(baseline, improved, found, setting))
+        there = [cell for cell in found.values() if cell is not None]
+        row.append(there[0].n if there else NOT_RUN)
+        rows.append((*row, frames.pedigree.links(path for cell in there for path in cell.files)))
+    for name, title in REAL_LINES.items():
+        line = cells.get(("real", name, metric))
+        filler: list[Value] = [NOT_ASKED] if baseline and improved else []
+        links = frames.pedigree.links(line.files if line else ())
+        rows.append((title, NOT_ASKED, *[estimate(line)] * len(runs), *filler, line.n if line else NOT_RUN, links))
+    run_columns = (Column(unique_label(frames.loaded, run), estimate=True) for run in runs)
+    verdict = (Column("Better"),) if baseline and improved else ()
+    title = metric_title(metric, features)
+    return Table(
+        f"comparison-{metric.replace('_', '-')}",
+        f"{capital(title)} ({direction(metric)} is better) of every run, by sampler and number of steps.",
+        (Column("Sampler"), Column("Steps"), *run_columns, *verdict, Column("n"), FROM),
+        tuple(rows),
+        notes=(
+            _interval_note(cells, metric),
+            "The last two rows are lines to read the others against: the same in every column.",
+        ),
+        marked=frozenset((len(rows) - 2, len(rows) - 1)),
+        folded=folded,
+    )
+
+
+def _winner(baseline: ResolvedRun, improved: ResolvedRun, found: dict[str, Cell | None], setting: str) -> str:
+    if not (_asks(baseline, setting) and _asks(improved, setting)):
+        return NOT_ASKED
+    ours, theirs = found[improved.name], found[baseline.name]
+    if ours is None or theirs is None:
+        return NOT_RUN
+    outcome = compare(ours, theirs)
+    names = {"better": improved.label, "worse": baseline.label, "equal": "neither"}
+    return (
+        names[outcome.leaning] if outcome.outcome != "undecided" else f"undecided (leans to {names[outcome.leaning]})"
+    )
+
+
+def _asks(run: ResolvedRun, setting: str) -> bool:
+    return any(name == setting for name, _, _ in facts.settings(run))
+
+
+def _interval_note(cells: Cells, metric: str) -> str:
+    kinds = dict.fromkeys(
+        c.interval for c in cells.values() if c.metric == metric and c.run != "real" and c.low is not None
+    )
+    return INTERVAL_NOTE.format(interval="; ".join(kinds)) if kinds else "No value has an interval."
+
+
+def chapter(material: Material) -> Chapter | None:
+    """The main metric, its picture and its exceptions; then the others."""
+    frames, cells = material.frames, material.cells
+    others: list[Item] = []
+    for metric in HEADLINE[1:]:
+        others += [" ".join(headline(frames, cells, metric)), comparison(frames, cells, metric, folded=True)]
+    return chapter_of(
+        "comparison",
+        "Baseline against improved",
+        " ".join(headline(frames, cells) + exceptions(frames, cells)),
+        comparison(frames, cells, MAIN, folded=False),
+        quality_against_steps(frames, cells, [MAIN], "quality-steps") or f"Quality against steps: {NOT_RUN}.",
+        *others,
+        " ".join(beyond_real(frames, cells)),
+        reference_lines(frames, cells, HEADLINE),
+    )

@@ -1,0 +1,116 @@
+"""Loss along training."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend, plain_log
+from rediffuse.reporting.terms import diffusion_runs, run_colours
+from rediffuse.reporting.values import NOT_RUN
+from rediffuse.runs import facts
+
+
+def loss_curves(frames: Frames) -> Picture | None:
+    """Loss, what it holds in common between runs, and gradient norm along training."""
+    history = frames.history
+    if history.empty:
+        return None
+    panels = [("loss", "loss (each run's own objective)", "Training loss")]
+    if history["mse"].notna().any():
+        panels.append(("mse", "squared error of the prediction", "Squared error, without weights or bound"))
+    panels.append(("grad_norm", "gradient norm before clipping", "Gradient norm"))
+    figure, grid = plt.subplots(len(panels), 1, figsize=(WIDTH, 3.1 * len(panels)), sharex=True, squeeze=False)
+    for axes, (column, label, title) in zip(grid[:, 0], panels, strict=True):
+        _draw_history(frames, axes, history, column)
+        axes.set(ylabel=label, title=title, xlabel="")
+    held_out = history["held_out_loss"].notna().any()
+    if held_out:
+        _draw_history(frames, grid[0, 0], history, "held_out_loss", linestyle="dotted", marker="D")
+    grid[-1, 0].set_xlabel("training step")
+    handles = _run_handles(frames, history)
+    if held_out:
+        handles.append(Line2D([], [], color="#444444", linestyle="dotted", marker="D", label="on held-out images"))
+    outside_legend(figure, handles)
+    return finish(
+        figure,
+        "loss-curves",
+        "Training loss and gradient norm along training, each point a mean over the logged interval"
+        f"{'; one thin line a seed' if _many_seeds(frames) else ''}. Runs whose schedule or objective differs do not "
+        "share "
+        "a loss scale: read the shape, not the height.",
+        "Curves of loss and gradient norm against training step, one for each run.",
+    )
+
+
+def loss_by_quartile(frames: Frames) -> Picture | None:
+    """Loss by quartile of t along training."""
+    history = frames.history
+    quartiles = [f"loss_q{i}" for i in range(1, 5)]
+    if history.empty or not history[quartiles].notna().any(axis=None):
+        return None
+    figure, grid = plt.subplots(2, 2, figsize=(WIDTH, 6.2), sharex=True)
+    names = ("0 to T/4 (least noise)", "T/4 to T/2", "T/2 to 3T/4", "3T/4 to T (most noise)")
+    for axes, column, name in zip(grid.flat, quartiles, names, strict=True):
+        _draw_history(frames, axes, history, column)
+        axes.set(title=f"t from {name}", xlabel="", ylabel="")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("loss")
+    for axes in grid[-1]:
+        axes.set_xlabel("training step")
+    outside_legend(figure, _run_handles(frames, history))
+    return finish(
+        figure,
+        "loss-quartiles",
+        "Training loss by quartile of the time step t: where along the chain the loss is made. Each panel has its own "
+        "scale.",
+        "Four panels of loss against training step, one for each quartile of t.",
+    )
+
+
+def _draw_history(
+    frames: Frames, axes: Axes, history: pd.DataFrame, column: str, linestyle: str = "solid", marker: str | None = None
+) -> None:
+    rows = history.dropna(subset=[column])
+    many = _many_seeds(frames)
+    sns.lineplot(
+        rows,
+        x="step",
+        y=column,
+        hue="run",
+        palette=run_colours(frames.loaded),
+        units="seed",
+        estimator=None,
+        legend=False,
+        ax=axes,
+        linewidth=1.0 if many else 1.6,
+        alpha=0.8 if many else 1.0,
+        linestyle=linestyle,
+        marker=marker,
+    )
+    if (rows[column] > 0).all() and len(rows):
+        axes.set_yscale("log")
+        plain_log(axes)
+
+
+def _many_seeds(frames: Frames) -> bool:
+    return bool((frames.history.groupby("run")["seed"].nunique() > 1).any())
+
+
+def _run_handles(frames: Frames, history: pd.DataFrame) -> list[Line2D]:
+    colours, there = run_colours(frames.loaded), set(history["run"])
+    runs = [run for run in diffusion_runs(frames.loaded) if run.name in there]
+    return [
+        Line2D([], [], color=colours[run.name], label=f"{run.label} ({facts.diffusion(run).loss} loss)") for run in runs
+    ]
+
+
+def chapter(material: Material) -> Chapter | None:
+    """Loss, gradient norm, and loss by quartile of t."""
+    frames = material.frames
+    curves = loss_curves(frames) or f"History of training: {NOT_RUN}."
+    return chapter_of("curves", "Loss during training", curves, loss_by_quartile(frames))

@@ -1,0 +1,422 @@
+"""What the networks cost: exact counts, and the cost model beside what was measured."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+from rediffuse.config import ResolvedRun
+from rediffuse.cost.model import CostModel
+from rediffuse.reporting.experiments.cells import optional
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames, cost_file, of_run
+from rediffuse.reporting.read.timings import Timings, by_setting
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, log_steps, plain_log
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import BASELINE, IMPROVED, VARIANTS, diffusion_runs, run_label, training_of
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, Estimate, Links, Value
+from rediffuse.runs import facts
+
+GFLOP, MIB = 1e9, 2**20
+STEPS = (10, 50, 100, 500, 1000)
+#: Samplers that evaluate the network once a step and do little else.
+PLAIN = ("ddim", "ancestral")
+
+
+def words(frames: Frames) -> str:
+    """What the numbers of this section count."""
+    if frames.cost is None:
+        return ""
+    return (
+        "The cost model: training ≈ N · B · (1 + κ) · F / rate and sampling ≈ S · B · F / "
+        "rate, for N steps of B images, S evaluations of the network, F FLOPs of one image and a backward pass that "
+        "takes κ forward passes."
+    )
+
+
+def configurations(frames: Frames) -> Table | None:
+    """Parameters, FLOPs and bytes of the runs' networks and of one design in several sizes."""
+    if frames.cost is None:
+        return None
+    links = frames.pedigree.links([str(cost_file(frames.loaded.study.study))])
+    rows: list[tuple[Value, ...]] = []
+    named = [(run_label(frames.loaded, name), entry) for name, entry in frames.cost["runs"].items()]
+    presets = sorted(frames.cost["presets"].items(), key=lambda preset: preset[1]["parameters"])
+    for name, entry in [*named, *((f"preset {name}", entry) for name, entry in presets)]:
+        flops, state, side = entry["flops"], entry["state_bytes"], entry["config"]["image_size"]
+        total = sum(flops.values())
+        attention = flops["projection"] + flops["attention"]
+        rows.append(
+            (
+                name,
+                f"{side}×{side}",
+                entry["parameters"],
+                total / GFLOP,
+                100 * attention / total,
+                100 * flops["attention"] / total,
+                entry["activation_bytes"] / MIB,
+                entry["checkpointed_bytes"] / MIB,
+                sum(state.values()) / MIB,
+                state["parameters"] / MIB,
+                links,
+            )
+        )
+    columns = (
+        Column("Network"),
+        Column("Images"),
+        Column("Parameters"),
+        Column("Forward pass", "GFLOP/image"),
+        Column("Attention layers", "% of it"),
+        Column("Products QKᵀ and AV", "% of it"),
+        Column("Activations saved", "MiB/image"),
+        Column("With checkpointing", "MiB/image"),
+        Column("State in training", "MiB"),
+        Column("in sampling", "MiB"),
+        FROM,
+    )
+    note = (
+        "State in training: weights, gradients, Adam's two moments and the average of the weights, float32. "
+        "Checkpointing keeps the inputs of each block and computes the rest again in the backward pass."
+    )
+    return Table("configurations", "What the networks hold and compute.", columns, tuple(rows), notes=(note,))
+
+
+def cost_model(frames: Frames, clock: Timings, run: ResolvedRun) -> CostModel | None:
+    """The cost model of a run from the passes that were measured; None when they were not."""
+    if frames.cost is None or clock.cost is None or run.name not in clock.cost["runs"]:
+        return None
+    measured = clock.cost["runs"][run.name]
+    training, sampling = measured["training"], measured["sampling"]
+    return CostModel.measured(
+        sum(frames.cost["runs"][run.name]["flops"].values()),
+        training["kappa"]["median"],
+        (training["batch"], training["forward"]["median"]),
+        (sampling["batch"], sampling["forward"]["median"]),
+    )
+
+
+def model(frames: Frames, clock: Timings) -> Table | None:
+    """Predicted and measured seconds of every training and every sampling."""
+    if frames.cost is None:
+        return None
+    rows: list[tuple[Value, ...]] = []
+    for run in diffusion_runs(frames.loaded):
+        fitted = cost_model(frames, clock, run)
+        timing = None if clock.cost is None else clock.cost["runs"].get(run.name)
+        kappa = NOT_RECORDED if timing is None else _spread(timing["training"]["kappa"])
+        for seed in run.seeds:
+            t = training_of(run)
+            trained = of_run(clock.training, run, seed)
+            measured = optional(trained.iloc[0]["seconds"]) if len(trained) else None
+            # The backward pass that was timed made the checkpointed forward pass again: κ holds it.
+            predicted = None if fitted is None else fitted.training_seconds(t.steps, t.batch_size)
+            rows.append(
+                (
+                    run.label,
+                    seed,
+                    "training",
+                    t.steps,
+                    t.batch_size,
+                    kappa,
+                    *_against(
+                        clock, None if fitted is None else fitted.training_rate, predicted, measured, trained["file"]
+                    ),
+                )
+            )
+            timed = by_setting(clock, run, seed)
+            for setting, key, _ in facts.settings(run):
+                if setting not in timed:
+                    continue
+                row = timed[setting]
+                passes, images = int(row["nfe"]) * (2 if _guided(run, key) else 1), int(row["images"])
+                measured, predicted = (
+                    optional(row["seconds"]),
+                    None if fitted is None else fitted.sampling_seconds(passes, images),
+                )
+                rows.append(
+                    (
+                        run.label,
+                        seed,
+                        setting,
+                        passes,
+                        images,
+                        NOT_ASKED,
+                        *_against(
+                            clock, None if fitted is None else fitted.sampling_rate, predicted, measured, [row["file"]]
+                        ),
+                    )
+                )
+    columns = (
+        Column("Run"),
+        Column("Seed"),
+        Column("What"),
+        Column("N or S"),
+        Column("B"),
+        Column("κ"),
+        Column("Rate", "GFLOP/s"),
+        Column("Predicted", "s"),
+        Column("Measured", "s"),
+        Column("Measured / predicted"),
+        FROM,
+    )
+    notes = (
+        "N: optimiser steps of B images; S: evaluations of the network for each of B images, two a step under guidance. "
+        "κ: median of the backward pass's time over the forward pass's, with its quartiles. What the ratio exceeds 1 by "
+        "is what the network's passes leave out: noise, loss, optimiser, average of the weights, the samplers' own "
+        "arithmetic, and whatever else the machine did.",
+    )
+    return Table("cost-model", "The cost model against the clock.", columns, tuple(rows), notes=notes, folded=True)
+
+
+def latency(frames: Frames, clock: Timings) -> Table | None:
+    """Seconds an image takes at the customary numbers of steps, measured where the study has them."""
+    if frames.cost is None:
+        return None
+    rows: list[tuple[Value, ...]] = []
+    for run in diffusion_runs(frames.loaded):
+        fitted, seed = cost_model(frames, clock, run), run.seeds[0]
+        timed = by_setting(clock, run, seed)
+        for steps in STEPS:
+            found = next((f"{s}-{steps}" for s in PLAIN if f"{s}-{steps}" in timed and not _guided(run, s)), None)
+            if found is not None:
+                row = timed[found]
+                images = int(row["batch_size"])
+                per_step, per_image = float(row["ms_per_step"]), float(row["ms_per_image"])
+                how, links = f"measured, {found}", clock.links([row["file"]])
+            elif fitted is not None:
+                images = min(run.sampling.batch_size, run.sampling.images)
+                per_step = 1e3 * fitted.sampling_seconds(1, images)
+                per_image = per_step * steps / images
+                how, links = "predicted", clock.links([clock.cost["file"]] if clock.cost else [])
+            else:
+                rows.append((run.label, steps, *[NOT_RECORDED] * 5, Links(())))
+                continue
+            rows.append((run.label, steps, how, images, per_step, per_step * steps / 1e3, per_image / 1e3, links))
+    columns = (
+        Column("Run"),
+        Column("Steps"),
+        Column("How"),
+        Column("Batch"),
+        Column("One step", "ms"),
+        Column("One batch", "s"),
+        Column("One image", "s"),
+        FROM,
+    )
+    note = (
+        "One image: the batch's time divided by its images, not what a single image by itself would take (batch 1 of the "
+        "next table). Predicted: by the cost model, the network alone."
+    )
+    return Table("latency", "How long sampling takes by number of steps.", columns, tuple(rows), notes=(note,))
+
+
+def batches(frames: Frames, clock: Timings) -> Table | None:
+    """Forward passes of the first run's network by batch size and by resolution."""
+    if (clocked := _clocked(frames, clock)) is None:
+        return None
+    timing, entry, label, links = clocked
+    own = entry["config"]["image_size"]
+    rows: list[tuple[Value, ...]] = []
+    for row in [*({**row, "side": own} for row in timing["batches"]), *timing["resolutions"]]:
+        flops = sum(entry["flops_by_resolution"][str(row["side"])].values())
+        forward, batch = row["forward"], row["batch"]
+        rows.append(
+            (
+                f"{row['side']}×{row['side']}",
+                batch,
+                _spread(forward, 1e3),
+                1e3 * forward["median"] / batch,
+                batch / forward["median"],
+                batch * flops / forward["median"] / GFLOP,
+                links,
+            )
+        )
+    columns = (
+        Column("Images"),
+        Column("Batch"),
+        Column("Forward pass", "ms"),
+        Column("One image", "ms"),
+        Column("Throughput", "images/s"),
+        Column("Rate", "GFLOP/s"),
+        FROM,
+    )
+    what = f"Forward passes of {label}'s network without gradients, by batch and by resolution."
+    return Table("throughput", what, columns, tuple(rows), notes=("Medians, with quartiles in brackets.",))
+
+
+def checkpointing(frames: Frames, clock: Timings) -> Table | None:
+    """Memory against time, with and without activation checkpointing; and peak memory as measured."""
+    if (clocked := _clocked(frames, clock)) is None:
+        return None
+    timing, entry, label, links = clocked
+    state = entry["state_bytes"]
+    base = timing["checkpointing"][0]
+    rows: list[tuple[Value, ...]] = []
+    for row in timing["checkpointing"]:
+        saved = entry["checkpointed_bytes" if row["on"] else "activation_bytes"] * row["batch"]
+        seconds = row["forward"]["median"] + row["backward"]["median"]
+        relative = seconds / (base["forward"]["median"] + base["backward"]["median"])
+        what = "training, checkpointing" if row["on"] else "training"
+        rows.append((what, row["batch"], NOT_ASKED, saved / MIB, NOT_ASKED, 1e3 * seconds, relative, links))
+    for peak in timing["peaks"]:
+        count: Value = NOT_RECORDED if peak["bytes"] is None else peak["bytes"] / MIB
+        if peak["steps"] is None:
+            expected: Value = (entry["activation_bytes"] * peak["batch"] + state["gradients"]) / MIB
+            rows.append(("training, peak", peak["batch"], NOT_ASKED, expected, count, NOT_ASKED, NOT_ASKED, links))
+        else:
+            rows.append(("sampling, peak", peak["batch"], peak["steps"], NOT_ASKED, count, NOT_ASKED, NOT_ASKED, links))
+    columns = (
+        Column("What"),
+        Column("Batch"),
+        Column("Steps"),
+        Column("Counted", "MiB"),
+        Column("Peak measured", "MiB"),
+        Column("Forward and backward", "ms"),
+        Column("Time against none"),
+        FROM,
+    )
+    notes = (
+        "Counted: activations saved for the backward pass; in the rows of peaks the gradients, too. Peak: memory above "
+        f"the network's own weights ({timing['peak_method']}), in a process of its own; blocks too small for the "
+        "system's notice do not show. Sampling needs the activations of one block at a time and "
+        "x_t, whatever the number of steps.",
+    )
+    return Table(
+        "memory",
+        f"Memory and time of {label}'s network, with and without activation checkpointing.",
+        columns,
+        tuple(rows),
+        notes=notes,
+    )
+
+
+def _guided(run: ResolvedRun, key: str) -> bool:
+    sampler = run.sampling.samplers.get(key)
+    return sampler is not None and facts.is_conditional(run) and sampler.guidance not in (None, 0, 1)
+
+
+def _against(
+    clock: Timings, rate: float | None, predicted: float | None, measured: float | None, files: Iterable[str]
+) -> tuple[Value, ...]:
+    """The rate in GFLOP/s, predicted and measured seconds, their ratio, and where they are from."""
+    ratio = None if predicted is None or measured is None else measured / predicted
+    numbers = (None if rate is None else rate / GFLOP, predicted, measured, ratio)
+    return *(NOT_RECORDED if number is None else number for number in numbers), clock.links(files)
+
+
+def _clocked(frames: Frames, clock: Timings) -> tuple[dict[str, Any], dict[str, Any], str, Links] | None:
+    """What was timed of the measured run's network, what was counted of it, its label, and where the times are from."""
+    timing = clock.cost
+    if frames.cost is None or timing is None:
+        return None
+    name = timing["measured_run"]
+    return timing, frames.cost["runs"][name], run_label(frames.loaded, name), clock.links([timing["file"]])
+
+
+def _spread(record: dict[str, Any], scale: float = 1.0) -> Value:
+    return Estimate(scale * record["median"], scale * record["low"], scale * record["high"])
+
+
+KINDS = {
+    "convolution": ("convolutions", BASELINE),
+    "projection": ("linear layers of attention", VARIANTS[0]),
+    "attention": ("products of attention", IMPROVED),
+}
+
+
+def resolution(frames: Frames) -> Table | None:
+    """FLOPs of one image by kind and side, and the exponents of their growth."""
+    if (found := _first(frames)) is None:
+        return None
+    name, by_side = found
+    links = frames.pedigree.links([str(cost_file(frames.loaded.study.study))])
+    rows: list[tuple[Value, ...]] = []
+    for side, flops in by_side.items():
+        total = sum(flops.values())
+        rows.append(
+            (
+                f"{side}×{side}",
+                side * side,
+                *(flops[kind] / GFLOP for kind in KINDS),
+                total / GFLOP,
+                100 * flops["attention"] / total,
+                links,
+            )
+        )
+    low, high = min(by_side), max(by_side)
+    first, last = by_side[low], by_side[high]
+    pixels = (high / low) ** 2
+    totals = (sum(first.values()), sum(last.values()))
+    exponents = [_exponent(first[kind], last[kind], pixels) for kind in KINDS]
+    rows.append(("exponent p of pixelsᵖ", NOT_ASKED, *exponents, _exponent(*totals, pixels), NOT_ASKED, links))
+    columns = (
+        Column("Images"),
+        Column("Pixels"),
+        *(Column(f"{title[0].upper()}{title[1:]}", "GFLOP") for title, _ in KINDS.values()),
+        Column("All", "GFLOP"),
+        Column("Products of attention", "% of all"),
+        FROM,
+    )
+    note = (
+        "The same weights on larger images, attention at the same levels of the network. Cost grows as a power of the "
+        "number of pixels between 1 and 2, not exponentially, and the number of steps is a factor of its own."
+    )
+    return Table(
+        "resolution",
+        f"Cost against resolution: one forward pass of {run_label(frames.loaded, name)}'s network.",
+        columns,
+        tuple(rows),
+        notes=(note,),
+    )
+
+
+def resolution_figure(frames: Frames) -> Picture | None:
+    """FLOPs by kind against the side of the image, both axes logarithmic."""
+    if (found := _first(frames)) is None:
+        return None
+    name, by_side = found
+    figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 3.8))
+    for kind, (title, colour) in KINDS.items():
+        values = [flops[kind] / GFLOP for flops in by_side.values()]
+        if all(values):
+            axes.plot(list(by_side), values, marker="o", color=colour, label=title)
+    axes.set_yscale("log")
+    log_steps(axes, list(by_side))
+    plain_log(axes, "y")
+    axes.set(xlabel="side of the image (pixels)", ylabel="GFLOP of one forward pass")
+    axes.legend()
+    return finish(
+        figure,
+        "resolution",
+        f"FLOPs of one forward pass of {run_label(frames.loaded, name)}'s network on larger images: convolutions and "
+        "linear layers in proportion to the pixels, the products of attention to their square.",
+        "Lines of FLOPs by kind of layer against image side, on logarithmic axes.",
+    )
+
+
+def _first(frames: Frames) -> tuple[str, dict[int, dict[str, int]]] | None:
+    if frames.cost is None:
+        return None
+    name, entry = next(iter(frames.cost["runs"].items()))
+    sides = sorted(map(int, entry["flops_by_resolution"]))
+    return name, {side: entry["flops_by_resolution"][str(side)] for side in sides}
+
+
+def _exponent(first: float, last: float, pixels: float) -> Value:
+    return math.log(last / first) / math.log(pixels) if first and last else NOT_ASKED
+
+
+def chapter(material: Material) -> Chapter | None:
+    """What is counted of the networks."""
+    frames = material.frames
+    parts = (configurations(frames), resolution(frames), resolution_figure(frames))
+    convention = "" if frames.cost is None else str(frames.cost["convention"])
+    return chapter_of("cost", "Cost of the networks", convention, *parts)
+
+
+def timings(material: Material, clock: Timings) -> Chapter | None:
+    """The cost model against the clock, and what was measured of passes and memory."""
+    frames = material.frames
+    parts = (model(frames, clock), latency(frames, clock), batches(frames, clock), checkpointing(frames, clock))
+    return chapter_of("cost-model", "The cost model against the clock", words(frames), *parts)

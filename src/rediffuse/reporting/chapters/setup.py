@@ -1,0 +1,159 @@
+"""What was run, on what and how."""
+
+from pathlib import Path
+from typing import Any
+
+from rediffuse.reporting.experiments.comparison import altered
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.read.records import parameter_count
+from rediffuse.reporting.read.timings import Timings
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import diffusion_runs, feature_title, training_of
+from rediffuse.reporting.values import (
+    IMPORTED,
+    NOT_ASKED,
+    NOT_RECORDED,
+    Links,
+    Value,
+    counted,
+    listed,
+    setting_text,
+    short,
+)
+from rediffuse.runs import facts
+
+
+def data(frames: Frames) -> Table:
+    """The data card and the card of the reference statistics."""
+    folder = Path("data", frames.loaded.study.data.name)
+    card, reference = frames.card or {}, frames.reference or {}
+    links = frames.pedigree.links([str(folder / "card.json")])
+    reference_links = frames.pedigree.links([str(folder / f"reference-{frames.features}.json")])
+    size = [card.get(name) for name in ("channels", "height", "width")]
+    shape = " × ".join(str(n) for n in size) if None not in size else NOT_RECORDED
+    steps = card.get("preprocessing")
+    own: list[tuple[str, Any]] = [
+        ("Data set", card.get("title")),
+        ("Source", card.get("source")),
+        ("Licence", card.get("licence")),
+        ("Citation", card.get("citation")),
+        ("Images", card.get("images")),
+        ("Training images", card.get("train")),
+        ("Held-out images", card.get("held_out")),
+        ("Channels × height × width", shape),
+        ("Preprocessing", "; ".join(steps) if isinstance(steps, list) else steps),
+        ("SHA-256 of the images", card.get("images_sha256")),
+    ]
+    theirs: list[tuple[str, Any]] = [
+        ("Feature network", feature_title(frames.features)),
+        ("Features of one image", reference.get("dim")),
+        ("Images brought to its size by", reference.get("resize")),
+        ("Reference split", reference.get("split")),
+        ("Reference images", reference.get("count")),
+        ("SHA-256 of the reference", reference.get("sha256")),
+    ]
+    rows = [(name, _value(value), links) for name, value in own]
+    rows += [(name, _value(value), reference_links) for name, value in theirs]
+    return Table(
+        "data",
+        "The images and the statistics that samples are compared with.",
+        (Column("What"), Column("Value"), FROM),
+        tuple(rows),
+    )
+
+
+def runs(frames: Frames) -> Table:
+    """What each run is."""
+    rows: list[tuple[Value, ...]] = []
+    for run in diffusion_runs(frames.loaded):
+        files = [str(facts.folder(run, seed) / "run.yaml") for seed in run.seeds]
+        d, t = facts.diffusion(run), training_of(run)
+        trained: tuple[Value, ...] = (t.steps, t.batch_size, setting_text(t.ema_decay) if t.ema_decay else "off")
+        here = run.weights is None
+        rows.append(
+            (
+                run.label,
+                run.role,
+                d.schedule,
+                d.prediction,
+                d.variance,
+                d.loss if here else NOT_RECORDED,
+                d.timesteps,
+                parameter_count(frames, run),
+                *(trained if here else (IMPORTED,) * 3),
+                setting_text(run.seeds),
+                frames.pedigree.links(files),
+            )
+        )
+    names = (
+        "Run",
+        "Role",
+        "Schedule",
+        "Prediction",
+        "Reverse variance",
+        "Loss",
+        "Diffusion steps T",
+        "Parameters",
+        "Training steps",
+        "Batch",
+        "EMA decay",
+        "Seeds",
+    )
+    return Table("runs", "The runs compared.", (*map(Column, names), FROM), tuple(rows))
+
+
+def samplers(frames: Frames) -> Table:
+    """What each sampler's name stands for, run by run."""
+    rows: list[tuple[Value, ...]] = []
+    for run in diffusion_runs(frames.loaded):
+        for key, sampler in run.sampling.samplers.items():
+            kind = sampler.kind or key
+            variance, eta = NOT_ASKED, NOT_ASKED
+            if kind == "ancestral":
+                variance = sampler.variance or facts.diffusion(run).variance
+            if kind == "ddim":
+                eta = setting_text(0.0 if sampler.eta is None else sampler.eta)
+            rows.append(
+                (run.label, key, kind, variance, eta, sampler.spacing, setting_text(sampler.steps), run.sampling.images)
+            )
+    names = ("Run", "Sampler", "Kind", "Reverse variance", "η", "Spacing", "Steps", "Images of each")
+    return Table("samplers", "How the runs were sampled.", tuple(map(Column, names)), tuple(rows))
+
+
+def machines(clock: Timings) -> Table | None:
+    """Who took which times when, on what; None where nothing was timed."""
+    facts_ = ("cpu", "cores", "threads", "device", "torch", "python", "platform")
+    rows: list[tuple[Value, ...]] = [
+        (one.job, *(_value(one.value(name)) for name in facts_), one.date, short(one.commit), Links((one.id,)))
+        for one in clock.taken.values()
+    ]
+    names = ("Job", "Processor", "Cores", "Threads used", "Device", "PyTorch", "Python", "System", "Date", "Commit")
+    columns = (*map(Column, names), FROM)
+    return Table("machines", "Hardware and software of each job.", columns, tuple(rows)) if rows else None
+
+
+def _value(value: Any) -> Value:
+    if value is None:
+        return NOT_RECORDED
+    return value if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def chapter(material: Material) -> Chapter | None:
+    """The study in a sentence, its images, runs and samplers."""
+    frames, study = material.frames, material.loaded.study
+    evaluation, seeds = study.evaluation, listed([str(seed) for seed in study.seeds])
+    text = (
+        f"Study `{study.study}`: {counted(len(diffusion_runs(material.loaded)), 'run')}, training "
+        f"{'seed' if len(study.seeds) == 1 else 'seeds'} {seeds}. Each value is the mean over "
+        f"{counted(evaluation.groups, 'disjoint group')} of {counted(evaluation.group_size, 'image')}, each compared "
+        "with the same reference statistics."
+    )
+    title = "What was run and on what"
+    return chapter_of("setup", title, text, altered(frames), data(frames), runs(frames), samplers(frames))
+
+
+def timings(material: Material, clock: Timings) -> Chapter | None:
+    """The machines."""
+    return chapter_of("machines", "Machines", machines(clock))

@@ -1,0 +1,160 @@
+"""How steady training was; what it and sampling cost on this machine."""
+
+import math
+
+from rediffuse.reporting.experiments.cells import optional, recorded
+from rediffuse.reporting.experiments.comparison import main_pair
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames, final_loss, of_run
+from rediffuse.reporting.read.records import parameter_count, parameters
+from rediffuse.reporting.read.timings import Timings, by_setting
+from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.terms import diffusion_runs, training_of
+from rediffuse.reporting.values import IMPORTED, NOT_RECORDED, NOT_RUN, Links, Value, number, setting_text
+from rediffuse.runs import facts
+
+
+def stability(frames: Frames) -> Table:
+    """Spread of loss and gradient norm of each run and seed."""
+    rows: list[tuple[Value, ...]] = []
+    for run in diffusion_runs(frames.loaded):
+        for seed in run.seeds:
+            history = of_run(frames.history, run, seed)
+            if history.empty:
+                rows.append((run.label, seed, *[NOT_RUN if run.weights is None else IMPORTED] * 9, Links(())))
+                continue
+            late = history[history["step"] > history["step"].max() / 2]["loss"]
+            norms = history[history["step"] > training_of(run).warmup]["grad_norm"]
+            held_out = history["held_out_loss"].dropna()
+            spread = float(late.std(ddof=1))
+            numbers = (
+                final_loss(history),
+                float(held_out.iloc[-1]) if len(held_out) else math.nan,
+                spread,
+                100 * spread / float(late.mean()),
+                float(norms.mean()),
+                float(norms.std(ddof=1)),
+                float(norms.max()),
+            )
+            links = frames.pedigree.links(history["file"].iloc[:1])
+            shown: list[Value] = [NOT_RECORDED if math.isnan(n) else n for n in numbers]
+            rows.append((run.label, seed, *shown, training_of(run).clip_norm, len(history), links))
+    columns = (
+        Column("Run"),
+        Column("Seed"),
+        Column("Loss at the end"),
+        Column("Held-out loss at the end"),
+        Column("Spread of loss"),
+        Column("Spread of loss", "% of its mean"),
+        Column("Gradient norm, mean"),
+        Column("Gradient norm, std"),
+        Column("Gradient norm, max"),
+        Column("Clipped at"),
+        Column("Logged rows"),
+        FROM,
+    )
+    every = sorted({training_of(run).log_every for run in diffusion_runs(frames.loaded)})
+    return Table(
+        "stability",
+        "How steady training was.",
+        columns,
+        tuple(rows),
+        notes=(
+            f"All numbers are of the rows of history.csv, each a mean over {setting_text(every)} training steps. Loss at "
+            "the end: mean of the last tenth of training. Spread: standard deviation over the second half. Gradient "
+            "norms: before clipping, after warm-up.",
+            "Losses of runs with different schedules or objectives measure different things and are not to be ranked; "
+            "their spread in % of the mean may be compared.",
+        ),
+    )
+
+
+def training(material: Material, clock: Timings) -> Table:
+    """What training cost."""
+    rows: list[tuple[Value, ...]] = []
+    for run in diffusion_runs(material.loaded):
+        for seed in run.seeds:
+            found = of_run(clock.training, run, seed)
+            if found.empty:
+                rows.append((run.label, seed, *[NOT_RECORDED if run.weights is None else IMPORTED] * 6, Links(())))
+                continue
+            row = found.iloc[0]
+            measured = [recorded(row[name]) for name in ("seconds", "ms_per_step", "images_per_second")]
+            rows.append(
+                (
+                    *(run.label, seed, parameter_count(material.frames, run), *measured),
+                    *(recorded(row["batch_size"], int), str(row["resumed_from"]), clock.links([row["file"]])),
+                )
+            )
+    columns = (
+        *(Column("Run"), Column("Seed"), Column("Parameters"), Column("Training time", "s")),
+        *(Column("Time per step", "ms"), Column("Throughput", "images/s"), Column("Batch")),
+        *(Column("Resumed from step"), FROM),
+    )
+    return Table("training-cost", "What training cost.", columns, tuple(rows))
+
+
+def sampling(material: Material, clock: Timings) -> Table:
+    """What sampling cost, by sampler and number of steps."""
+    rows: list[tuple[Value, ...]] = []
+    for run in diffusion_runs(material.loaded):
+        for seed in run.seeds:
+            timed = by_setting(clock, run, seed)
+            for setting, key, steps in facts.settings(run):
+                if setting not in timed:
+                    rows.append((run.label, seed, key, steps, *[NOT_RECORDED] * 6, Links(())))
+                    continue
+                row = timed[setting]
+                per_image = optional(row["ms_per_image"])
+                rows.append(
+                    (
+                        *(run.label, seed, key, steps, recorded(row["nfe"], int), recorded(row["ms_per_step"])),
+                        *(NOT_RECORDED if per_image is None else per_image / 1000, recorded(row["seconds"])),
+                        *(
+                            recorded(row["images"], int),
+                            recorded(row["batch_size"], int),
+                            clock.links([str(row["file"])]),
+                        ),
+                    )
+                )
+    columns = (
+        *(Column("Run"), Column("Seed"), Column("Sampler"), Column("Steps"), Column("Network evaluations")),
+        *(Column("Time per step", "ms"), Column("Time per image", "s"), Column("Time in all", "s")),
+        *(Column("Images"), Column("Batch"), FROM),
+    )
+    note = "A step is one step of a whole batch; the time per image is that of the batch divided by its images."
+    return Table("sampling-cost", "What sampling cost.", columns, tuple(rows), notes=(note,), folded=True)
+
+
+def compared(what: str, unit: str, values: list[float | None], labels: list[str]) -> str:
+    """Two values beside one another, and the ratio of the second to the first."""
+    first, second = values
+    if first is None or second is None:
+        return f"{what} of the two runs: {NOT_RECORDED}."
+    shown = [f"{value:,}" if isinstance(value, int) else number(value) for value in (first, second)]
+    ratio = number(second / first)
+    return f"{what}: {shown[0]}{unit} for {labels[0]}, {shown[1]}{unit} for {labels[1]}, a ratio of {ratio}."
+
+
+def chapter(material: Material) -> Chapter | None:
+    """How steady training was, and how large the two networks are."""
+    frames, pair, words = material.frames, main_pair(material.frames), ""
+    if pair is not None:
+        words = compared(
+            "Parameters",
+            "",
+            [found and found.makes_images for found in (parameters(frames, run) for run in pair)],
+            [run.label for run in pair],
+        )
+    return chapter_of("training", "Training stability", stability(frames), words)
+
+
+def timings(material: Material, clock: Timings) -> Chapter | None:
+    """What training and sampling cost."""
+    pair, words = main_pair(material.frames), ""
+    if pair is not None:
+        steps = [clock.training[clock.training["run"] == run.name]["ms_per_step"].dropna() for run in pair]
+        means = [float(of_one.mean()) if len(of_one) else None for of_one in steps]
+        words = compared("Time per training step", " ms", means, [run.label for run in pair])
+    return chapter_of("costs", "Training and sampling", words, training(material, clock), sampling(material, clock))

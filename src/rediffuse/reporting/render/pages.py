@@ -1,0 +1,76 @@
+"""The pages: Markdown for each part of the report, HTML for both, from one context, so that they say the same."""
+
+import html
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from rediffuse.reporting.render.blocks import FigureBlock, Section, TableBlock
+from rediffuse.reporting.render.table import cell_html, markdown_escape
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One page of Markdown: its name, its sections, where its tables and figures lie, and the pedigree's rows."""
+
+    name: str
+    title: str
+    introduction: tuple[str, ...]
+    sections: list[Section]
+    tables: str
+    figures: str
+    home: str = ""
+
+    def files(self) -> dict[str, str | bytes]:
+        """The files of its tables and figures by path, relative to the report's folder."""
+        files: dict[str, str | bytes] = {}
+        for section in self.sections:
+            for block in section.blocks:
+                if isinstance(block, TableBlock):
+                    for suffix, content in block.table.files().items():
+                        files[f"{self.tables}/{block.table.name}.{suffix}"] = content
+                elif isinstance(block, FigureBlock):
+                    files[f"{self.figures}/{block.picture.name}.png"] = block.picture.png
+                    files[f"{self.figures}/{block.picture.name}.svg"] = block.picture.svg
+        return files
+
+
+def markdown(part: Part) -> str:
+    """A part as Markdown."""
+    return _tidy(_environment(autoescape=False).get_template("report.md.j2").render({"part": part}))
+
+
+def page(parts: list[Part]) -> str:
+    """All parts as one page of HTML that needs no other file."""
+    return _environment(autoescape=True).get_template("report.html.j2").render({"parts": parts})
+
+
+def _environment(autoescape: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["inline"] = _inline
+    environment.filters["md"] = markdown_escape
+    environment.filters["cell"] = lambda value, column: Markup(cell_html(column, value))
+    return environment
+
+
+def _inline(text: str) -> Markup:
+    """Text with `code` and [references](report.md) to the parts as HTML."""
+    code = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))
+    return Markup(re.sub(r"\[([^]]*)\]\((report|timings)\.md\)", r'<a href="#part-\2">\1</a>', code))
+
+
+def _tidy(text: str) -> str:
+    """No trailing spaces, no more than one blank line."""
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", text)).strip() + "\n"

@@ -1,0 +1,48 @@
+"""The last thing seen in a terminal: the comparison, the claims, and where to look next."""
+
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table as Printed
+from rich.text import Text
+
+from rediffuse.config import LoadedStudy
+from rediffuse.evaluation.metrics import metric_title
+from rediffuse.reporting.experiments.claims import Verdict, tally
+from rediffuse.reporting.render.table import FROM, Table, plain
+from rediffuse.reporting.terms import MAIN
+from rediffuse.reporting.values import Estimate
+
+
+def summary(loaded: LoadedStudy, definition: Table, verdicts: list[Verdict]) -> Group:
+    """The comparison's table, the claims and where to look next, for rich to print."""
+    kept = [i for i, column in enumerate(definition.columns) if column.header not in (FROM.header, "n")]
+    n = loaded.study.evaluation.group_size
+    title = metric_title(MAIN, loaded.study.evaluation.features)
+    table = Printed(pad_edge=False)
+    for i in kept:
+        table.add_column(escape(definition.columns[i].title), justify="right" if definition.numeric(i) else "left")
+    for position, row in enumerate(definition.rows):
+        # Intervals stay in the report: a terminal is narrow.
+        shown = [row[i].parts()[0] if isinstance(row[i], Estimate) else plain(row[i]) for i in kept]  # type: ignore[union-attr]
+        table.add_row(
+            *(Text(text) for text in shown),
+            style="dim" if position in definition.marked else "",
+            end_section=position == len(definition.rows) - 3,
+        )
+    out = Path("reports", loaded.study.study)
+    ahead = Printed.grid(padding=(0, 2))
+    ahead.add_column(overflow="fold")
+    for command, what in (
+        (str(out / "report.html"), "the report: figures, tables, claims, pedigree, times"),
+        ("make ui", f"the runs in MLflow (or: mlflow ui --backend-store-uri {loaded.study.tracking.uri})"),
+        ("dvc metrics show", "the same numbers, comparable between commits"),
+    ):
+        ahead.add_row(Text(command, style="bold"), Text(what))
+    judged = Printed.grid(padding=(0, 2))
+    for item in verdicts:
+        judged.add_row(Text(f"  {item.verdict}"), Text(item.claim.claim))
+    claims: list[RenderableType] = [Text(tally(verdicts)), judged, Text("")] if verdicts else []
+    heading = Text(f"{loaded.study.study}: {title} of {n} images, lower is better", style="bold")
+    return Group(heading, table, *claims, Text("Where to look next:"), ahead)

@@ -1,0 +1,112 @@
+"""Names and colours of metrics, runs and settings: the same in every table, figure and sentence."""
+
+from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
+from rediffuse.evaluation.metrics import METRICS, RUN_METRICS, find_metric
+from rediffuse.runs import facts
+from rediffuse.training.options import TrainingConfig
+
+#: The metric that sentences, ablations and small figures show.
+MAIN = "frechet_distance"
+HEADLINE = [metric.name for metric in METRICS.values() if metric.headline]
+#: What stands for a sampler in the cell of a metric of a run itself, by metric.
+RUN_SETTINGS = {metric.name: metric.setting or "" for metric in RUN_METRICS.values()}
+# What results are read against, by the name of its file.
+REAL_LINES = {"held-out": "held-out real images", "noise": "uniform noise"}
+REAL_LABEL = REAL_LINES["held-out"]
+# Okabe and Ito's palette, which readers with any kind of colour vision can tell apart.
+BASELINE, IMPROVED = "#0072B2", "#D55E00"
+VARIANTS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+REAL, NOISE, OTHER = "#222222", "#777777", "#8C8C8C"
+
+
+def feature_title(features: str) -> str:
+    """Name of a feature network in prose."""
+    return FEATURE_NETWORKS[features].title if features in FEATURE_NETWORKS else features
+
+
+def direction(metric: str) -> str:
+    """Which way a metric is better: "lower" or "higher"."""
+    return find_metric(metric).better
+
+
+def capital(text: str) -> str:
+    """`text` as a sentence or heading begins with it."""
+    return text[:1].upper() + text[1:]
+
+
+def every_run(loaded: LoadedStudy) -> list[ResolvedRun]:
+    """The main runs: those that denoise step by step, then those that make an image in one pass."""
+    return [*diffusion_runs(loaded), *one_pass_runs(loaded)]
+
+
+def diffusion_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
+    """The main runs that denoise step by step."""
+    return list(facts.diffusion_runs(loaded).values())
+
+
+def one_pass_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
+    """The main runs that make an image in one pass."""
+    return list(facts.one_pass_runs(loaded).values())
+
+
+def run_of_role(loaded: LoadedStudy, role: str) -> ResolvedRun | None:
+    """The run of a role ("baseline" or "improved"), None when the study has none."""
+    return next((run for run in diffusion_runs(loaded) if run.role == role), None)
+
+
+def run_colours(loaded: LoadedStudy) -> dict[str, str]:
+    """A colour for each run: baseline and improved keep theirs, one-pass models take the palette's other end."""
+    fixed = {"baseline": BASELINE, "improved": IMPROVED}
+    runs, models = diffusion_runs(loaded), one_pass_runs(loaded)
+    variants, others = iter(VARIANTS * len(runs)), iter(VARIANTS[::-1] * len(models))
+    return {run.name: fixed.get(run.role) or next(variants) for run in runs} | {m.name: next(others) for m in models}
+
+
+def run_label(loaded: LoadedStudy, name: str) -> str:
+    """How a run is called in the report."""
+    return next((run.label for run in every_run(loaded) if run.name == name), name)
+
+
+def unique_label(loaded: LoadedStudy, run: ResolvedRun) -> str:
+    """A run's label, with its name where another run has the same."""
+    same = sum(other.label == run.label for other in diffusion_runs(loaded))
+    return run.label if same == 1 else f"{run.label} ({run.name})"
+
+
+def run_seed(run: ResolvedRun, seed: int) -> str:
+    """How a run is called in a sentence, with the seed where it has several."""
+    return run.label + (f" (seed {seed})" if len(run.seeds) > 1 else "")
+
+
+def cell_label(loaded: LoadedStudy, run: str, setting: str) -> str:
+    """How a run and setting, or a line of real images or noise, is called in a sentence."""
+    if run == "real":
+        return REAL_LINES.get(setting, setting)
+    label = run_label(loaded, run)
+    alone = setting in RUN_SETTINGS.values() or run in {model.name for model in one_pass_runs(loaded)}
+    return label if alone else f"{label} with {setting}"
+
+
+def training_of(run: ResolvedRun) -> TrainingConfig:
+    """How a run of a U-Net is trained."""
+    assert isinstance(run.training, TrainingConfig)
+    return run.training
+
+
+def compared_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
+    """The main runs that stand beside one another: a class-conditional run is told what the others are not."""
+    runs = diffusion_runs(loaded)
+    return [run for run in runs if not facts.is_conditional(run)] or runs
+
+
+def sampler_keys(loaded: LoadedStudy) -> list[str]:
+    """The samplers of the compared runs, in the order in which the study names them."""
+    return list(dict.fromkeys(key for run in compared_runs(loaded) for _, key, _ in facts.comparable_settings(run)))
+
+
+def settings_in_order(loaded: LoadedStudy) -> list[tuple[str, str, int]]:
+    """(setting, sampler key, steps) of all compared runs: samplers as the study names them, most steps first."""
+    order = {key: position for position, key in enumerate(sampler_keys(loaded))}
+    every = {setting for run in compared_runs(loaded) for setting in facts.comparable_settings(run)}
+    return sorted(every, key=lambda setting: (order[setting[1]], -setting[2]))
