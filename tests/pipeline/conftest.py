@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -47,15 +48,15 @@ class Clone:
         assert process.returncode == code, f"{command} exited with {process.returncode}:\n{output[-6000:]}"
         return output
 
-    def kill_when_written(self, command: str, file: str) -> bool:
-        """Delete `file`, start a command, and `kill -9` it and all it started once it has written the file.
+    def kill_when_written(self, command: str, pattern: str) -> bool:
+        """Delete what matches, start a command, and `kill -9` it and all it started once it has written such a file.
 
         False if it ended before.
         """
-        path = self.folder / file
-        path.unlink(missing_ok=True)
+        for path in self.folder.glob(pattern):
+            path.unlink()
         process = self.start(command)
-        while not path.exists():
+        while not any(self.folder.glob(pattern)):
             if process.poll() is not None:
                 return False
             time.sleep(0.005)
@@ -85,13 +86,14 @@ class Clone:
         """Digests of everything two clones must agree on: data, weights, histories, samples and metrics."""
         return self.digests(
             "data/*/*.npy", "data/*/*.npz", "runs/**/*.safetensors", "runs/**/history.csv", "runs/**/previews/*",
-            "runs/**/during-training/*", "runs/**/samples/*", "runs/**/metrics/*", "runs/**/examination/*", "runs/*/real/*.json", "reports/*/metrics.json",
+            "runs/**/during-training/*", "runs/**/snapshots/*", "runs/**/samples/*", "runs/**/metrics/*",
+            "runs/**/examination/*", "runs/**/receipts/*", "runs/*/real/*.json", "reports/*/metrics.json",
         )  # fmt: skip
 
     def made(self) -> list[Path]:
         """The receipts that lie there: one for each job that was ever made."""
-        patterns = ("runs/**/receipts/*.json", "data/*/*receipt.json", "reports/*/evidence/receipt.json")
-        return [path for pattern in patterns for path in self.folder.glob(pattern)]
+        found = [path for top in ("data", "runs", "reports") for path in self.folder.glob(f"{top}/**/receipts/*.json")]
+        return [path for path in found if json.loads(path.read_text())["key"]]
 
     def worked(self) -> dict[str, int]:
         """When each job last worked, by the date of its log: files tell nothing, DVC puts in anew what it commits."""
@@ -184,7 +186,7 @@ def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
 
 
 def jobs(run: str, *stages: str) -> set[str]:
-    return {f"{stage}/{run}-seed0" for stage in stages}
+    return {f"{stage}/{run}/seed0" for stage in stages}
 
 
 def logged(clone: Clone) -> list[dict[str, Any]]:

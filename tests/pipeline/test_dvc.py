@@ -5,16 +5,20 @@ meets, with the real tools.
 import csv
 import json
 import re
+import subprocess
 import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from rediffuse.pipeline.dvc import dvc_yaml
 from tests.pipeline.conftest import ONE_RUN, ROOT, Clone, changed, jobs, logged
 
-IMPROVED = jobs("improved", "train", "sample", "evaluate", "examine", "nll", "restore")
+IMPROVED = jobs("improved", "train", "follow", "sample", "evaluate", "examine", "nll", "restore")
 
 
 def test_dvc_after_snakemake_computes_nothing_again(built: Clone, repeated: Clone):
@@ -31,32 +35,39 @@ def test_a_second_dvc_repro_changes_nothing(repeated: Clone):
     assert repeated.run("git status --porcelain") == ""
 
 
-def test_dvc_stages_are_the_jobs_of_the_plan(repeated: Clone):
+def test_dvc_has_a_stage_for_every_main_job_and_those_that_a_run_has_not_leave_empty_folders(repeated: Clone):
     listed = {line.split()[0] for line in repeated.run("dvc stage list").splitlines()}
-    jobs = {line.split()[0] for line in repeated.run("rediffuse status").splitlines()}
     study = yaml.safe_load((repeated.folder / "params.yaml").read_text())
     wanted = set()
-    for job in jobs:
-        stage, *rest = job.split("/")
+    for line in repeated.run("rediffuse status").splitlines():
+        stage, *rest = line.split()[0].split("/")
         if not rest:
             wanted.add(stage)
         elif rest[0] not in study["ablations"]:
-            kind = "-generators" if stage in ("evaluate", "examine") and rest[0] in study["generators"] else ""
-            wanted.add(f"{stage}{kind}@{rest[0]}-{rest[1].removeprefix('seed')}")
-    assert listed == wanted
+            wanted.add(f"{stage}@{rest[0]}-{rest[1].removeprefix('seed')}")
+    assert wanted <= listed
+    absent = {name for name in listed - wanted - {"plan"}}
+    assert {"classifier@baseline-0", "nll@dcgan-0", "restore@vae-0"} <= absent
+    assert list((repeated.folder / "runs/smoke/dcgan/seed0/likelihood").iterdir()) == []
+
+
+def test_dvc_yaml_is_what_the_declarations_say():
+    assert (ROOT / "dvc.yaml").read_text() == dvc_yaml()
 
 
 def test_dvc_keeps_every_file_a_receipt_names(repeated: Clone):
     kept = repeated.run("dvc list . --dvc-only -R").splitlines()
-    for receipt in repeated.folder.glob("runs/smoke/*/seed0/receipts/*.json"):
-        assert [name for name in json.loads(receipt.read_text())["outputs"] if name not in kept] == []
+    for receipt in repeated.made():
+        outputs = json.loads(receipt.read_text())["outputs"]
+        assert [name for name in outputs if not name.startswith("reports/") and name not in kept] == []
 
 
 def test_a_fresh_clone_is_up_to_date_after_dvc_pull(pulled: Clone):
     assert "up to date" in pulled.run("dvc status")
-    states = [line.split(maxsplit=1)[1] for line in pulled.run("rediffuse status").splitlines()]
-    assert set(states) == {"up to date", "never made"}  # what was never made are the ablations
-    assert states.count("up to date") == len(pulled.made())
+    states = dict(line.split(maxsplit=1) for line in pulled.run("rediffuse status").splitlines())
+    assert states.pop("report") == "reports/smoke/report.html is missing"  # it holds times, and lies in no store
+    assert set(states.values()) == {"up to date", "never made"}  # what was never made are the ablations
+    assert len([state for state in states.values() if state == "up to date"]) == len(pulled.made()) - 1
 
 
 def test_one_parameter_in_a_fresh_clone_rebuilds_that_run_and_the_report_alone(pulled: Clone, edited: Clone):
@@ -65,8 +76,7 @@ def test_one_parameter_in_a_fresh_clone_rebuilds_that_run_and_the_report_alone(p
     assert [name for name in after if after[name] != before[name]] == ["runs/smoke/improved/seed0/weights.safetensors"]
     receipt = json.loads((edited.folder / "runs/smoke/improved/seed0/receipts/train.json").read_text())
     assert receipt["settings"]["training"]["learning_rate"] == 5e-4
-    logs = {path.name for path in (edited.folder / "state/smoke/logs").rglob("*.log")}
-    assert logs == {"improved-seed0.log", "report.log"}
+    assert set(edited.worked()) == {*IMPROVED, "report"}
 
 
 def test_make_killed_with_all_it_started_goes_on_and_ends_with_the_same_bytes(
@@ -76,7 +86,7 @@ def test_make_killed_with_all_it_started_goes_on_and_ends_with_the_same_bytes(
     clone = repeated.copy(tmp_path / "project")
     before = clone.worked()
     clone.edit("params.yaml", *ONE_RUN)
-    assert clone.kill_when_written("make repro INSTALLED=", "state/smoke/improved/seed0/train/checkpoint.pt")
+    assert clone.kill_when_written("make repro INSTALLED=", "state/smoke/improved/seed0/train/checkpoint.*.pt")
 
     clone.run("make repro INSTALLED=")
 
@@ -93,6 +103,67 @@ def test_ablations_run_side_by_side_from_a_fresh_store_and_enter_the_report(repe
     assert {states[name] for name in names} == {"complete"}
     runs = logged(ablated)
     assert {run["rediffuse.run"] for run in runs if run.get("rediffuse.role") == "ablation"} == set(names)
+
+
+def test_a_rebuild_leaves_git_clean_but_for_times(repeated: Clone, tmp_path: Path):
+    fresh = Clone(tmp_path / "project")
+    subprocess.run(["git", "clone", "-q", repeated.folder, fresh.folder], check=True)
+    fresh.run("dvc repro")
+    dirty = [line[3:] for line in fresh.run("git status --porcelain").splitlines()]
+    assert dirty
+    assert [path for path in dirty if not path.startswith("reports/smoke/timings")] == []
+    assert fresh.results() == repeated.results()
+
+
+def test_dvc_forces_a_single_stage_by_its_own_option(repeated: Clone, tmp_path: Path):
+    clone = repeated.copy(tmp_path / "project")
+    before, right = clone.worked(), clone.results()
+    held_out = clone.folder / "runs/smoke/real/timing/real.json"
+    made = json.loads(held_out.read_text())["date"]
+    clone.run("dvc repro --force --single-item real")
+    assert json.loads(held_out.read_text())["date"] > made
+    assert clone.results() == right
+    assert changed(before, clone.worked()) == set()  # by DVC itself, not through Snakemake
+    assert "up to date" in clone.run("dvc status")
+
+
+def test_a_comment_in_the_source_runs_the_plan_alone(repeated: Clone, tmp_path: Path):
+    clone = repeated.copy(tmp_path / "project")
+    path = clone.folder / "src/rediffuse/training/loop.py"
+    path.write_text(path.read_text() + "\n# A remark.\n")
+    output = clone.run("dvc repro")
+    assert re.findall(r"Running stage '([^']+)'", output) == ["plan"]
+
+
+def test_a_misspelt_key_is_named_by_dvc_too(repeated: Clone, tmp_path: Path):
+    clone = repeated.copy(tmp_path / "project")
+    clone.edit("params.yaml", "training:", "trainin:")
+    output = clone.run("dvc repro", code=255)
+    assert "rediffuse: params.yaml: defaults.trainin: unknown key; did you mean 'training'?" in output
+
+
+def test_pictures_outside_the_project_count_by_content(repeated: Clone, tmp_path: Path):
+    clone = repeated.copy(tmp_path / "project")
+    pictures = tmp_path / "pictures"
+    random = np.random.default_rng(0)
+    for split, count in (("train", 40), ("test", 24)):
+        for k in range(count):
+            (pictures / split / "a").mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8))
+            image.save(pictures / split / "a" / f"{k:02}.png")
+    clone.edit(
+        "params.yaml",
+        "data:\n  name: smoke",
+        f"data:\n  name: own\n  source: folder\n  image_size: 8\n  path: {pictures}",
+    )
+    clone.run("dvc repro prepare")
+    assert "up to date" in clone.run("dvc status prepare plan")
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(pictures / "train" / "a" / "00.png")
+    assert "inputs/pictures" in clone.run("dvc status prepare plan")
+    assert "the pictures changed" in clone.run("rediffuse status")
+    clone.run("dvc repro prepare")
+    images = np.load(clone.folder / "data/own/images.npy")
+    assert not images[0].any()
 
 
 README = (ROOT / "README.md").read_text()

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.pipeline.conftest import ONE_RUN, Clone, changed, jobs, logged
 
 
@@ -29,11 +31,11 @@ def test_a_second_build_has_nothing_to_do(built: Clone):
 def test_a_killed_trainer_goes_on_and_ends_with_the_same_weights(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     run = "runs/smoke/improved/seed0"
-    right = clone.digests(f"{run}/weights.safetensors", f"{run}/history.csv", f"{run}/previews/*")
-    for name in (*right, f"{run}/receipts/train.json", "state/smoke/improved/seed0/train/checkpoint.pt"):
+    right = clone.digests(f"{run}/weights.safetensors", f"{run}/history.csv", f"{run}/snapshots/*")
+    for name in (*right, f"{run}/receipts/train.json"):
         (clone.folder / name).unlink()
-    command = "rediffuse train improved"
-    assert clone.kill_when_written(command, "state/smoke/improved/seed0/train/checkpoint.pt")
+    command, checkpoint = "rediffuse train improved", "state/smoke/improved/seed0/train/checkpoint.*.pt"
+    assert clone.kill_when_written(command, checkpoint)
     assert not (clone.folder / run / "weights.safetensors").exists()
 
     clone.run(command)
@@ -45,32 +47,32 @@ def test_a_killed_trainer_goes_on_and_ends_with_the_same_weights(built: Clone, t
 
 def test_a_killed_one_pass_training_goes_on_and_ends_with_the_same_weights(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
-    run, checkpoint = "runs/smoke/wgan-gp/seed0", "state/smoke/wgan-gp/seed0/fit/checkpoint.pt"
-    right = clone.digests(f"{run}/weights.safetensors", f"{run}/history.csv", f"{run}/previews/*")
-    for name in (*right, f"{run}/receipts/fit.json"):
+    run, checkpoint = "runs/smoke/wgan-gp/seed0", "state/smoke/wgan-gp/seed0/train/checkpoint.*.pt"
+    right = clone.digests(f"{run}/weights.safetensors", f"{run}/history.csv", f"{run}/snapshots/*")
+    for name in (*right, f"{run}/receipts/train.json"):
         (clone.folder / name).unlink()
-    assert clone.kill_when_written("rediffuse fit wgan-gp", checkpoint)
+    assert clone.kill_when_written("rediffuse train wgan-gp", checkpoint)
     assert not (clone.folder / run / "weights.safetensors").exists()
 
-    clone.run("rediffuse fit wgan-gp")
+    clone.run("rediffuse train wgan-gp")
 
     assert clone.digests(*right) == right
-    assert json.loads((clone.folder / run / "timing/fit.json").read_text())["resumed_from"] in (5, 10)
+    assert json.loads((clone.folder / run / "timing/train.json").read_text())["resumed_from"] in (5, 10)
 
 
 def test_a_changed_one_pass_model_is_made_again_and_nothing_else(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     before = clone.worked()
-    clone.edit("params.yaml", "kind: dcgan\n    latent: 8", "kind: dcgan\n    latent: 6")
+    clone.edit("params.yaml", "model: dcgan\n    network: {latent: 8", "model: dcgan\n    network: {latent: 6")
     clone.run("snakemake --cores 2 --quiet all -- measured")
-    assert changed(before, clone.worked()) == jobs("dcgan", "fit", "draw", "evaluate", "examine")
+    assert changed(before, clone.worked()) == jobs("dcgan", "train", "follow", "sample", "evaluate", "examine")
 
 
-def test_one_pass_models_are_logged_as_generators_and_compare_with_the_runs(built: Clone):
+def test_one_pass_models_are_logged_like_runs_and_compare_with_them(built: Clone):
     runs = {run["name"]: run for run in logged(built)}
     for name in ("dcgan", "wgan-gp", "vae"):
         run = runs[f"{name}-seed0"]
-        assert run["rediffuse.role"] == "generator"
+        assert (run["rediffuse.role"], run["rediffuse.model"]) == ("variant", name)
         assert runs[f"{name}-seed0 evaluation"]["mlflow.parentRunId"] == run["id"]
         metric = json.loads((built.folder / f"runs/smoke/{name}/seed0/metrics/one-pass-1.json").read_text())
         assert run["metrics"]["frechet_distance.one-pass-1"] == metric["metrics"]["frechet_distance"]["value"]
@@ -78,25 +80,64 @@ def test_one_pass_models_are_logged_as_generators_and_compare_with_the_runs(buil
     assert "bits_per_dim" in runs["vae-seed0"]["metrics"]
 
 
-def test_a_study_without_one_pass_models_has_no_stages_for_them(built: Clone, tmp_path: Path):
+def test_a_stage_that_a_run_does_not_have_is_refused_with_one_clear_line(built: Clone):
+    output = built.run("rediffuse nll dcgan", code=2)
+    assert output.splitlines() == ["rediffuse: nll: dcgan has no such job, only baseline, improved, vae have it"]
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("snakemake -n -R real", {"real", "report"}),
+        ("snakemake -n --forcerun train -- trained", {"train"}),
+        ("snakemake -n --forceall -- prepared", {"prepare"}),
+        ("snakemake -n --force runs/smoke/improved/seed0/metrics/ddim-5.json", {"evaluate"}),
+    ],
+)
+def test_snakemakes_own_options_force_what_they_name(built: Clone, command: str, wanted: set[str]):
+    lines = built.run(command).splitlines()
+    rules = {line.split(":")[0].removeprefix("rule ").split("_")[0] for line in lines if line.startswith("rule ")}
+    assert rules == wanted
+
+
+def test_what_is_forced_is_really_made_again_with_the_same_bytes(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
-    text = (clone.folder / "params.yaml").read_text()
-    head, _, rest = text.partition("\ngenerators:\n")
-    (clone.folder / "params.yaml").write_text(head + "\nclaims:" + rest.partition("\nclaims:")[2])
-    stages = clone.run("dvc stage list --name-only").splitlines()
-    assert "train@baseline-0" in stages
-    assert [
-        name for name in stages if name.startswith(("fit", "draw", "evaluate-generators", "examine-generators"))
-    ] == []
+    right = clone.results()
+    held_out = clone.folder / "runs/smoke/real/held-out.json"
+    held_out.write_text("{}")
+    clone.run("snakemake --cores 2 --quiet all -R real -- real_lines")
+    assert clone.results() == right
     before = clone.worked()
-    clone.run("snakemake --cores 2 --quiet all")
-    assert changed(before, clone.worked()) == {"report"}
+    clone.run("snakemake --cores 2 --quiet all --force -- runs/smoke/vae/seed0/metrics/one-pass-1.json")
+    assert changed(before, clone.worked()) == jobs("vae", "evaluate")
+    assert clone.results() == right
 
 
-def test_a_stage_of_a_run_is_refused_for_a_one_pass_model_with_one_clear_line(built: Clone):
-    output = built.run("rediffuse sample dcgan", code=2)
-    assert output.splitlines() == ["rediffuse: sample: dcgan is a one-pass model, and only baseline, improved, "
-                                   "width-halved, schedule-linear, light, improved-seeds have it"]  # fmt: skip
+def test_any_file_can_be_asked_for_by_its_name_and_a_dry_run_writes_nothing(built: Clone, tmp_path: Path):
+    clone = built.copy(tmp_path / "project")
+    (clone.folder / "runs/smoke/improved/seed0/metrics/ddim-5.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in clone.folder.rglob("*") if ".snakemake" not in path.parts}
+    output = clone.run("snakemake -n runs/smoke/improved/seed0/metrics/ddim-5.json")
+    assert "Evaluating: evaluate/improved/seed0" in output
+    after = {path: path.stat().st_mtime_ns for path in clone.folder.rglob("*") if ".snakemake" not in path.parts}
+    ours = {path for path in after if "__pycache__" not in path.parts and path.name != "__pycache__"}
+    assert {path for path in ours if before.get(path) != after[path]} <= {clone.folder}
+
+
+def test_an_accepted_result_is_kept_under_changed_code_and_its_receipt_says_so(built: Clone, tmp_path: Path):
+    clone = built.copy(tmp_path / "project")
+    right = clone.digests("runs/**/*.safetensors", "runs/**/metrics/*")
+    clone.edit("src/rediffuse/training/adam.py", "eps: float = 1e-8", "eps: float = 1e-8 + 0")
+    assert "train/vae/seed0" in clone.run("rediffuse status | grep 'code changed'")
+    clone.run("rediffuse accept train/vae/seed0", code=2)
+    output = clone.run("rediffuse accept train/vae/seed0 --because 'adding nothing changes nothing'")
+    assert {"train/vae/seed0 is kept", "evaluate/vae/seed0 is kept"} <= set(output.splitlines())
+    [said] = json.loads((clone.folder / "runs/smoke/vae/seed0/receipts/train.json").read_text())["accepted"]
+    assert said["because"] == "adding nothing changes nothing"
+    states = dict(line.split(maxsplit=1) for line in clone.run("rediffuse status").splitlines())
+    assert states["train/vae/seed0"] == states["examine/vae/seed0"] == "up to date"
+    assert states["train/baseline/seed0"] == "code changed"
+    assert clone.digests("runs/**/*.safetensors", "runs/**/metrics/*") == right
 
 
 def test_track_replays_what_lies_on_disk_into_an_empty_store(built: Clone, tmp_path: Path):
@@ -125,10 +166,10 @@ def test_examinations_are_nested_under_their_training_and_scores_by_step_stand_o
     runs = {run["name"]: run for run in logged(built)}
     training, examination = runs["improved-seed0"], runs["improved-seed0 examination"]
     assert examination["mlflow.parentRunId"] == training["id"]
-    folder = built.folder / "runs/smoke/improved/seed0/examination"
-    memorisation = json.loads((folder / "examination.json").read_text())["memorisation"]
+    folder = built.folder / "runs/smoke/improved/seed0"
+    memorisation = json.loads((folder / "examination/examination.json").read_text())["memorisation"]
     assert examination["metrics"]["memorisation.ratio.pixels"] == memorisation["pixels"]["ratio"]
-    rows = json.loads((folder / "training.json").read_text())["rows"]
+    rows = json.loads((folder / "during-training/scores.json").read_text())["rows"]
     for name in ("frechet_distance", "inception_score"):
         for weights in ("averaged", "raw"):
             assert training["metrics"][f"during_training.{name}.{weights}"] == rows[-1][weights][name]
@@ -156,7 +197,7 @@ def test_what_is_measured_anew_is_what_a_training_shows(built: Clone, tmp_path: 
 
 def test_a_classifier_is_logged_as_a_run_of_its_own(built: Clone):
     [run] = [run for run in logged(built) if run["name"] == "improved-seed0 classifier"]
-    with (built.folder / "runs/smoke/improved/seed0/classifier-history.csv").open(newline="") as file:
+    with (built.folder / "runs/smoke/improved/seed0/classifier/history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert run["metrics"]["loss"] == float(rows[-1]["loss"])
     assert run["points"]["loss"] == len(rows)
@@ -193,10 +234,10 @@ def test_a_comment_in_the_source_reruns_nothing(built: Clone, tmp_path: Path):
 def test_a_changed_statement_in_the_trainer_reruns_training(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     path = clone.folder / "src/rediffuse/training/loop.py"
-    path.write_text(path.read_text() + "\nANOTHER = 1\n")
+    path.write_text(path.read_text().replace("done.step += 1", "done.step += 1 + 0"))
     dry = clone.run("snakemake --cores 2 --dry-run trained")
-    assert "Training improved, seed 0" in dry
-    assert "Training baseline, seed 0" in dry
+    assert "Training: train/improved/seed0" in dry
+    assert "Training: train/baseline/seed0" in dry
     assert "Preparing the data set" not in dry
 
 
@@ -222,7 +263,7 @@ def test_a_stage_refuses_inputs_made_under_other_settings(built: Clone, tmp_path
 def test_two_snakemakes_at_once_are_refused_with_one_clear_line(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     clone.edit("params.yaml", *ONE_RUN)
-    log = clone.folder / "state/smoke/logs/train/improved-seed0.log"
+    log = clone.folder / "state/smoke/logs/train/improved/seed0.log"
     log.unlink()
     first = clone.start("snakemake --cores 1 --quiet all -- trained")
     while not log.exists():

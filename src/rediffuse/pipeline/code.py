@@ -173,8 +173,8 @@ def _modules() -> dict[str, Module]:
     """
     kept = PACKAGE / "__pycache__" / f"definitions.{sys.implementation.cache_tag}.json"
     try:
-        known = read_json(kept)
-    except (OSError, ValueError):
+        known = dict(read_json(kept))
+    except (OSError, ValueError, TypeError):
         known = {}
     found: dict[str, Module] = {}
     current = {}
