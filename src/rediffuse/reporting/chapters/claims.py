@@ -5,7 +5,7 @@ from rediffuse.reporting.experiments.claims import Verdict, tally
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import Table, headers
 from rediffuse.reporting.terms import cell_label, metric_short
 from rediffuse.reporting.values import Value
 
@@ -35,17 +35,9 @@ def table(frames: Frames, verdicts: list[Verdict]) -> Table:
     return Table(
         "claims",
         "Each claim: a metric of the cell said to be better against the same metric of the cell said to be worse.",
-        (
-            Column("Claim"),
-            Column("Source"),
-            Column("Metric"),
-            Column("Said to be better"),
-            Column("Its value", estimate=True),
-            Column("Said to be worse"),
-            Column("Value of that", estimate=True),
-            Column("Verdict"),
-            Column("Why"),
-            FROM,
+        headers(
+            "Claim | Source | Metric | Said to be better | Its value | Said to be worse | Value of that | "
+            "Verdict | Why | From"
         ),
         tuple(rows),
         notes=(

@@ -11,7 +11,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import examined
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import FROM, Column, Table, headers
 from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, metric_title, run_colours, run_seed
 from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
 from rediffuse.runs import facts
@@ -56,13 +56,10 @@ def table(frames: Frames) -> Table | None:
     )
     names = [Column(f"“{name}”") for name in _shown(classes["names"])]
     columns = (
-        Column("Images"),
-        Column("Setting"),
-        Column("Seed"),
-        Column("n"),
-        Column("Classes covered", "%"),
-        Column("Effective number of classes"),
-        Column("Divergence from training shares", "nats"),
+        *headers(
+            "Images | Setting | Seed | n | Classes covered (%) | Effective number of classes | "
+            "Divergence from training shares (nats)"
+        ),
         *names,
         FROM,
     )
@@ -189,7 +186,7 @@ def by_class(frames: Frames) -> Table | None:
     return Table(
         "by-class",
         f"{capital(title)} within each class, of samples that were asked for by class (lower is better).",
-        (Column("Images"), Column("Setting"), Column("Seed"), Column("Mean over classes"), *own, FROM),
+        (*headers("Images | Setting | Seed | Mean over classes"), *own, FROM),
         tuple(rows),
         notes=(
             f"From {scores['count']} images of each class against its training images: so few lie far above the "

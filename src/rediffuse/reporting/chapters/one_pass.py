@@ -16,7 +16,7 @@ from rediffuse.reporting.read.records import held_out_images, parameter_count, p
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
-from rediffuse.reporting.render.table import FROM, Column, Table, metric_column
+from rediffuse.reporting.render.table import FROM, Column, Table, headers, metric_column
 from rediffuse.reporting.terms import (
     HEADLINE,
     MAIN,
@@ -144,9 +144,9 @@ def table(frames: Frames, cells: Cells) -> Table:
             )
         )
     columns = (
-        *(Column("Model"), Column("Sampler"), Column("Steps"), Column("Parameters")),
+        *headers("Model | Sampler | Steps | Parameters"),
         *(metric_column(metric, frames.features) for metric in HEADLINE),
-        *(Column("Bound", "bits/dim", estimate=True), FROM),
+        *headers("Bound (bits/dim) | From"),
     )
     return Table(
         "one-pass",
@@ -179,7 +179,7 @@ def cost(frames: Frames, clock: Timings) -> Table:
             )
         )
     titles = ("Model", "Sampler", "Steps")
-    columns = (*map(Column, titles), Column("Training", "s"), Column("Images per second"), FROM)
+    columns = (*map(Column, titles), *headers("Training (s) | Images per second | From"))
     note = "The time of a one-pass model is the median of repeated batches. All are of the first training seed."
     what = "One-pass models (marked) beside the runs at each number of steps of their first sampler: cost."
     return Table("one-pass-cost", what, columns, tuple(rows), (note,), frozenset(marked))
@@ -211,10 +211,7 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
     if not rows:
         return None
     columns = (
-        Column("Run"),
-        Column("Sampler"),
-        Column("Steps"),
-        Column("Time per image", "ms"),
+        *headers("Run | Sampler | Steps | Time per image (ms)"),
         *(Column(f"× {model.label}") for model in one_pass),
         FROM,
     )
@@ -263,12 +260,7 @@ def quoted() -> Table:
         "one-pass-quoted",
         "Quoted from the thesis draft that this project follows (its table 4): CelebA at 64×64, with data, "
         "preprocessing and feature network of its own.",
-        (
-            Column("Model"),
-            Column("FID as printed there"),
-            Column("Parameters as printed there", "millions"),
-            Column("State here"),
-        ),
+        headers("Model | FID as printed there | Parameters as printed there (millions) | State here"),
         rows,
         notes=(
             "Not one of these numbers was measured by this study, and none may be compared with those above: other "
