@@ -51,14 +51,8 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     )
     cells: list[tuple[Value, ...]] = [
         (
-            row.name,
-            row.change,
-            setting_text(row.seeds),
-            row.parameters,
-            row.loss,
-            *(row.values[setting] for setting in settings),
-            row.state,
-            frames.pedigree.links(row.places),
+            *(row.name, row.change, setting_text(row.seeds), row.parameters, row.loss),
+            *(*(row.values[setting] for setting in settings), row.state, frames.pedigree.links(row.places)),
         )
         for row in rows
     ]

@@ -20,16 +20,8 @@ def table(frames: Frames, verdicts: list[Verdict]) -> Table:
         links = frames.pedigree.links(files)
         rows.append(
             (
-                item.claim.claim,
-                item.claim.source,
-                metric,
-                names[0],
-                estimate(item.better),
-                names[1],
-                estimate(item.worse),
-                item.verdict,
-                item.reason,
-                links,
+                *(item.claim.claim, item.claim.source, metric, names[0], estimate(item.better), names[1]),
+                *(estimate(item.worse), item.verdict, item.reason, links),
             )
         )
     return Table(

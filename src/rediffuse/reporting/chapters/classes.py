@@ -32,11 +32,7 @@ def table(frames: Frames) -> Table | None:
         shares = record["classes"]["samples"]
         rows.append(
             (
-                run.label,
-                record["setting"],
-                seed,
-                *_coverage(shares),
-                *_shown(shares["counts"]),
+                *(run.label, record["setting"], seed, *_coverage(shares), *_shown(shares["counts"])),
                 frames.pedigree.links([file]),
             )
         )
@@ -46,11 +42,7 @@ def table(frames: Frames) -> Table | None:
     held_out = classes["held_out"]
     rows.append(
         (
-            REAL_LABEL,
-            NOT_ASKED,
-            NOT_ASKED,
-            *_coverage(held_out),
-            *_shown(held_out["counts"]),
+            *(REAL_LABEL, NOT_ASKED, NOT_ASKED, *_coverage(held_out), *_shown(held_out["counts"])),
             frames.pedigree.links([file]),
         )
     )

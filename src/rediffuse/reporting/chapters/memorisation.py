@@ -58,18 +58,8 @@ def table(frames: Frames) -> Table | None:
             medians = (m["median_samples"], m["median_held_out"])
             rows.append(
                 (
-                    run.label,
-                    record["setting"],
-                    seed,
-                    title,
-                    *medians,
-                    ratio,
-                    100 * m["closer"],
-                    m["auroc"],
-                    m["z"],
-                    m["samples"],
-                    m["held_out"],
-                    links,
+                    *(run.label, record["setting"], seed, title, *medians, ratio, 100 * m["closer"]),
+                    *(m["auroc"], m["z"], m["samples"], m["held_out"], links),
                 )
             )
     if not rows:

@@ -50,16 +50,9 @@ def configurations(frames: Frames) -> Table | None:
         attention = flops["projection"] + flops["attention"]
         rows.append(
             (
-                name,
-                f"{side}×{side}",
-                entry["parameters"],
-                total / GFLOP,
-                100 * attention / total,
-                100 * flops["attention"] / total,
-                entry["activation_bytes"] / MIB,
-                entry["checkpointed_bytes"] / MIB,
-                sum(state.values()) / MIB,
-                state["parameters"] / MIB,
+                *(name, f"{side}×{side}", entry["parameters"], total / GFLOP, 100 * attention / total),
+                *(100 * flops["attention"] / total, entry["activation_bytes"] / MIB),
+                *(entry["checkpointed_bytes"] / MIB, sum(state.values()) / MIB, state["parameters"] / MIB),
                 links,
             )
         )
@@ -197,13 +190,9 @@ def batches(frames: Frames, clock: Timings) -> Table | None:
         forward, batch = row["forward"], row["batch"]
         rows.append(
             (
-                f"{row['side']}×{row['side']}",
-                batch,
-                _spread(forward, 1e3),
-                1e3 * forward["median"] / batch,
-                batch / forward["median"],
-                batch * flops / forward["median"] / GFLOP,
-                links,
+                *(f"{row['side']}×{row['side']}", batch, _spread(forward, 1e3)),
+                *(1e3 * forward["median"] / batch, batch / forward["median"]),
+                *(batch * flops / forward["median"] / GFLOP, links),
             )
         )
     columns = headers(
@@ -298,12 +287,8 @@ def resolution(frames: Frames) -> Table | None:
         total = sum(flops.values())
         rows.append(
             (
-                f"{side}×{side}",
-                side * side,
-                *(flops[kind] / GFLOP for kind in KINDS),
-                total / GFLOP,
-                100 * flops["attention"] / total,
-                links,
+                *(f"{side}×{side}", side * side, *(flops[kind] / GFLOP for kind in KINDS), total / GFLOP),
+                *(100 * flops["attention"] / total, links),
             )
         )
     low, high = min(by_side), max(by_side)

@@ -77,32 +77,16 @@ def models(frames: Frames) -> Table:
         files = [str(facts.folder(model, seed) / "run.yaml") for seed in model.seeds]
         rows.append(
             (
-                model.label,
-                facts.latent(model).latent,
-                facts.latent(model).channels,
-                *sizes,
-                training.steps,
-                training.batch_size,
-                setting_text(training.learning_rate),
-                setting_text((training.beta1, training.beta2)),
-                _critic(model),
+                *(model.label, facts.latent(model).latent, facts.latent(model).channels, *sizes),
+                *(training.steps, training.batch_size, setting_text(training.learning_rate)),
+                *(setting_text((training.beta1, training.beta2)), _critic(model)),
                 setting_text(training.ema_decay) if training.ema_decay else "off",
                 frames.pedigree.links(files),
             )
         )
     names = (
-        "Model",
-        "Latent",
-        "Channels",
-        "Parameters that make images",
-        "Parameters trained",
-        "Training steps",
-        "Batch",
-        "Learning rate",
-        "Adam's β",
-        "Critic",
-        "EMA decay",
-        "From",
+        *("Model", "Latent", "Channels", "Parameters that make images", "Parameters trained", "Training steps"),
+        *("Batch", "Learning rate", "Adam's β", "Critic", "EMA decay", "From"),
     )
     return Table(
         "one-pass-models",
@@ -200,11 +184,7 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
         files = [str(path) for part in (ours, *others.values()) for path in part["file"].iloc[:1]]
         rows.append(
             (
-                run.label,
-                setting.rpartition("-")[0],
-                steps,
-                float(ours["ms_per_image"].iloc[0]),
-                *ratios,
+                *(run.label, setting.rpartition("-")[0], steps, float(ours["ms_per_image"].iloc[0]), *ratios),
                 clock.links(files),
             )
         )

@@ -74,32 +74,14 @@ def runs(frames: Frames) -> Table:
         here = run.weights is None
         rows.append(
             (
-                run.label,
-                run.role,
-                d.schedule,
-                d.prediction,
-                d.variance,
-                d.loss if here else NOT_RECORDED,
-                d.timesteps,
-                parameter_count(frames, run),
-                *(trained if here else (IMPORTED,) * 3),
-                setting_text(run.seeds),
-                frames.pedigree.links(files),
+                *(run.label, run.role, d.schedule, d.prediction, d.variance, d.loss if here else NOT_RECORDED),
+                *(d.timesteps, parameter_count(frames, run), *(trained if here else (IMPORTED,) * 3)),
+                *(setting_text(run.seeds), frames.pedigree.links(files)),
             )
         )
     names = (
-        "Run",
-        "Role",
-        "Schedule",
-        "Prediction",
-        "Reverse variance",
-        "Loss",
-        "Diffusion steps T",
-        "Parameters",
-        "Training steps",
-        "Batch",
-        "EMA decay",
-        "Seeds",
+        *("Run", "Role", "Schedule", "Prediction", "Reverse variance", "Loss", "Diffusion steps T"),
+        *("Parameters", "Training steps", "Batch", "EMA decay", "Seeds"),
     )
     return Table("runs", "The runs compared.", (*map(Column, names), FROM), tuple(rows))
 

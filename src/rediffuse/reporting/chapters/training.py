@@ -29,12 +29,8 @@ def stability(frames: Frames) -> Table:
             held_out = history["held_out_loss"].dropna()
             spread = float(late.std(ddof=1))
             numbers = (
-                final_loss(history),
-                float(held_out.iloc[-1]) if len(held_out) else math.nan,
-                spread,
-                100 * spread / float(late.mean()),
-                float(norms.mean()),
-                float(norms.std(ddof=1)),
+                *(final_loss(history), float(held_out.iloc[-1]) if len(held_out) else math.nan, spread),
+                *(100 * spread / float(late.mean()), float(norms.mean()), float(norms.std(ddof=1))),
                 float(norms.max()),
             )
             links = frames.pedigree.links(history["file"].iloc[:1])
