@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rediffuse.errors import UserError
 
-Progress = Callable[[int, int], None]
+#: Called with (done, total) while something long goes on; total is 0 while unknown.
+OnProgress = Callable[[int, int], None]
 
 _CHUNK = 1 << 20
 
@@ -45,7 +46,7 @@ def verify(path: str | Path, file: RemoteFile) -> str | None:
     return None if found == file.checksum else f"its {file.algorithm} is {found}, not {file.checksum}"
 
 
-def obtain(file: RemoteFile, local: Path | None, folder: Path, progress: Progress | None) -> Path:
+def obtain(file: RemoteFile, local: Path | None, folder: Path, progress: OnProgress | None) -> Path:
     """A verified copy of `file`: the user's `local` one if that is named, else one in `folder`, fetched if absent."""
     if local is None:
         return fetch(file, folder, progress)
@@ -57,7 +58,7 @@ def obtain(file: RemoteFile, local: Path | None, folder: Path, progress: Progres
     return local
 
 
-def fetch(file: RemoteFile, folder: str | Path, progress: Progress | None = None, *, timeout_s: float = 30.0) -> Path:
+def fetch(file: RemoteFile, folder: str | Path, progress: OnProgress | None = None, *, timeout_s: float = 30.0) -> Path:
     """Give the path of a verified copy of `file` in `folder`, fetching what is missing.
 
     Bytes go to <name>.part, which a later call continues; it takes the name only when its checksum agrees. A mirror
@@ -82,7 +83,7 @@ def fetch(file: RemoteFile, folder: str | Path, progress: Progress | None = None
     )
 
 
-def _fetch_from(url: str, part: Path, file: RemoteFile, progress: Progress | None, timeout_s: float) -> str | None:
+def _fetch_from(url: str, part: Path, file: RemoteFile, progress: OnProgress | None, timeout_s: float) -> str | None:
     """Complete `part` from one address; None when it is whole and verified, else why not.
 
     A transfer that breaks off after bringing something is continued at once. Bytes that fail the checksum are thrown
@@ -108,7 +109,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _continue_transfer(url: str, part: Path, file: RemoteFile, progress: Progress | None, timeout_s: float) -> None:
+def _continue_transfer(url: str, part: Path, file: RemoteFile, progress: OnProgress | None, timeout_s: float) -> None:
     """Append what is missing of `part`; raises OSError or HTTPException when the transfer fails or breaks off."""
     if not url.startswith(("http://", "https://")):
         raise ValueError("only http and https addresses are fetched")

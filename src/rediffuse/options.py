@@ -8,6 +8,15 @@ from rediffuse.errors import UserError
 
 #: No count of anything here is larger: a mistake of typing is found before it becomes a wait or a full memory.
 LARGEST = 10**12
+#: What pydantic says, and what a user would say.
+WORDS = {
+    "input should": "it should",
+    "tuple": "the list",
+    "dictionary": "the mapping",
+    " after validation": "",
+    "be a valid object": "be a mapping of keys",
+    "be an object": "be a mapping of keys",
+}
 PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
 NotNegativeInt = Annotated[int, Field(ge=0, le=LARGEST)]
 NotNegative = Annotated[float, Field(ge=0.0, le=1e12)]
@@ -48,4 +57,12 @@ def first_line(error: ValidationError) -> str:
         return f"{name} is missing; give it"
     if first["type"] == "extra_forbidden":
         return f"{name} is no option here"
-    return f"{name} is {first['input']!r}; {message[:1].lower()}{message[1:]}"
+    return f"{name} is {first['input']!r}; {in_words(message)}"
+
+
+def in_words(message: str) -> str:
+    """A message of pydantic's in plain words."""
+    message = message[:1].lower() + message[1:]
+    for theirs, ours in WORDS.items():
+        message = message.replace(theirs, ours)
+    return message

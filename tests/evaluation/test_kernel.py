@@ -6,7 +6,6 @@ import sklearn.metrics.pairwise
 from rediffuse.evaluation.kernel import (
     KernelReference,
     kernel_distance,
-    kernel_distance_subsets,
     polynomial_kernel,
 )
 
@@ -33,27 +32,6 @@ def test_the_distance_is_the_unbiased_estimate_from_scikit_learns_kernel():
 def test_the_distance_of_equal_sized_sets_is_clean_fids():
     x, y = sets(60, 60)
     assert kernel_distance(x, y) == pytest.approx(cleanfid.fid.kernel_distance(y, x, num_subsets=1), rel=1e-10)
-
-
-def test_subsets_have_the_mean_of_clean_fids_subsets():
-    x, y = sets(300, 300)
-    np.random.seed(0)  # noqa: NPY002 (clean-fid draws from the global generator)
-    theirs = cleanfid.fid.kernel_distance(x, y, num_subsets=200, max_subset_size=100)
-    ours = kernel_distance_subsets(x, y, subsets=200, subset_size=100)
-    assert ours.mean() == pytest.approx(theirs, abs=4 * ours.std() * (2 / 200) ** 0.5)
-
-
-def test_a_subset_of_everything_is_the_full_distance():
-    x, y = sets(50, 50)
-    values = kernel_distance_subsets(x, y, subsets=3, subset_size=1000)
-    np.testing.assert_allclose(values, kernel_distance(x, y), rtol=1e-12)
-
-
-def test_subsets_repeat_with_their_seed():
-    x, y = sets(100, 100)
-    first, again, other = (kernel_distance_subsets(x, y, subsets=5, subset_size=20, seed=seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).all()
 
 
 def test_sets_larger_than_a_block_give_the_same_as_one_block():

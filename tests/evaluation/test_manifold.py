@@ -7,7 +7,11 @@ from sklearn.neighbors import NearestNeighbors
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation import distances
-from rediffuse.evaluation.manifold import ManifoldReference, manifold_scores
+from rediffuse.evaluation.manifold import ManifoldReference, ManifoldScores
+
+
+def manifold_scores(x: np.ndarray, real: np.ndarray, *, k: int = 3, density_k: int = 5) -> ManifoldScores:
+    return ManifoldReference(real, k, density_k).score(x)
 
 
 def sets(n: int, m: int, dim: int = 8, shift: float = 0.5) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import pytest
 from rediffuse.evaluation import scoring
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS, LPIPS_LEAST
 from rediffuse.evaluation.lpips import TAPS
-from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS, Metric, facts, find_metric
+from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS, Metric, facts, metric_short, metric_title
 from rediffuse.evaluation.reference import make_reference
 from rediffuse.registry import Registry, load
 
@@ -37,8 +37,8 @@ def test_every_network_of_lpips_has_a_least_side():
     ],
 )
 def test_fid_is_the_name_of_an_inception_metric_only(metric: str, features: str, title: str, short: str):
-    assert find_metric(metric).title_in(features) == title
-    assert find_metric(metric).short_in(features) == short
+    assert metric_title(metric, features) == title
+    assert metric_short(metric, features) == short
 
 
 def test_facts_are_plain_values_and_tell_no_code():

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from rediffuse.data.registry import load
 from rediffuse.errors import UserError
 from rediffuse.evaluation import distances
-from rediffuse.evaluation.diversity import pixel_vectors
+from rediffuse.evaluation.distances import pixel_vectors
 from rediffuse.evaluation.neighbours import (
     copying_statistic,
     duplicates,

@@ -6,11 +6,11 @@ import pytest
 
 from rediffuse.data.registry import load
 from rediffuse.errors import UserError
-from rediffuse.evaluation.diversity import diversity
+from rediffuse.evaluation.distances import mean_distance
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.evaluation.inception_score import inception_score
 from rediffuse.evaluation.kernel import kernel_distance
-from rediffuse.evaluation.manifold import ManifoldReference, manifold_scores
+from rediffuse.evaluation.manifold import ManifoldReference
 from rediffuse.evaluation.reference import Reference, make_reference
 from rediffuse.evaluation.scoring import Scorer, score
 
@@ -52,10 +52,10 @@ def test_groups_are_consecutive_and_disjoint(reference, make_features):
     assert result["kid"]["groups"] == pytest.approx(kid, rel=1e-12)
     scores = [inception_score(part.probabilities, splits=1).mean for part in parts]
     assert result["inception_score"]["groups"] == scores
-    manifolds = [manifold_scores(part.features, reference.features) for part in parts]
+    manifolds = [ManifoldReference(reference.features).score(part.features) for part in parts]
     for name in ("precision", "recall", "density", "coverage"):
         assert result[name]["groups"] == [getattr(scores, name) for scores in manifolds]
-    assert result["diversity"]["groups"] == [diversity(part.features).distance for part in parts]
+    assert result["diversity"]["groups"] == [mean_distance(part.features) for part in parts]
 
 
 def test_one_group_has_no_interval(reference, make_features):

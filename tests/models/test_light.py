@@ -122,7 +122,10 @@ def test_the_light_networks_have_at_least_eighty_percent_fewer_parameters_than_h
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"block": "dense"}, "block is 'dense'; choose one of residual, inverted"), ({"expansion": 0}, "expansion is 0")],
+    [
+        ({"block": "dense"}, "block is 'dense'; .* 'residual', 'inverted' or 'inverted-se'"),
+        ({"expansion": 0}, "expansion is 0"),
+    ],
 )
 def test_a_block_that_does_not_exist_is_refused_by_name(changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):

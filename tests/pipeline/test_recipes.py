@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,14 @@ def test_each_recipe_is_a_file_and_a_line():
     assert [Path(file).parent.name for file in NEW.findall(PAGE)] == ["samplers", "evaluation", "data", "stages"]
     lines = [Path(line["file"]) for line in LINE.finditer(PAGE)]
     assert [file.parent.name or file.name for file in lines] == ["samplers", "evaluation", "data", "params.yaml"]
+
+
+def test_the_page_shows_the_layers_that_make_lint_checks():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = [set(re.split(r"[ |]+", layer)) for layer in settings["contracts"][0]["layers"]]
+    packages = [layer for layer in layers if (ROOT / "src" / "rediffuse" / min(layer)).is_dir()]
+    tree = PAGE.partition("src/rediffuse/\n")[2].partition("params.yaml")[0]
+    assert [found for line in tree.splitlines() if (found := set(re.findall(r"\b(\w+)/", line)))] == packages
 
 
 def test_a_data_set(sampled: Project):

@@ -1,9 +1,10 @@
 import pytest
 
+from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.cells import Cell
 from rediffuse.reporting.experiments.comparison import headline
 from rediffuse.reporting.read.frames import read_frames
-from rediffuse.reporting.terms import BASELINE, IMPROVED, metric_title, run_colours
+from rediffuse.reporting.terms import BASELINE, IMPROVED, run_colours
 from rediffuse.reporting.values import number
 from tests.reporting.study_tree import StudyTree
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +11,13 @@ from torch import Tensor
 from rediffuse.diffusion.analytic import GaussianMixture
 from rediffuse.diffusion.denoiser import Denoiser
 from rediffuse.diffusion.process import DiffusionProcess
-from rediffuse.samplers.continuous import level_of_time
+
+
+def level_of_time(process: DiffusionProcess, times: Tensor) -> Tensor:
+    """alpha_bar at fractional times of the network, float64: what `continuous.time_of_level` inverts."""
+    log_snr = torch.logit(process.alphas_bar).numpy()
+    known = process.timestep_map.to(torch.float64).numpy()
+    return torch.sigmoid(torch.from_numpy(np.interp(times.to("cpu", torch.float64).numpy(), known, log_snr)))
 
 
 @dataclass

@@ -95,7 +95,7 @@ def test_the_temperatures_scale_the_start_and_the_step_noise():
 @pytest.mark.parametrize(
     ("name", "steps", "options", "message"),
     [
-        ("ddim-x", 10, {}, "unknown: one of ancestral, ddim"),
+        ("ddim-x", 10, {}, "unknown; use one of ancestral, ddim"),
         ("ddim", 1001, {}, "trained with 1000"),
         ("ddim", 0, {}, "1 to 1000"),
         ("ddim", 10, {"eta": 1.5}, "eta = 1.5"),

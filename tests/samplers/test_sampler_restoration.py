@@ -12,7 +12,6 @@ from rediffuse.diffusion.denoiser import Denoiser
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import SampleNoise
 from rediffuse.errors import UserError
-from rediffuse.samplers.continuous import level_of_time
 from rediffuse.samplers.ddim import ddim
 from rediffuse.samplers.partial import renoise, sample_from
 from rediffuse.samplers.restoration import (
@@ -175,10 +174,3 @@ def test_an_image_noised_again_strays_further_the_later_the_step(images, denoise
     # A few steps back it is still the same picture; from pure noise it is any.
     assert distances[0] < 2 * 0.05**2
     assert distances[2] > 0.05
-
-
-def test_levels_between_steps_are_interpolated_in_log_snr():
-    times = torch.tensor([0.0, 10.5, 999.0], dtype=torch.float64)
-    between = torch.logit(WHOLE.alphas_bar[10:12]).mean()
-    expected = torch.stack([WHOLE.alphas_bar[0], torch.sigmoid(between), WHOLE.alphas_bar[999]])
-    torch.testing.assert_close(level_of_time(WHOLE, times), expected, rtol=1e-12, atol=0)

@@ -42,13 +42,13 @@ def due():
     return decided
 
 
-def needs_of(job):
-    """The receipts of what a job is made from."""
+def needs_of(job, made_anew):
+    """The receipts of what a job is made from: of what is made anew before it, or of the rest, whose dates tell nothing."""
 
     def receipts(wildcards):
-        if workflow.is_main_process:
-            due()
-        return [str(need.receipt) for need in job.needs]
+        # A job that is up to date stays so, even where a file that it was made from has to be made again.
+        anew = due().names if workflow.is_main_process and job.name in due().names else frozenset()
+        return [str(need.receipt) for need in job.needs if (need.name in anew) == made_anew]
 
     return receipts
 

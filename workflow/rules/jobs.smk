@@ -7,7 +7,8 @@ for job in PLAN.jobs.values():
         name:
             stage.name if stage.scope == "study" else job.file.replace("-", "_")
         input:
-            needs=ancient(needs_of(job)),
+            anew=needs_of(job, made_anew=True),
+            there=ancient(needs_of(job, made_anew=False)),
         output:
             receipt=update(str(job.receipt)),
             files=[

@@ -5,7 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rediffuse.reporting.terms import feature_title, metric_short
+from rediffuse.evaluation.metrics import metric_short
+from rediffuse.reporting.terms import feature_title
 from rediffuse.reporting.values import number
 
 

@@ -51,7 +51,7 @@ def _also_in(chosen: Path) -> str | None:
     """Where the active study's content lies besides params.yaml; None where it is the chosen study's.
 
     Raises:
-        UserError: nowhere: the study of its name differs, or there is none.
+        UserError: it lies nowhere else.
     """
     content = ACTIVE.read_bytes()
     if content == chosen.read_bytes():

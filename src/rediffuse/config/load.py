@@ -15,6 +15,7 @@ from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
 from rediffuse.models.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.models.registry import MODELS
+from rediffuse.options import in_words
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,15 +35,6 @@ class LoadedStudy(NamedTuple):
         return known[name]
 
 
-#: What pydantic says, and what a study's author would say.
-WORDS = {
-    "input should": "it should",
-    "tuple": "the list",
-    "dictionary": "the mapping",
-    " after validation": "",
-    "be a valid object": "be a mapping of keys",
-    "be an object": "be a mapping of keys",
-}
 #: Folders beside those of the runs.
 TAKEN = ("real", "cost", "report", "ablations")
 
@@ -226,10 +218,7 @@ def _line(model: type[BaseModel], error: Any, where: tuple[str, ...]) -> str:
         return f"{key}: {shown}is not a name; use lower-case letters, digits and hyphens"
     if kind == "model_type":
         return f"{key}: {shown}is not allowed; it should be a mapping of keys"
-    message = error["msg"][:1].lower() + error["msg"][1:]
-    for ours, theirs in WORDS.items():
-        message = message.replace(ours, theirs)
-    return f"{key}: {shown}is not allowed; {message}"
+    return f"{key}: {shown}is not allowed; {in_words(error['msg'])}"
 
 
 def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:

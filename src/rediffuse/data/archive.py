@@ -7,7 +7,7 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -17,10 +17,9 @@ import numpy as np
 from rediffuse.data.image_set import ImageSet, make_card
 from rediffuse.data.picture import Picture, decode
 from rediffuse.data.splits import stratified_held_out
+from rediffuse.download import OnProgress
 from rediffuse.errors import UserError
 from rediffuse.files import sha256
-
-Progress = Callable[[int, int], None]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
 
@@ -50,7 +49,7 @@ class Layout:
     held_out: np.ndarray | None
 
 
-def archive(options: ArchiveOptions, download_dir: Path, progress: Progress | None = None) -> ImageSet:
+def archive(options: ArchiveOptions, download_dir: Path, progress: OnProgress | None = None) -> ImageSet:
     """The pictures under `options.path`, sorted by name."""
     path = options.path
     title = f"Pictures of {path.name}"
@@ -58,7 +57,7 @@ def archive(options: ArchiveOptions, download_dir: Path, progress: Progress | No
 
 
 def read_pictures(
-    name: str, title: str, licence: str, citation: str, options: ArchiveOptions, progress: Progress | None
+    name: str, title: str, licence: str, citation: str, options: ArchiveOptions, progress: OnProgress | None
 ) -> ImageSet:
     """Decode every picture under `options.path` into an `ImageSet` whose card carries the given words."""
     picture = Picture(options.channels, options.crop, options.size, options.resample)

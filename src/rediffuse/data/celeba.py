@@ -5,7 +5,6 @@ The files are not fetched: their licence wants each user to take them from the a
 
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -14,6 +13,7 @@ import numpy as np
 
 from rediffuse.data.image_set import ImageSet, make_card
 from rediffuse.data.picture import Picture, decode
+from rediffuse.download import OnProgress
 from rediffuse.errors import UserError
 from rediffuse.files import sha256
 
@@ -38,7 +38,7 @@ class CelebAOptions:
     held_out: Literal["test", "validation"] = "test"
 
 
-def celeba(options: CelebAOptions, download_dir: Path, progress: Callable[[int, int], None] | None = None) -> ImageSet:
+def celeba(options: CelebAOptions, download_dir: Path, progress: OnProgress | None = None) -> ImageSet:
     """CelebA, 3×size×size, in the order of the file names."""
     partition = options.partition or options.archive.parent / "list_eval_partition.txt"
     for path in (options.archive, partition):

@@ -7,14 +7,13 @@ carrying any out, and what is wanted (one string of pixels, one list of small in
 
 import pickletools
 import tarfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from rediffuse.data.image_set import ImageSet, make_card
-from rediffuse.download import RemoteFile, obtain
+from rediffuse.download import OnProgress, RemoteFile, obtain
 from rediffuse.errors import UserError
 
 ARCHIVE = RemoteFile(
@@ -48,7 +47,7 @@ class Cifar10Options:
 def cifar10(
     options: Cifar10Options,
     download_dir: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
     *,
     file: RemoteFile = ARCHIVE,
 ) -> ImageSet:

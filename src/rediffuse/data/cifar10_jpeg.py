@@ -1,12 +1,12 @@
 """CIFAR-10 as a folder or archive of JPEGs, train|test/<class>/*.jpg: the same photographs after lossy compression."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rediffuse.data.archive import ArchiveOptions, read_pictures
 from rediffuse.data.cifar10 import CITATION, CLASS_NAMES, LICENCE
 from rediffuse.data.image_set import ImageSet
+from rediffuse.download import OnProgress
 from rediffuse.errors import UserError
 
 
@@ -17,9 +17,7 @@ class Cifar10JpegOptions:
     path: Path
 
 
-def cifar10_jpeg(
-    options: Cifar10JpegOptions, download_dir: Path, progress: Callable[[int, int], None] | None = None
-) -> ImageSet:
+def cifar10_jpeg(options: Cifar10JpegOptions, download_dir: Path, progress: OnProgress | None = None) -> ImageSet:
     """CIFAR-10 from JPEGs, 3×32×32; the pixels differ from the originals, so scores are not those of `cifar10`."""
     title = "CIFAR-10, recompressed as JPEG"
     given = ArchiveOptions(path=options.path)

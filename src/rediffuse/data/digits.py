@@ -1,6 +1,5 @@
 """Handwritten digits that ship inside scikit-learn: 1,797 real scans of 8×8 pixels."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from rediffuse.data.image_set import ImageSet, make_card
 from rediffuse.data.splits import stratified_held_out
+from rediffuse.download import OnProgress
 
 HELD_OUT = 360
 SMOKE_TRAIN, SMOKE_HELD_OUT = 40, 24
@@ -29,7 +29,7 @@ class DigitsOptions:
 def digits(
     options: DigitsOptions | None = None,
     download_dir: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> ImageSet:
     """All 1,797 digits, 1×8×8, with a fixed stratified split that holds out 360."""
     images, labels = _scans()
@@ -41,7 +41,7 @@ def digits(
 def smoke(
     options: DigitsOptions | None = None,
     download_dir: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> ImageSet:
     """64 of the digits, for tests: 40 to train on (4 a class) and 24 held out, each from the same part of `digits`."""
     images, labels = _scans()

@@ -7,7 +7,6 @@ as uint32) and the values.
 import gzip
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from rediffuse.data.image_set import ImageSet, make_card
-from rediffuse.download import RemoteFile, obtain
+from rediffuse.download import OnProgress, RemoteFile, obtain
 from rediffuse.errors import UserError
 
 _MIRRORS = (
@@ -60,7 +59,7 @@ class MnistOptions:
 def mnist(
     options: MnistOptions,
     download_dir: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
     *,
     files: MnistFiles = FILES,
 ) -> ImageSet:

@@ -11,6 +11,7 @@ from rediffuse.registry import load as load_reference
 
 if TYPE_CHECKING:
     from rediffuse.data.image_set import ImageSet
+    from rediffuse.download import OnProgress
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Source:
         return load_reference(self.options_reference)
 
     @property
-    def build(self) -> "Callable[[Any, Path, Callable[[int, int], None] | None], ImageSet]":
+    def build(self) -> "Callable[[Any, Path, OnProgress | None], ImageSet]":
         """(options, download_dir, progress) → `ImageSet`; imported when it is asked for."""
         return load_reference(self.build_reference)
 
@@ -148,7 +149,7 @@ def load(
     name: str,
     options: Mapping[str, Any] | object | None = None,
     download_dir: str | Path = Path("data/downloads"),
-    progress: Callable[[int, int], None] | None = None,
+    progress: "OnProgress | None" = None,
 ) -> "ImageSet":
     """Read the data source `name`.
 

@@ -38,31 +38,6 @@ def to_x0_and_noise(xt: Tensor, velocity: Tensor, t: float | Tensor) -> tuple[Te
     return xt - time * velocity, xt + (1 - time) * velocity
 
 
-def velocity_from_x0(xt: Tensor, x0: Tensor, t: float | Tensor) -> Tensor:
-    """u = (x_t − x_0)/t, for t > 0."""
-    return (xt - x0) / _like(t, xt)
-
-
-def velocity_from_noise(xt: Tensor, noise: Tensor, t: float | Tensor) -> Tensor:
-    """u = (ε − x_t)/(1 − t), for t < 1."""
-    return (noise - xt) / (1 - _like(t, xt))
-
-
-def score_from_velocity(xt: Tensor, velocity: Tensor, t: float | Tensor) -> Tensor:
-    """∇ log p_t(x_t) = −E[ε | x_t]/t, for t > 0."""
-    return -to_x0_and_noise(xt, velocity, t)[1] / _like(t, xt)
-
-
-def matching_diffusion(t: float | Tensor) -> tuple[Tensor, Tensor]:
-    """(ᾱ, c) of the variance-preserving marginal with the same SNR: x_t of the straight path = c·(√ᾱ x_0 + √(1−ᾱ) ε).
-
-    ᾱ = (1 − t)²/((1 − t)² + t²) and c = √((1 − t)² + t²), float64, or of t's dtype.
-    """
-    time = t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
-    total = (1 - time) ** 2 + time**2
-    return (1 - time) ** 2 / total, total.sqrt()
-
-
 @dataclass(frozen=True, eq=False)
 class VelocityField:
     """A network read as a velocity: field(x [B, C, …], t) -> u of x's shape and dtype; t a number or a tensor [B].

@@ -40,7 +40,7 @@ class DiffusionProcess:
         alphas, alphas_bar, alphas_bar_prev: α_t, ᾱ_t and ᾱ_{t−1}.
         snr: ᾱ/(1−ᾱ).
         posterior_variance: β̃_t (DDPM eq. 7); β̃_0 is 0.
-        posterior_log_variance_clipped: log β̃_t, with β̃_1 in place of the zero at t = 0, as in DDPM's and IDDPM's code.
+        posterior_log_variance_clipped: log β̃_t, with β̃_1 in place of the zero at t = 0, as in both papers' code.
         fixed_large_variance: β_t, with β̃_1 at t = 0 where β_0 gives a worse likelihood (both codes again).
         posterior_mean_x0, posterior_mean_xt: the coefficients of DDPM eq. 7.
     """

@@ -61,7 +61,8 @@ def class_accuracy(features: np.ndarray, labels: np.ndarray, classifier: Feature
 def class_diversity(features: np.ndarray, labels: np.ndarray, classifier: FeatureClassifier | None = None) -> float:
     """Mean Euclidean distance between two different images of one class, each class weighing the same.
 
-    features: [N, D]; labels: int [N]; classifier: not asked, metrics of classes being called alike. Raises UserError when a class has fewer than two images.
+    features: [N, D]; labels: int [N]; classifier: not asked, metrics of classes being called alike. Raises
+    UserError when a class has fewer than two images.
     """
     distances = []
     for label in np.unique(labels):

@@ -28,6 +28,13 @@ def as_vectors(features: ArrayLike, what: str = "features", least: int = 1) -> n
     return vectors
 
 
+def pixel_vectors(images: np.ndarray) -> np.ndarray:
+    """uint8 images [N, C, H, W] as float64 vectors [N, C·H·W] of values in [0, 1]."""
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError(f"images must be uint8 [N, C, H, W], not {images.dtype} {list(images.shape)}")
+    return images.reshape(len(images), -1) / 255.0
+
+
 class DistanceBlocks:
     """Squared distances from any set of vectors to one fixed set, some rows at a time."""
 
@@ -88,12 +95,3 @@ def mean_distance(features: ArrayLike) -> float:
         block[np.arange(len(block)), np.arange(rows.start, rows.stop)] = 0.0
         total += float(np.sqrt(block).sum())
     return total / (len(blocks) * (len(blocks) - 1))
-
-
-def mean_squared_distance(features: ArrayLike) -> float:
-    """Mean squared Euclidean distance between two different rows of features [N, dim], N ≥ 2, in O(N dim).
-
-    mean_{i≠j} |xᵢ − xⱼ|² = 2 Σᵢ |xᵢ − x̄|² / (N − 1), which is twice the trace of the covariance.
-    """
-    vectors = as_vectors(features, "features", 2)
-    return 2 * float(np.square(vectors - vectors.mean(0)).sum()) / (len(vectors) - 1)

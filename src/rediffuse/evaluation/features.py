@@ -9,11 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from rediffuse.download import OnProgress
 from rediffuse.errors import UserError
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.registry import load
-
-Progress = Callable[[int, int], None]
 
 # Batches are padded to a multiple of this many images, because convolutions choose another algorithm for a handful of
 # images and round differently: with the padding, features do not depend on the batch size.
@@ -62,7 +61,7 @@ class FeatureNetwork(Protocol):
     card: dict[str, Any]
 
     def extract(
-        self, images: np.ndarray | torch.Tensor, batch_size: int = 32, progress: Progress | None = None
+        self, images: np.ndarray | torch.Tensor, batch_size: int = 32, progress: OnProgress | None = None
     ) -> Features:
         """Features of uint8 images [N, C, H, W] (C = 1 is repeated to RGB), batch by batch.
 
@@ -91,7 +90,7 @@ DEFAULT_OPTIONS = FeatureOptions()
 
 
 def load_feature_network(
-    name: str, options: FeatureOptions = DEFAULT_OPTIONS, progress: Progress | None = None
+    name: str, options: FeatureOptions = DEFAULT_OPTIONS, progress: OnProgress | None = None
 ) -> FeatureNetwork:
     """The network called `name`: efficientnet-lite0, inception-v3, inception-v3-clean or torchscript:<path>.
 
@@ -101,8 +100,10 @@ def load_feature_network(
     kind, colon, file = name.partition(":")
     spec = FEATURE_NETWORKS.get(kind)
     if spec is None or bool(colon) != spec.takes_file:
-        known = ", ".join(name + ":<path>" * spec.takes_file for name, spec in FEATURE_NETWORKS.items())
-        raise UserError(f"no feature network named {name!r}; there are: {known}")
+        raise UserError(
+            f"no feature network named {name!r}; there are: "
+            + ", ".join(known + ":<path>" * entry.takes_file for known, entry in FEATURE_NETWORKS.items())
+        )
     return load(spec.reference)(*spec.arguments, *([Path(file)] if colon else []), options, progress)
 
 
@@ -140,7 +141,7 @@ def run_network(
     card: dict[str, Any],
     device: str,
     batch_size: int,
-    progress: Progress | None,
+    progress: OnProgress | None,
 ) -> Features:
     """Run `forward` (float RGB 0..255 [B, 3, H, W] → features [B, dim], probabilities [B, K] or None) over `images`."""
     checked = as_images(images)

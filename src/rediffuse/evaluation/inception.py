@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from cleanfid.resize import build_resizer
 
-from rediffuse.download import RemoteFile, fetch
+from rediffuse.download import OnProgress, RemoteFile, fetch
 from rediffuse.errors import UserError
 from rediffuse.evaluation.features import (
     DEFAULT_OPTIONS,
     FeatureOptions,
     Features,
-    Progress,
     load_torchscript,
     run_network,
 )
@@ -50,7 +49,7 @@ class InceptionV3:
         self,
         mode: Mode = "legacy_tensorflow",
         options: FeatureOptions = DEFAULT_OPTIONS,
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         *,
         file: RemoteFile = WEIGHTS,
     ) -> None:
@@ -78,7 +77,7 @@ class InceptionV3:
         }
 
     def extract(
-        self, images: np.ndarray | torch.Tensor, batch_size: int = 32, progress: Progress | None = None
+        self, images: np.ndarray | torch.Tensor, batch_size: int = 32, progress: OnProgress | None = None
     ) -> Features:
         """See `FeatureNetwork.extract`."""
         return run_network(
@@ -101,7 +100,7 @@ class InceptionV3:
         return torch.from_numpy(resized).permute(0, 3, 1, 2).to(self._device)
 
 
-def _find_weights(file: RemoteFile, options: FeatureOptions, progress: Progress | None) -> Path:
+def _find_weights(file: RemoteFile, options: FeatureOptions, progress: OnProgress | None) -> Path:
     """The weights file: the given one, clean-fid's own copy, one fetched before, or one fetched now; always checked."""
     if options.weights is not None:
         path = Path(options.weights)

@@ -36,26 +36,6 @@ class KernelReference:
         return _mean_off_diagonal(x) + self._self_term - 2 * cross
 
 
-def kernel_distance_subsets(
-    x: np.ndarray, y: np.ndarray, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
-) -> np.ndarray:
-    """Unbiased MMD² [subsets] of random subsets of `subset_size` images of each set, without replacement.
-
-    The form published KIDs take: their mean is quoted. Their spread tells of subsets of that size, not of the whole
-    set. `subset_size` is cut to the smaller set.
-    """
-    size = min(len(x), len(y), subset_size)
-    random = np.random.default_rng(seed)
-    return np.array(
-        [
-            kernel_distance(
-                x[random.choice(len(x), size, replace=False)], y[random.choice(len(y), size, replace=False)]
-            )
-            for _ in range(subsets)
-        ]
-    )
-
-
 def _mean_off_diagonal(x: np.ndarray) -> float:
     if len(x) < 2:
         raise ValueError(f"a kernel distance needs at least 2 images, not {len(x)}")

@@ -89,8 +89,8 @@ class LpipsDistance:
         side = self.size or min(checked.shape[-2:])
         if side < LPIPS_LEAST[self.network]:
             raise UserError(
-                f"LPIPS with {self.network} needs images of at least {LPIPS_LEAST[self.network]} pixels, not {side}: give "
-                "a larger size to bring them to"
+                f"LPIPS with {self.network} needs images of at least {LPIPS_LEAST[self.network]} pixels, not {side}: "
+                "give a larger size to bring them to"
             )
         for batch, real in rgb_batches(checked, batch_size, self._device):
             if self.size is not None:

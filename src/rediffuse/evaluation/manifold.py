@@ -84,8 +84,3 @@ def squared_radii(blocks: DistanceBlocks, ks: tuple[int, ...]) -> tuple[np.ndarr
         for row, k in zip(radii, ks, strict=True):
             row[rows] = squared[:, k - 1] + blocks.rounding
     return tuple(radii)
-
-
-def manifold_scores(features: np.ndarray, real: np.ndarray, *, k: int = 3, density_k: int = 5) -> ManifoldScores:
-    """Precision, recall, density and coverage of features [N, dim] against real ones [M, dim]."""
-    return ManifoldReference(real, k, density_k).score(features)

@@ -37,17 +37,6 @@ class Metric:
         """What computes it; imported when it is asked for."""
         return load(self.reference)
 
-    def title_in(self, features: str) -> str:
-        """Its name in features of that network: FID and Inception score are metrics of Inception-v3 and of no other."""
-        if features == "inception-v3" and self.inception is not None:
-            return self.inception
-        network = FEATURE_NETWORKS[features].title if features in FEATURE_NETWORKS else features
-        return self.title.format(network=network)
-
-    def short_in(self, features: str) -> str:
-        """`title_in` for a table header or an axis."""
-        return self.title_in(features) if features == "inception-v3" else self.short
-
 
 #: Metrics of samples: (scorer, features) → float.
 METRICS = Registry(
@@ -135,6 +124,23 @@ def find_metric(name: str) -> Metric:
     """The metric of any kind called `name`. Raises UserError that lists the names."""
     everything = (*METRICS.values(), *CLASS_METRICS.values(), *RUN_METRICS.values())
     return Registry("metric", *everything).find(name)
+
+
+def metric_title(name: str, features: str) -> str:
+    """A metric's name in a sentence, in features of that network: FID and Inception score are Inception-v3's alone.
+
+    Raises UserError for an unknown metric.
+    """
+    metric = find_metric(name)
+    if features == "inception-v3" and metric.inception is not None:
+        return metric.inception
+    network = FEATURE_NETWORKS[features].title if features in FEATURE_NETWORKS else features
+    return metric.title.format(network=network)
+
+
+def metric_short(name: str, features: str) -> str:
+    """`metric_title` for a table header or an axis."""
+    return metric_title(name, features) if features == "inception-v3" else find_metric(name).short
 
 
 def facts() -> dict[str, Any]:

@@ -15,8 +15,7 @@ import scipy.stats
 from numpy.typing import ArrayLike
 
 from rediffuse.errors import UserError
-from rediffuse.evaluation.distances import DistanceBlocks, as_vectors
-from rediffuse.evaluation.diversity import pixel_vectors
+from rediffuse.evaluation.distances import DistanceBlocks, as_vectors, pixel_vectors
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,8 +65,8 @@ class Scorer:
     def score(self, features: Features, *, group_size: int, groups: int) -> dict[str, Any]:
         """Metrics of the first `groups` × `group_size` images: group g is images [g·n, (g + 1)·n).
 
-        Gives {"images", "features", "resize", "reference", "metrics"}; each metric is a `GroupedMean` as a dictionary, or
-        has value null and the key "unavailable" with the reason.
+        Gives {"images", "features", "resize", "reference", "metrics"}; each metric is a `GroupedMean` as a dictionary,
+        or has value null and the key "unavailable" with the reason.
         """
         used = self._check(features, group_size, groups)
         parts = [features[g * group_size : (g + 1) * group_size] for g in range(groups)]

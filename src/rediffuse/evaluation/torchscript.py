@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from rediffuse.download import OnProgress
 from rediffuse.errors import UserError
 from rediffuse.evaluation.features import (
     DEFAULT_OPTIONS,
     FeatureOptions,
     Features,
-    Progress,
     load_torchscript,
     resize_bicubic,
     run_network,
@@ -29,7 +29,7 @@ class TorchScriptNetwork:
         self,
         path: Path,
         options: FeatureOptions = DEFAULT_OPTIONS,
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         *,
         name: str | None = None,
     ) -> None:
@@ -63,7 +63,7 @@ class TorchScriptNetwork:
         }
 
     def extract(
-        self, images: np.ndarray | torch.Tensor, batch_size: int = 32, progress: Progress | None = None
+        self, images: np.ndarray | torch.Tensor, batch_size: int = 32, progress: OnProgress | None = None
     ) -> Features:
         """See `FeatureNetwork.extract`."""
         return run_network(

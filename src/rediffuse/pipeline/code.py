@@ -6,8 +6,9 @@ import nobody uses, a new helper, or a constant of pictures concerns only the jo
 
 Three things are left out because they decide no number: the arguments of `raise` and messages of `assert`, annotations
 of functions, and the `description` of a setting. What stands at the top of a module besides definitions runs whenever
-the module is imported, and always counts. Of a `Registry` only the entries count that the job's settings name; their
-keyword arguments are facts, which a stage that decides by them states in its settings.
+the module is imported, and always counts. Of a `Registry` in which code looks a name up, only the entries count that the
+job's settings name; of one that it goes through, all. Their keyword arguments are facts, which a stage that decides by
+them states in its settings.
 """
 
 import ast
@@ -33,7 +34,8 @@ EXCLUDED = tuple(
 REFERENCE = re.compile(r"rediffuse(?:\.\w+)+:\w+")
 ALWAYS, WHOLE = "", "*"
 
-# A definition: {"text": digest, "uses": names and dotted names, "says": strings}; of a registry, one for each entry.
+# A definition: {"text": digest, "uses": names and dotted names, "picks": those in which only a name is looked up, "says":
+# the strings that are looked up, "refers": "module:attribute" strings}; of a registry, one for each entry.
 Definition = dict[str, Any]
 # A module: {"definitions": {name: ...}, "registries": {name: {entry: ...}}, "imports": {local name: [module, name]}}.
 Module = dict[str, Any]
@@ -107,16 +109,21 @@ def _next(modules: dict[str, Module], place: tuple[str, str], spoken: set[str]) 
     module = modules[name]
     if definition == WHOLE:
         return [(name, each) for each in (*module["definitions"], *module["registries"])]
+    always = [(name, ALWAYS)] if ALWAYS in module["definitions"] else []
     if definition in module["registries"]:
-        return [(name, ALWAYS)]
+        return always
     content = _content(module, definition)
     if content is None:  # a name that the module only passes on, or finds in a way of its own
         return _resolve(modules, name, [definition]) if definition in module["imports"] else [(name, WHOLE)]
     if not definition.endswith("]"):
         spoken.update(content["says"])
-    following = [(name, ALWAYS)] if ALWAYS in module["definitions"] else []
-    for used in content["uses"]:
+    following = list(always)
+    for used in content["picks"]:
         following += _resolve(modules, name, used.split("."))
+    for used in content["uses"]:
+        for home, found in _resolve(modules, name, used.split(".")):
+            entries = modules[home]["registries"].get(found, {})
+            following += [(home, found), *((home, f"{found}[{entry}]") for entry in entries)]
     return following + [_split(reference) for reference in content["refers"]]
 
 
@@ -245,24 +252,45 @@ def _facts_off(entry: ast.expr) -> ast.expr:
 
 def _define(nodes: list[Any]) -> Definition:
     uses: set[str] = set()
+    picks: set[str] = set()
     says: set[str] = set()
     refers: set[str] = set()
     waiting: list[ast.AST] = list(nodes)
     while waiting:
         node = waiting.pop()
+        if (picked := _picked(node)) is not None:
+            looked_in, *rest = picked
+            picks.add(str(_dotted(looked_in)))
+            inside = [part for top in rest for part in ast.walk(top) if isinstance(part, ast.Constant)]
+            says.update(part.value for part in inside if isinstance(part.value, str))
+            waiting += rest
+            continue
         if (dotted := _dotted(node)) is not None:
             uses.add(dotted)  # and not its parts, which name what leads to it
             continue
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            (refers if REFERENCE.fullmatch(node.value) else says).add(node.value)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and REFERENCE.fullmatch(node.value):
+            refers.add(node.value)
         waiting += ast.iter_child_nodes(node)
     text = "\n".join(ast.unparse(node) for node in nodes)
     return {
         "text": hashlib.sha256(text.encode()).hexdigest(),
         "uses": sorted(uses),
+        "picks": sorted(picks - uses),
         "says": sorted(says),
         "refers": sorted(refers),
     }
+
+
+def _picked(node: ast.AST) -> list[ast.AST] | None:
+    """Of `A[x]`, `A.get(x)`, `A.find(x)` and `x in A`: what is looked in, then the rest; None of all else."""
+    found: list[ast.AST] = []
+    if isinstance(node, ast.Subscript):
+        found = [node.value, node.slice]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "find"):
+        found = [node.func.value, *node.args, *node.keywords]
+    elif isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.In | ast.NotIn):
+        found = [node.comparators[0], node.left]
+    return found if found and _dotted(found[0]) is not None else None
 
 
 def _dotted(node: ast.AST) -> str | None:

@@ -15,8 +15,9 @@ from rediffuse.pipeline.stage import stages
 
 @dataclass(frozen=True)
 class Schedule:
-    """forced: names of the jobs that begin anew although they may be up to date; files: a receipt of each that runs."""
+    """names: of the jobs that run; forced: of those of them that begin anew whatever lies there; files: their receipts."""
 
+    names: frozenset[str]
     forced: frozenset[str]
     files: frozenset[str]
 
@@ -46,7 +47,7 @@ def schedule(
         anew |= needed.keys()
     why = reasons(plan, context.root)
     due = {name for name in needed if why[name] is not None or name in anew}
-    return Schedule(frozenset(anew), frozenset(str(needed[name].receipt) for name in due))
+    return Schedule(frozenset(due), frozenset(anew), frozenset(str(needed[name].receipt) for name in due))
 
 
 def jobs_of(plan: Plan, target: str) -> list[Job]:

@@ -8,7 +8,7 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from typing import Any, Literal
 
@@ -44,6 +44,8 @@ class Subject:
         return self.of_seed
 
 
+#: What needs every other stage says so.
+ALL = ("*",)
 #: Where the files of a run lie (`rediffuse.runs.facts.folder`; ablations lie apart).
 RUN_FOLDER = "runs/{study}/{run}/seed{seed}"
 
@@ -64,7 +66,7 @@ class Stage:
     summary: what its verb does, for the command line.
     doing, done: how a job is announced ("Training"), and the name of the target of all its jobs ("trained").
     scope: "study" has one job, "run" one a run and seed.
-    needs: stages whose jobs come first: of the same run and seed, where they are of runs. The report needs all.
+    needs: stages whose jobs come first: of the same run and seed, where they are of runs; `ALL` others.
     settings: what its result depends on, besides code and what it is made from.
     files: the files it makes, relative to its folder; for a run only those that this run has.
     keeps: what DVC keeps of these, the same for every run: files, and folders with a "/" at their end.
@@ -120,5 +122,8 @@ def stages() -> dict[str, Stage]:
     for module in pkgutil.iter_modules(package.__path__):
         stage: Stage = importlib.import_module(f"rediffuse.stages.{module.name}").STAGE
         found[stage.name] = stage
+    for name, stage in found.items():
+        if stage.needs == ALL:
+            found[name] = replace(stage, needs=tuple(sorted(found.keys() - {name})))
     order = TopologicalSorter({name: stage.needs for name, stage in sorted(found.items())}).static_order()
     return {name: found[name] for name in order}

@@ -25,16 +25,6 @@ def feature_title(features: str) -> str:
     return FEATURE_NETWORKS[features].title if features in FEATURE_NETWORKS else features
 
 
-def metric_title(metric: str, features: str) -> str:
-    """Full name of a metric. FID and Inception score are names of Inception-v3 metrics and of no other."""
-    return find_metric(metric).title_in(features)
-
-
-def metric_short(metric: str, features: str) -> str:
-    """Name of a metric in a table header or on an axis."""
-    return find_metric(metric).short_in(features)
-
-
 def direction(metric: str) -> str:
     """Which way a metric is better: "lower" or "higher"."""
     return find_metric(metric).better

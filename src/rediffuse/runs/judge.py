@@ -44,7 +44,7 @@ def feature_network(evaluation: Evaluation, hardware: Hardware, root: Path) -> F
     )
     if evaluation.features == "torchscript":
         # The plan names the reference after the study's `features`; which file it is, the digest in the keys says.
-        return load(FEATURE_NETWORKS["torchscript"].reference)(weights, options, name=evaluation.features)
+        return load(FEATURE_NETWORKS[evaluation.features].reference)(weights, options, name=evaluation.features)
     with Progress("feature network weights", "byte") as progress:
         return load_feature_network(evaluation.features, options, progress)
 

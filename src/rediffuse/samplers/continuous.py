@@ -31,13 +31,6 @@ def time_of_level(process: DiffusionProcess, alphas_bar: Tensor) -> Tensor:
     return torch.from_numpy(np.interp(torch.logit(alphas_bar).numpy(), log_snr, times))
 
 
-def level_of_time(process: DiffusionProcess, times: Tensor) -> Tensor:
-    """alpha_bar at fractional times of the network, float64: the interpolation that `time_of_level` inverts."""
-    log_snr = torch.logit(process.alphas_bar).numpy()
-    known = process.timestep_map.to(torch.float64).numpy()
-    return torch.sigmoid(torch.from_numpy(np.interp(times.to("cpu", torch.float64).numpy(), known, log_snr)))
-
-
 def refined(process: DiffusionProcess, cells: int) -> DiffusionProcess:
     """A process of cells + 1 steps equally spaced in phi, from the cleanest level of `process` to its noisiest.
 

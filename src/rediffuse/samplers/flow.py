@@ -50,8 +50,8 @@ def flow_euler(field: Velocity, noise: NoiseSource, *, steps: int = 10, callback
 def flow_heun(field: Velocity, noise: NoiseSource, *, steps: int = 5, callback: Callback | None = None) -> Tensor:
     """Integrate by Heun's method; two network evaluations a step, one in the last. Returns x0, [B, C, H, W].
 
-    The last step, into t = 0, is Euler's (as in Karras et al. 2022, algorithm 1): a corrector would ask for the velocity
-    of an image without noise, and a trained network has learned it for t > 0 only.
+    The last step, into t = 0, is Euler's (as in Karras et al. 2022, algorithm 1): a corrector would ask for the
+    velocity of an image without noise, and a trained network has learned it for t > 0 only.
     """
     x = noise.initial()
     for k, (t, t_next) in enumerate(_intervals(steps)):

@@ -6,7 +6,7 @@ from typing import Any
 from rediffuse.files import digest, sha256
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
-from rediffuse.pipeline.stage import Stage, Subject
+from rediffuse.pipeline.stage import ALL, Stage, Subject
 
 FILES = ("report.md", "metrics.json", "claims.json", "tables", "figures")
 TEMPLATES = Path(__file__).parent.parent / "reporting" / "render" / "templates"
@@ -32,7 +32,7 @@ STAGE = Stage(
     done="reported",
     scope="study",
     folder="reports/{study}",
-    needs=("real", "cost", "classifier", "follow", "evaluate", "examine", "nll", "restore"),
+    needs=ALL,
     settings=settings,
     files=lambda subject: FILES,
     loose=("report.html", "timings.md"),

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
+from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting.experiments.cells import recorded
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.experiments.variants import COMMAND, Variant, ablation_settings, answers, variants
@@ -17,8 +18,6 @@ from rediffuse.reporting.terms import (
     MAIN,
     capital,
     diffusion_runs,
-    metric_short,
-    metric_title,
     run_colours,
     run_label,
 )

@@ -1,12 +1,13 @@
 """The verdict on every claim."""
 
+from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.cells import estimate
 from rediffuse.reporting.experiments.claims import Verdict, tally
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Table, headers
-from rediffuse.reporting.terms import cell_label, metric_short
+from rediffuse.reporting.terms import cell_label
 from rediffuse.reporting.values import Value
 
 

@@ -6,13 +6,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import examined
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
 from rediffuse.reporting.render.table import FROM, Column, Table, headers
-from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, metric_title, run_colours, run_seed
+from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours, run_seed
 from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
 from rediffuse.runs import facts
 

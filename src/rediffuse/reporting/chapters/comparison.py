@@ -1,6 +1,7 @@
 """Baseline against improved, by sampler and number of steps."""
 
 from rediffuse.config import ResolvedRun
+from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.chapters.quality import quality_against_steps
 from rediffuse.reporting.experiments.cells import Cell, Cells, compare, estimate
 from rediffuse.reporting.experiments.comparison import beyond_real, exceptions, headline
@@ -15,7 +16,6 @@ from rediffuse.reporting.terms import (
     capital,
     compared_runs,
     direction,
-    metric_title,
     run_of_role,
     settings_in_order,
     unique_label,

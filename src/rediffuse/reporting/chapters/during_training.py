@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rediffuse.config import ResolvedRun
+from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting.experiments.cells import optional, recorded
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames, of_run
@@ -16,7 +17,7 @@ from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend, plain_log, reference_line
 from rediffuse.reporting.render.table import FROM, Column, Table, headers
-from rediffuse.reporting.terms import REAL, capital, direction, metric_short, metric_title, run_colours, run_seed
+from rediffuse.reporting.terms import REAL, capital, direction, run_colours, run_seed
 from rediffuse.reporting.values import NOT_RECORDED, Value, listed, number
 from rediffuse.runs import facts
 

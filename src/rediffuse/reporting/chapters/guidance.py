@@ -8,7 +8,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 
 from rediffuse.config import ResolvedRun
-from rediffuse.evaluation.metrics import CLASS_METRICS
+from rediffuse.evaluation.metrics import CLASS_METRICS, metric_short
 from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, estimate
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
@@ -16,7 +16,7 @@ from rediffuse.reporting.read.records import records
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
 from rediffuse.reporting.render.table import Column, Table, headers
-from rediffuse.reporting.terms import MAIN, REAL, REAL_LINES, diffusion_runs, metric_short, run_colours, run_label
+from rediffuse.reporting.terms import MAIN, REAL, REAL_LINES, diffusion_runs, run_colours, run_label
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Links, Value
 from rediffuse.runs import facts
 

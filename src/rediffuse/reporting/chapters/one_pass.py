@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from rediffuse.config import ResolvedRun
+from rediffuse.evaluation.metrics import metric_short
 from rediffuse.models.latent_options import CriticNetwork
 from rediffuse.reporting.experiments.cells import Cells, estimate, optional, recorded
 from rediffuse.reporting.experiments.material import Material
@@ -22,7 +23,6 @@ from rediffuse.reporting.terms import (
     MAIN,
     REAL_LINES,
     compared_runs,
-    metric_short,
     one_pass_runs,
     run_colours,
 )

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rediffuse.config import LoadedStudy
+from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, optional
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
@@ -34,8 +35,6 @@ from rediffuse.reporting.terms import (
     compared_runs,
     diffusion_runs,
     direction,
-    metric_short,
-    metric_title,
     one_pass_runs,
     run_colours,
     run_label,

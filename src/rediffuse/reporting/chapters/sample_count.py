@@ -7,13 +7,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import examined
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, log_steps, outside_legend, plain_log
 from rediffuse.reporting.render.table import Column, Table, headers
-from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, metric_short, metric_title, run_colours
+from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Estimate, Value, counted, listed, number, whole
 from rediffuse.runs import facts
 

@@ -4,13 +4,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from rediffuse.config import ResolvedRun
+from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.cells import Cells
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import held_out_images, preview_image, sample_images
 from rediffuse.reporting.render.blocks import Chapter, Item, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, row_label, show
-from rediffuse.reporting.terms import REAL_LINES, diffusion_runs, metric_short, run_colours
+from rediffuse.reporting.terms import REAL_LINES, diffusion_runs, run_colours
 from rediffuse.reporting.values import NOT_RUN, number, whole
 from rediffuse.runs import facts
 

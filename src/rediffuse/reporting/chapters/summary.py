@@ -1,10 +1,11 @@
 """The answer in a few sentences."""
 
+from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.claims import tally
 from rediffuse.reporting.experiments.comparison import best_settings, headline, likelihood_sentence, real_line
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.render.blocks import Bullets, Chapter, chapter_of
-from rediffuse.reporting.terms import MAIN, metric_title
+from rediffuse.reporting.terms import MAIN
 
 
 def chapter(material: Material) -> Chapter | None:

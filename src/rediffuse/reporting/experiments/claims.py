@@ -6,8 +6,9 @@ from typing import Any
 
 from rediffuse.config import LoadedStudy
 from rediffuse.config.study import Claim
+from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.cells import Cell, Cells, compare
-from rediffuse.reporting.terms import cell_label, metric_short
+from rediffuse.reporting.terms import cell_label
 from rediffuse.reporting.values import NOT_RUN, counted, decimals, listed
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"

@@ -3,19 +3,11 @@
 from collections import Counter
 
 from rediffuse.config import ResolvedRun
+from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.cells import Cell, Cells, Comparison, bounds, compare
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.pedigree import ALTERED
-from rediffuse.reporting.terms import (
-    MAIN,
-    RUN_SETTINGS,
-    capital,
-    cell_label,
-    direction,
-    metric_title,
-    run_of_role,
-    settings_in_order,
-)
+from rediffuse.reporting.terms import MAIN, RUN_SETTINGS, capital, cell_label, direction, run_of_role, settings_in_order
 from rediffuse.reporting.values import NOT_RUN, counted, listed, number
 from rediffuse.runs import facts
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.cells import Cells, estimate
 from rediffuse.reporting.read.evidence import overrides
 from rediffuse.reporting.read.frames import Frames, final_loss, metric_rows, of_run
 from rediffuse.reporting.read.pedigree import ablation_place
 from rediffuse.reporting.read.records import parameter_count
-from rediffuse.reporting.terms import MAIN, diffusion_runs, metric_short
+from rediffuse.reporting.terms import MAIN, diffusion_runs
 from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, Value, counted, setting_text
 from rediffuse.runs import facts
 

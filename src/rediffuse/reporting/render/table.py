@@ -6,7 +6,8 @@ import io
 import re
 from dataclasses import dataclass
 
-from rediffuse.reporting.terms import direction, metric_short
+from rediffuse.evaluation.metrics import metric_short
+from rediffuse.reporting.terms import direction
 from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Anchor, Estimate, Links, Value, number, whole
 
 

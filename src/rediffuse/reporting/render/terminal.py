@@ -8,9 +8,10 @@ from rich.table import Table as Printed
 from rich.text import Text
 
 from rediffuse.config import LoadedStudy
+from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.claims import Verdict, tally
 from rediffuse.reporting.render.table import FROM, Table, plain
-from rediffuse.reporting.terms import MAIN, metric_title
+from rediffuse.reporting.terms import MAIN
 from rediffuse.reporting.values import Estimate
 
 
