@@ -8,7 +8,7 @@ from rediffuse.reporting.values import Anchor, Estimate, Links
 
 
 def table(*rows: tuple, columns: tuple[Column, ...] | None = None) -> Table:
-    columns = columns or (Column("Name"), Column("Time", "s"), Column("Distance", estimate=True), Column("From"))
+    columns = columns or (Column("Name"), Column("Time (s)"), Column("Distance"), Column("From"))
     return Table("test", "A caption", columns, rows)
 
 
@@ -38,7 +38,7 @@ def test_an_anchor_is_where_a_link_leads() -> None:
 
 
 def test_a_spread_over_seeds_shows_as_plus_minus_and_has_a_csv_column() -> None:
-    text = table(("a", Estimate(90.0, std=2.5)), columns=(Column("Name"), Column("D", estimate=True)))
+    text = table(("a", Estimate(90.0, std=2.5)), columns=(Column("Name"), Column("D")))
     assert "90.00 ± 2.50" in text.markdown()
     assert text.csv().splitlines()[0] == "Name,D,D std over seeds"
 

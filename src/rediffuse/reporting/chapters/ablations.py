@@ -12,8 +12,15 @@ from rediffuse.reporting.read.pedigree import ablation_place
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Bullets, Chapter, chapter_of
 from rediffuse.reporting.render.picture import MARKERS, WIDTH, Picture, finish, outside_legend, plain_log
-from rediffuse.reporting.render.table import FROM, Column, Table
-from rediffuse.reporting.terms import HEADLINE, MAIN, capital, diffusion_runs, run_colours, run_label
+from rediffuse.reporting.render.table import Column, Table, headers
+from rediffuse.reporting.terms import (
+    HEADLINE,
+    MAIN,
+    capital,
+    diffusion_runs,
+    run_colours,
+    run_label,
+)
 from rediffuse.reporting.values import (
     NOT_ASKED,
     NOT_RECORDED,
@@ -37,25 +44,14 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     ]
     settings = settings or sampled
     columns = (
-        Column("Run or ablation"),
-        Column("Change"),
-        Column("Seeds"),
-        Column("Parameters"),
-        Column("Loss at the end", estimate=True),
-        *(Column(f"{short}, {setting}", estimate=True) for setting in settings),
-        Column("State"),
-        FROM,
+        *headers("Run or ablation | Change | Seeds | Parameters | Loss at the end"),
+        *(Column(f"{short}, {setting}") for setting in settings),
+        *headers("State | From"),
     )
     cells: list[tuple[Value, ...]] = [
         (
-            row.name,
-            row.change,
-            setting_text(row.seeds),
-            row.parameters,
-            row.loss,
-            *(row.values[setting] for setting in settings),
-            row.state,
-            frames.pedigree.links(row.places),
+            *(row.name, row.change, setting_text(row.seeds), row.parameters, row.loss),
+            *(*(row.values[setting] for setting in settings), row.state, frames.pedigree.links(row.places)),
         )
         for row in rows
     ]
@@ -100,16 +96,8 @@ def details_table(frames: Frames, metrics: list[str]) -> Table:
             rows.append(
                 (entry["ablation"], entry["seed"], setting, record.get("features", NOT_RECORDED), *values, n, links)
             )
-    metric_columns = (Column(metric_short(metric, frames.features), estimate=True) for metric in metrics)
-    columns = (
-        Column("Ablation"),
-        Column("Seed"),
-        Column("Sampler and steps"),
-        Column("Features"),
-        *metric_columns,
-        Column("n"),
-        FROM,
-    )
+    metric_columns = (Column(metric_short(metric, frames.features)) for metric in metrics)
+    columns = (*headers("Ablation | Seed | Sampler and steps | Features"), *metric_columns, *headers("n | From"))
     return Table(
         "ablations-details", "Every value of the finished ablations, seed by seed.", columns, tuple(rows), folded=True
     )
@@ -186,10 +174,10 @@ def cost_table(clock: Timings) -> Table | None:
                 *(date, short(commit)),
             )
         )
-    names = ("Processor", "Threads", "PyTorch", "Date", "Commit")
+    names = "Processor | Threads | PyTorch | Date | Commit"
     columns = (
-        *(Column("Ablation"), Column("Seed"), Column("Training time", "s"), Column("Training step", "ms")),
-        *(Column("Sampling step of a batch", "ms"), *map(Column, names)),
+        *headers("Ablation | Seed | Training time (s) | Training step (ms) | Sampling step of a batch (ms)"),
+        *headers(names),
     )
     notes = (
         f"As kept in {clock.ablations_file} when the ablations were gathered: of the machines they ran on. Sampling: the "

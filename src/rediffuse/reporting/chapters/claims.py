@@ -6,7 +6,7 @@ from rediffuse.reporting.experiments.claims import Verdict, tally
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import Table, headers
 from rediffuse.reporting.terms import cell_label
 from rediffuse.reporting.values import Value
 
@@ -21,32 +21,16 @@ def table(frames: Frames, verdicts: list[Verdict]) -> Table:
         links = frames.pedigree.links(files)
         rows.append(
             (
-                item.claim.claim,
-                item.claim.source,
-                metric,
-                names[0],
-                estimate(item.better),
-                names[1],
-                estimate(item.worse),
-                item.verdict,
-                item.reason,
-                links,
+                *(item.claim.claim, item.claim.source, metric, names[0], estimate(item.better), names[1]),
+                *(estimate(item.worse), item.verdict, item.reason, links),
             )
         )
     return Table(
         "claims",
         "Each claim: a metric of the cell said to be better against the same metric of the cell said to be worse.",
-        (
-            Column("Claim"),
-            Column("Source"),
-            Column("Metric"),
-            Column("Said to be better"),
-            Column("Its value", estimate=True),
-            Column("Said to be worse"),
-            Column("Value of that", estimate=True),
-            Column("Verdict"),
-            Column("Why"),
-            FROM,
+        headers(
+            "Claim | Source | Metric | Said to be better | Its value | Said to be worse | Value of that | "
+            "Verdict | Why | From"
         ),
         tuple(rows),
         notes=(

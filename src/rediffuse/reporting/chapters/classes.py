@@ -12,7 +12,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import examined
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import FROM, Column, Table, headers
 from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours, run_seed
 from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
 from rediffuse.runs import facts
@@ -33,11 +33,7 @@ def table(frames: Frames) -> Table | None:
         shares = record["classes"]["samples"]
         rows.append(
             (
-                run.label,
-                record["setting"],
-                seed,
-                *_coverage(shares),
-                *_shown(shares["counts"]),
+                *(run.label, record["setting"], seed, *_coverage(shares), *_shown(shares["counts"])),
                 frames.pedigree.links([file]),
             )
         )
@@ -47,23 +43,16 @@ def table(frames: Frames) -> Table | None:
     held_out = classes["held_out"]
     rows.append(
         (
-            REAL_LABEL,
-            NOT_ASKED,
-            NOT_ASKED,
-            *_coverage(held_out),
-            *_shown(held_out["counts"]),
+            *(REAL_LABEL, NOT_ASKED, NOT_ASKED, *_coverage(held_out), *_shown(held_out["counts"])),
             frames.pedigree.links([file]),
         )
     )
     names = [Column(f"“{name}”") for name in _shown(classes["names"])]
     columns = (
-        Column("Images"),
-        Column("Setting"),
-        Column("Seed"),
-        Column("n"),
-        Column("Classes covered", "%"),
-        Column("Effective number of classes"),
-        Column("Divergence from training shares", "nats"),
+        *headers(
+            "Images | Setting | Seed | n | Classes covered (%) | Effective number of classes | "
+            "Divergence from training shares (nats)"
+        ),
         *names,
         FROM,
     )
@@ -190,7 +179,7 @@ def by_class(frames: Frames) -> Table | None:
     return Table(
         "by-class",
         f"{capital(title)} within each class, of samples that were asked for by class (lower is better).",
-        (Column("Images"), Column("Setting"), Column("Seed"), Column("Mean over classes"), *own, FROM),
+        (*headers("Images | Setting | Seed | Mean over classes"), *own, FROM),
         tuple(rows),
         notes=(
             f"From {scores['count']} images of each class against its training images: so few lie far above the "

@@ -3,7 +3,7 @@
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import FROM, Column, Table, headers
 from rediffuse.reporting.terms import REAL_LINES, every_run
 from rediffuse.reporting.values import NOT_ASKED, Value
 
@@ -13,9 +13,9 @@ COLUMNS = {
     "green": Column("Mean green"),
     "blue": Column("Mean blue"),
     "cast": Column("Cast"),
-    "between": Column("Variance between images", "%"),
+    "between": Column("Variance between images (%)"),
     "saturation": Column("Saturation"),
-    "hue": Column("Mean hue", "°"),
+    "hue": Column("Mean hue (°)"),
     "hue_within": Column("Hues of one image agree"),
     "hue_across": Column("Hues of all images agree"),
 }
@@ -42,7 +42,7 @@ def table(frames: Frames) -> Table | str | None:
     return Table(
         "colours",
         "Colours of samples, of held-out images and of noise, channels in [0, 1].",
-        (Column("Images"), Column("Setting"), Column("Seed"), *COLUMNS.values(), FROM),
+        (*headers("Images | Setting | Seed"), *COLUMNS.values(), FROM),
         tuple(rows),
         notes=(
             "Cast: distance of the mean colour from that of all held-out images. Hues agree: length of their mean "

@@ -8,7 +8,7 @@ from rediffuse.reporting.experiments.comparison import beyond_real, exceptions, 
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, Item, chapter_of
-from rediffuse.reporting.render.table import FROM, Column, Table, metric_column
+from rediffuse.reporting.render.table import FROM, Column, Table, headers, metric_column
 from rediffuse.reporting.terms import (
     HEADLINE,
     MAIN,
@@ -42,12 +42,7 @@ def reference_lines(frames: Frames, cells: Cells, metrics: list[str]) -> Table:
         files = known.files if known else ()
         values = (estimate(cell) for cell in found)
         rows.append((title, *values, known.n if known else NOT_RUN, groups, frames.pedigree.links(files)))
-    columns = (
-        Column("Images"),
-        *(metric_column(metric, features) for metric in metrics),
-        Column("n"),
-        Column("Groups"),
-    )
+    columns = (Column("Images"), *(metric_column(metric, features) for metric in metrics), *headers("n | Groups"))
     return Table(
         "reference-lines",
         "What real images that no network has seen score, and what noise scores, against the same reference and from "
@@ -78,13 +73,13 @@ def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table
         filler: list[Value] = [NOT_ASKED] if baseline and improved else []
         links = frames.pedigree.links(line.files if line else ())
         rows.append((title, NOT_ASKED, *[estimate(line)] * len(runs), *filler, line.n if line else NOT_RUN, links))
-    run_columns = (Column(unique_label(frames.loaded, run), estimate=True) for run in runs)
+    run_columns = (Column(unique_label(frames.loaded, run)) for run in runs)
     verdict = (Column("Better"),) if baseline and improved else ()
     title = metric_title(metric, features)
     return Table(
         f"comparison-{metric.replace('_', '-')}",
         f"{capital(title)} ({direction(metric)} is better) of every run, by sampler and number of steps.",
-        (Column("Sampler"), Column("Steps"), *run_columns, *verdict, Column("n"), FROM),
+        (*headers("Sampler | Steps"), *run_columns, *verdict, *headers("n | From")),
         tuple(rows),
         notes=(
             _interval_note(cells, metric),

@@ -16,7 +16,7 @@ from rediffuse.reporting.read.records import records
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend, plain_log, reference_line
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import FROM, Column, Table, headers
 from rediffuse.reporting.terms import REAL, capital, direction, run_colours, run_seed
 from rediffuse.reporting.values import NOT_RECORDED, Value, listed, number
 from rediffuse.runs import facts
@@ -164,7 +164,7 @@ def table(frames: Frames) -> Table | None:
         for metric in metrics
         for weights in WEIGHTS
     ]
-    columns = (Column("Run"), Column("Seed"), Column("Training step"), *of_weights, FROM)
+    columns = (*headers("Run | Seed | Training step"), *of_weights, FROM)
     titles = [metric_title(metric, frames.features) for metric in metrics if metric in METRICS]
     title = listed([*titles, *(COLOURS[metric].lower() for metric in metrics if metric in COLOURS)])
     return Table(
@@ -188,10 +188,7 @@ def cost(frames: Frames, clock: Timings) -> Table | None:
             share = 100 * looking / (looking + training)
         files = [str(facts.folder(one.run, one.seed) / "timing" / f"{stage}.json") for stage in ("train", "follow")]
         rows.append((one.run.label, one.seed, recorded(training), recorded(looking), share, clock.links(files)))
-    columns = (
-        *(Column("Run"), Column("Seed"), Column("Training", "s"), Column("Drawing and scoring", "s")),
-        *(Column("Share of both", "%"), FROM),
-    )
+    columns = headers("Run | Seed | Training (s) | Drawing and scoring (s) | Share of both (%) | From")
     what = "What it took to draw and score samples of the snapshots of each training."
     return Table("during-training-cost", what, columns, tuple(rows)) if rows else None
 

@@ -2,13 +2,12 @@
 
 from rediffuse.config import ResolvedRun
 from rediffuse.config.sections import LpipsWeights
-from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.cells import Cell, Cells, estimate
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import LPIPS, Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import FROM, Column, Table
-from rediffuse.reporting.terms import REAL_LINES, cell_label, direction, every_run
+from rediffuse.reporting.render.table import Column, Table, headers, metric_column
+from rediffuse.reporting.terms import REAL_LINES, cell_label, every_run
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Value, counted, listed, number
 from rediffuse.runs import facts
 
@@ -43,13 +42,10 @@ def table(frames: Frames, cells: Cells) -> Table | None:
     if not any(metric in METRICS for _, _, metric in cells):
         return None
     columns = (
-        Column("Model"),
-        Column("Sampler"),
-        Column("Steps"),
-        *(Column(metric_short(m, frames.features), f"{direction(m)} is better", estimate=True) for m in METRICS),
-        *([Column("LPIPS diversity", estimate=True)] if weighed else []),
-        Column("n"),
-        FROM,
+        *headers("Model | Sampler | Steps"),
+        *(metric_column(m, frames.features) for m in METRICS),
+        *([Column("LPIPS diversity")] if weighed else []),
+        *headers("n | From"),
     )
     interval = next((c.interval for c in cells.values() if c.metric in METRICS and c.low is not None), None)
     return Table(

@@ -15,7 +15,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import records
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import Column, Table, headers
 from rediffuse.reporting.terms import MAIN, REAL, REAL_LINES, diffusion_runs, run_colours, run_label
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Links, Value
 from rediffuse.runs import facts
@@ -75,14 +75,9 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         n = cell.n if cell is not None else real["n"]
         rows.append((REAL_LINES["held-out"], *[NOT_ASKED] * 4, *scores, n, frames.pedigree.links(files)))
     columns = (
-        Column("Run"),
-        Column("Sampler"),
-        Column("Steps"),
-        Column("Guidance"),
-        Column("Scale"),
-        *(Column(metric_short(metric, frames.features), estimate=True) for metric in METRICS),
-        Column("n"),
-        FROM,
+        *headers("Run | Sampler | Steps | Guidance | Scale"),
+        *(Column(metric_short(metric, frames.features)) for metric in METRICS),
+        *headers("n | From"),
     )
     return Table(
         "guidance",
@@ -163,17 +158,7 @@ def classifiers(frames: Frames) -> Table | None:
             rows.append((run.label, seed, *(row[name] for name in BY_T), *shared, links))
     if not rows:
         return None
-    columns = (
-        Column("Classifier of"),
-        Column("Seed"),
-        Column("t"),
-        Column("ᾱ_t"),
-        Column("Accuracy"),
-        Column("Cross-entropy (nats)"),
-        Column("Parameters"),
-        Column("n"),
-        FROM,
-    )
+    columns = headers("Classifier of | Seed | t | ᾱ_t | Accuracy | Cross-entropy (nats) | Parameters | n | From")
     return Table(
         "classifiers",
         "Noise-conditional classifiers on noisy held-out images, by t: where little of the image is left, none can "

@@ -9,7 +9,7 @@ from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend, plain_log
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import Table, headers
 from rediffuse.reporting.terms import diffusion_runs, run_colours, run_label
 from rediffuse.reporting.values import Estimate, Value
 
@@ -27,15 +27,8 @@ def table(frames: Frames) -> Table | None:
         rows.append((runs[row["run"]], row["seed"], total, *parts, row["n"], links))
     if not rows:
         return None
-    columns = (
-        Column("Run"),
-        Column("Seed"),
-        Column("Bound (bits/dim)", estimate=True),
-        Column("L_T (bits/dim)"),
-        Column("L_1 … L_{T−1} (bits/dim)"),
-        Column("L_0 (bits/dim)"),
-        Column("Images"),
-        FROM,
+    columns = headers(
+        "Run | Seed | Bound (bits/dim) | L_T (bits/dim) | L_1 … L_{T−1} (bits/dim) | L_0 (bits/dim) | Images | From"
     )
     return Table(
         "likelihood",

@@ -10,7 +10,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import examined, images_at, sample_images
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import Table, headers
 from rediffuse.reporting.terms import REAL, REAL_LABEL, run_colours, run_seed
 from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
 from rediffuse.runs import facts
@@ -58,36 +58,16 @@ def table(frames: Frames) -> Table | None:
             medians = (m["median_samples"], m["median_held_out"])
             rows.append(
                 (
-                    run.label,
-                    record["setting"],
-                    seed,
-                    title,
-                    *medians,
-                    ratio,
-                    100 * m["closer"],
-                    m["auroc"],
-                    m["z"],
-                    m["samples"],
-                    m["held_out"],
-                    links,
+                    *(run.label, record["setting"], seed, title, *medians, ratio, 100 * m["closer"]),
+                    *(m["auroc"], m["z"], m["samples"], m["held_out"], links),
                 )
             )
     if not rows:
         return None
-    columns = (
-        Column("Model"),
-        Column("Setting"),
-        Column("Seed"),
-        Column("Space"),
-        Column("Median distance, samples"),
-        Column("Median distance, held-out images"),
-        Column("Ratio"),
-        Column("Nearer than the nearest 5 % of held-out", "% of samples"),
-        Column("P(sample farther than held-out)"),
-        Column("z"),
-        Column("Samples"),
-        Column("Held-out images"),
-        FROM,
+    columns = headers(
+        "Model | Setting | Seed | Space | Median distance, samples | Median distance, held-out images | "
+        "Ratio | Nearer than the nearest 5 % of held-out (% of samples) | "
+        "P(sample farther than held-out) | z | Samples | Held-out images | From"
     )
     return Table(
         "memorisation",
@@ -121,16 +101,9 @@ def duplicates(frames: Frames) -> Table | None:
     if last is None:
         return None
     rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_counts(last[0]), frames.pedigree.links([last[1]])))
-    columns = (
-        Column("Images"),
-        Column("Setting"),
-        Column("Seed"),
-        Column("n"),
-        Column("Equal to a training image"),
-        Column("Nearly equal to one"),
-        Column("Equal to an earlier one of the n"),
-        Column("Nearly equal to another of the n"),
-        FROM,
+    columns = headers(
+        "Images | Setting | Seed | n | Equal to a training image | Nearly equal to one | "
+        "Equal to an earlier one of the n | Nearly equal to another of the n | From"
     )
     return Table(
         "duplicates",

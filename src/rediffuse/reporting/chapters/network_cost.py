@@ -14,7 +14,7 @@ from rediffuse.reporting.read.frames import Frames, cost_file, of_run
 from rediffuse.reporting.read.timings import Timings, by_setting
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, log_steps, plain_log
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import Column, Table, headers
 from rediffuse.reporting.terms import BASELINE, IMPROVED, VARIANTS, diffusion_runs, run_label, training_of
 from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, Estimate, Links, Value
 from rediffuse.runs import facts
@@ -50,31 +50,16 @@ def configurations(frames: Frames) -> Table | None:
         attention = flops["projection"] + flops["attention"]
         rows.append(
             (
-                name,
-                f"{side}×{side}",
-                entry["parameters"],
-                total / GFLOP,
-                100 * attention / total,
-                100 * flops["attention"] / total,
-                entry["activation_bytes"] / MIB,
-                entry["checkpointed_bytes"] / MIB,
-                sum(state.values()) / MIB,
-                state["parameters"] / MIB,
+                *(name, f"{side}×{side}", entry["parameters"], total / GFLOP, 100 * attention / total),
+                *(100 * flops["attention"] / total, entry["activation_bytes"] / MIB),
+                *(entry["checkpointed_bytes"] / MIB, sum(state.values()) / MIB, state["parameters"] / MIB),
                 links,
             )
         )
-    columns = (
-        Column("Network"),
-        Column("Images"),
-        Column("Parameters"),
-        Column("Forward pass", "GFLOP/image"),
-        Column("Attention layers", "% of it"),
-        Column("Products QKᵀ and AV", "% of it"),
-        Column("Activations saved", "MiB/image"),
-        Column("With checkpointing", "MiB/image"),
-        Column("State in training", "MiB"),
-        Column("in sampling", "MiB"),
-        FROM,
+    columns = headers(
+        "Network | Images | Parameters | Forward pass (GFLOP/image) | Attention layers (% of it) | "
+        "Products QKᵀ and AV (% of it) | Activations saved (MiB/image) | "
+        "With checkpointing (MiB/image) | State in training (MiB) | in sampling (MiB) | From"
     )
     note = (
         "State in training: weights, gradients, Adam's two moments and the average of the weights, float32. "
@@ -148,18 +133,9 @@ def model(frames: Frames, clock: Timings) -> Table | None:
                         ),
                     )
                 )
-    columns = (
-        Column("Run"),
-        Column("Seed"),
-        Column("What"),
-        Column("N or S"),
-        Column("B"),
-        Column("κ"),
-        Column("Rate", "GFLOP/s"),
-        Column("Predicted", "s"),
-        Column("Measured", "s"),
-        Column("Measured / predicted"),
-        FROM,
+    columns = headers(
+        "Run | Seed | What | N or S | B | κ | Rate (GFLOP/s) | Predicted (s) | Measured (s) | "
+        "Measured / predicted | From"
     )
     notes = (
         "N: optimiser steps of B images; S: evaluations of the network for each of B images, two a step under guidance. "
@@ -194,16 +170,7 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
                 rows.append((run.label, steps, *[NOT_RECORDED] * 5, Links(())))
                 continue
             rows.append((run.label, steps, how, images, per_step, per_step * steps / 1e3, per_image / 1e3, links))
-    columns = (
-        Column("Run"),
-        Column("Steps"),
-        Column("How"),
-        Column("Batch"),
-        Column("One step", "ms"),
-        Column("One batch", "s"),
-        Column("One image", "s"),
-        FROM,
-    )
+    columns = headers("Run | Steps | How | Batch | One step (ms) | One batch (s) | One image (s) | From")
     note = (
         "One image: the batch's time divided by its images, not what a single image by itself would take (batch 1 of the "
         "next table). Predicted: by the cost model, the network alone."
@@ -223,23 +190,13 @@ def batches(frames: Frames, clock: Timings) -> Table | None:
         forward, batch = row["forward"], row["batch"]
         rows.append(
             (
-                f"{row['side']}×{row['side']}",
-                batch,
-                _spread(forward, 1e3),
-                1e3 * forward["median"] / batch,
-                batch / forward["median"],
-                batch * flops / forward["median"] / GFLOP,
-                links,
+                *(f"{row['side']}×{row['side']}", batch, _spread(forward, 1e3)),
+                *(1e3 * forward["median"] / batch, batch / forward["median"]),
+                *(batch * flops / forward["median"] / GFLOP, links),
             )
         )
-    columns = (
-        Column("Images"),
-        Column("Batch"),
-        Column("Forward pass", "ms"),
-        Column("One image", "ms"),
-        Column("Throughput", "images/s"),
-        Column("Rate", "GFLOP/s"),
-        FROM,
+    columns = headers(
+        "Images | Batch | Forward pass (ms) | One image (ms) | Throughput (images/s) | Rate (GFLOP/s) | From"
     )
     what = f"Forward passes of {label}'s network without gradients, by batch and by resolution."
     return Table("throughput", what, columns, tuple(rows), notes=("Medians, with quartiles in brackets.",))
@@ -266,15 +223,9 @@ def checkpointing(frames: Frames, clock: Timings) -> Table | None:
             rows.append(("training, peak", peak["batch"], NOT_ASKED, expected, count, NOT_ASKED, NOT_ASKED, links))
         else:
             rows.append(("sampling, peak", peak["batch"], peak["steps"], NOT_ASKED, count, NOT_ASKED, NOT_ASKED, links))
-    columns = (
-        Column("What"),
-        Column("Batch"),
-        Column("Steps"),
-        Column("Counted", "MiB"),
-        Column("Peak measured", "MiB"),
-        Column("Forward and backward", "ms"),
-        Column("Time against none"),
-        FROM,
+    columns = headers(
+        "What | Batch | Steps | Counted (MiB) | Peak measured (MiB) | Forward and backward (ms) | "
+        "Time against none | From"
     )
     notes = (
         "Counted: activations saved for the backward pass; in the rows of peaks the gradients, too. Peak: memory above "
@@ -336,12 +287,8 @@ def resolution(frames: Frames) -> Table | None:
         total = sum(flops.values())
         rows.append(
             (
-                f"{side}×{side}",
-                side * side,
-                *(flops[kind] / GFLOP for kind in KINDS),
-                total / GFLOP,
-                100 * flops["attention"] / total,
-                links,
+                *(f"{side}×{side}", side * side, *(flops[kind] / GFLOP for kind in KINDS), total / GFLOP),
+                *(100 * flops["attention"] / total, links),
             )
         )
     low, high = min(by_side), max(by_side)
@@ -351,12 +298,9 @@ def resolution(frames: Frames) -> Table | None:
     exponents = [_exponent(first[kind], last[kind], pixels) for kind in KINDS]
     rows.append(("exponent p of pixelsᵖ", NOT_ASKED, *exponents, _exponent(*totals, pixels), NOT_ASKED, links))
     columns = (
-        Column("Images"),
-        Column("Pixels"),
-        *(Column(f"{title[0].upper()}{title[1:]}", "GFLOP") for title, _ in KINDS.values()),
-        Column("All", "GFLOP"),
-        Column("Products of attention", "% of all"),
-        FROM,
+        *headers("Images | Pixels"),
+        *(Column(f"{title[0].upper()}{title[1:]} (GFLOP)") for title, _ in KINDS.values()),
+        *headers("All (GFLOP) | Products of attention (% of all) | From"),
     )
     note = (
         "The same weights on larger images, attention at the same levels of the network. Cost grows as a power of the "

@@ -17,8 +17,15 @@ from rediffuse.reporting.read.records import held_out_images, parameter_count, p
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
-from rediffuse.reporting.render.table import FROM, Column, Table, metric_column
-from rediffuse.reporting.terms import HEADLINE, MAIN, REAL_LINES, compared_runs, one_pass_runs, run_colours
+from rediffuse.reporting.render.table import FROM, Column, Table, headers, metric_column
+from rediffuse.reporting.terms import (
+    HEADLINE,
+    MAIN,
+    REAL_LINES,
+    compared_runs,
+    one_pass_runs,
+    run_colours,
+)
 from rediffuse.reporting.values import (
     NOT_ASKED,
     NOT_RECORDED,
@@ -70,32 +77,16 @@ def models(frames: Frames) -> Table:
         files = [str(facts.folder(model, seed) / "run.yaml") for seed in model.seeds]
         rows.append(
             (
-                model.label,
-                facts.latent(model).latent,
-                facts.latent(model).channels,
-                *sizes,
-                training.steps,
-                training.batch_size,
-                setting_text(training.learning_rate),
-                setting_text((training.beta1, training.beta2)),
-                _critic(model),
+                *(model.label, facts.latent(model).latent, facts.latent(model).channels, *sizes),
+                *(training.steps, training.batch_size, setting_text(training.learning_rate)),
+                *(setting_text((training.beta1, training.beta2)), _critic(model)),
                 setting_text(training.ema_decay) if training.ema_decay else "off",
                 frames.pedigree.links(files),
             )
         )
     names = (
-        "Model",
-        "Latent",
-        "Channels",
-        "Parameters that make images",
-        "Parameters trained",
-        "Training steps",
-        "Batch",
-        "Learning rate",
-        "Adam's β",
-        "Critic",
-        "EMA decay",
-        "From",
+        *("Model", "Latent", "Channels", "Parameters that make images", "Parameters trained", "Training steps"),
+        *("Batch", "Learning rate", "Adam's β", "Critic", "EMA decay", "From"),
     )
     return Table(
         "one-pass-models",
@@ -137,9 +128,9 @@ def table(frames: Frames, cells: Cells) -> Table:
             )
         )
     columns = (
-        *(Column("Model"), Column("Sampler"), Column("Steps"), Column("Parameters")),
+        *headers("Model | Sampler | Steps | Parameters"),
         *(metric_column(metric, frames.features) for metric in HEADLINE),
-        *(Column("Bound", "bits/dim", estimate=True), FROM),
+        *headers("Bound (bits/dim) | From"),
     )
     return Table(
         "one-pass",
@@ -172,7 +163,7 @@ def cost(frames: Frames, clock: Timings) -> Table:
             )
         )
     titles = ("Model", "Sampler", "Steps")
-    columns = (*map(Column, titles), Column("Training", "s"), Column("Images per second"), FROM)
+    columns = (*map(Column, titles), *headers("Training (s) | Images per second | From"))
     note = "The time of a one-pass model is the median of repeated batches. All are of the first training seed."
     what = "One-pass models (marked) beside the runs at each number of steps of their first sampler: cost."
     return Table("one-pass-cost", what, columns, tuple(rows), (note,), frozenset(marked))
@@ -193,21 +184,14 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
         files = [str(path) for part in (ours, *others.values()) for path in part["file"].iloc[:1]]
         rows.append(
             (
-                run.label,
-                setting.rpartition("-")[0],
-                steps,
-                float(ours["ms_per_image"].iloc[0]),
-                *ratios,
+                *(run.label, setting.rpartition("-")[0], steps, float(ours["ms_per_image"].iloc[0]), *ratios),
                 clock.links(files),
             )
         )
     if not rows:
         return None
     columns = (
-        Column("Run"),
-        Column("Sampler"),
-        Column("Steps"),
-        Column("Time per image", "ms"),
+        *headers("Run | Sampler | Steps | Time per image (ms)"),
         *(Column(f"× {model.label}") for model in one_pass),
         FROM,
     )
@@ -256,12 +240,7 @@ def quoted() -> Table:
         "one-pass-quoted",
         "Quoted from the thesis draft that this project follows (its table 4): CelebA at 64×64, with data, "
         "preprocessing and feature network of its own.",
-        (
-            Column("Model"),
-            Column("FID as printed there"),
-            Column("Parameters as printed there", "millions"),
-            Column("State here"),
-        ),
+        headers("Model | FID as printed there | Parameters as printed there (millions) | State here"),
         rows,
         notes=(
             "Not one of these numbers was measured by this study, and none may be compared with those above: other "

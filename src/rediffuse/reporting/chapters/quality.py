@@ -24,7 +24,7 @@ from rediffuse.reporting.render.picture import (
     plain_log,
     reference_line,
 )
-from rediffuse.reporting.render.table import FROM, Column, Table, metric_column
+from rediffuse.reporting.render.table import Table, headers, metric_column
 from rediffuse.reporting.terms import (
     HEADLINE,
     MAIN,
@@ -253,8 +253,8 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
                 nfe, *rest = counts
                 links = frames.pedigree.links([known["file"]] if known is not None else ())
                 rows.append((unique_label(frames.loaded, run), seed, key, steps, nfe, *values, *rest, links))
-    columns = (Column("Run"), Column("Seed"), Column("Sampler"), Column("Steps"), Column("Network evaluations"))
-    counts_columns = (Column("n"), Column("Groups"), Column("Images"), FROM)
+    columns = headers("Run | Seed | Sampler | Steps | Network evaluations")
+    counts_columns = headers("n | Groups | Images | From")
     return Table(
         "quality",
         "Every value of every run, training seed, sampler and number of steps.",

@@ -8,7 +8,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import records, restoration_images
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, row_label, show
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import Table, headers
 from rediffuse.reporting.terms import compared_runs, run_colours
 from rediffuse.reporting.values import Estimate, Value
 
@@ -32,15 +32,8 @@ def table(frames: Frames) -> Table | None:
         rows += tasks.get(task, [])
     if not rows:
         return None
-    columns = (
-        Column("Task"),
-        Column("Method"),
-        Column("Run"),
-        Column("Seed"),
-        Column("Damaged image (PSNR, dB)", estimate=True),
-        Column("Restored image (PSNR, dB)", estimate=True),
-        Column("Images"),
-        FROM,
+    columns = headers(
+        "Task | Method | Run | Seed | Damaged image (PSNR, dB) | Restored image (PSNR, dB) | Images | From"
     )
     study = frames.loaded.study.restoration
     return Table(

@@ -13,7 +13,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import examined
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, log_steps, outside_legend, plain_log
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import Column, Table, headers
 from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Estimate, Value, counted, listed, number, whole
 from rediffuse.runs import facts
@@ -89,19 +89,13 @@ def table(frames: Frames) -> Table | None:
         else:
             row += [Estimate(line["value"], line["low"], line["high"]), _curvature(line), doubt(curve) or "none seen"]
         rows.append((*row, frames.pedigree.links([curve.file])))
-    pairs = [Column("At all n", estimate=True), Column("Bias of that", "%")]
+    pairs = [Column("At all n"), Column("Bias of that (%)")]
     if small:
-        pairs += [Column(f"At {small} images", estimate=True), Column("Bias of it", "%")]
+        pairs += [Column(f"At {small} images"), Column("Bias of it (%)")]
     columns = (
-        Column("Images"),
-        Column("Setting"),
-        Column("Seed"),
-        Column("n"),
+        *headers("Images | Setting | Seed | n"),
         *pairs,
-        Column("Extrapolated to n = ∞", estimate=True),
-        Column("Departure from the line", "% of its drop"),
-        Column("Against the line"),
-        FROM,
+        *headers("Extrapolated to n = ∞ | Departure from the line (% of its drop) | Against the line | From"),
     )
     title = metric_title("frechet_distance", frames.features)
     return Table(

@@ -9,7 +9,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import parameter_count
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import FROM, Column, Table, headers
 from rediffuse.reporting.terms import diffusion_runs, feature_title, training_of
 from rediffuse.reporting.values import (
     IMPORTED,
@@ -59,7 +59,7 @@ def data(frames: Frames) -> Table:
     return Table(
         "data",
         "The images and the statistics that samples are compared with.",
-        (Column("What"), Column("Value"), FROM),
+        headers("What | Value | From"),
         tuple(rows),
     )
 
@@ -74,32 +74,14 @@ def runs(frames: Frames) -> Table:
         here = run.weights is None
         rows.append(
             (
-                run.label,
-                run.role,
-                d.schedule,
-                d.prediction,
-                d.variance,
-                d.loss if here else NOT_RECORDED,
-                d.timesteps,
-                parameter_count(frames, run),
-                *(trained if here else (IMPORTED,) * 3),
-                setting_text(run.seeds),
-                frames.pedigree.links(files),
+                *(run.label, run.role, d.schedule, d.prediction, d.variance, d.loss if here else NOT_RECORDED),
+                *(d.timesteps, parameter_count(frames, run), *(trained if here else (IMPORTED,) * 3)),
+                *(setting_text(run.seeds), frames.pedigree.links(files)),
             )
         )
     names = (
-        "Run",
-        "Role",
-        "Schedule",
-        "Prediction",
-        "Reverse variance",
-        "Loss",
-        "Diffusion steps T",
-        "Parameters",
-        "Training steps",
-        "Batch",
-        "EMA decay",
-        "Seeds",
+        *("Run", "Role", "Schedule", "Prediction", "Reverse variance", "Loss", "Diffusion steps T"),
+        *("Parameters", "Training steps", "Batch", "EMA decay", "Seeds"),
     )
     return Table("runs", "The runs compared.", (*map(Column, names), FROM), tuple(rows))
 

@@ -9,7 +9,7 @@ from rediffuse.reporting.read.frames import Frames, final_loss, of_run
 from rediffuse.reporting.read.records import parameter_count, parameters
 from rediffuse.reporting.read.timings import Timings, by_setting
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import FROM, Column, Table
+from rediffuse.reporting.render.table import Table, headers
 from rediffuse.reporting.terms import diffusion_runs, training_of
 from rediffuse.reporting.values import IMPORTED, NOT_RECORDED, NOT_RUN, Links, Value, number, setting_text
 from rediffuse.runs import facts
@@ -29,30 +29,17 @@ def stability(frames: Frames) -> Table:
             held_out = history["held_out_loss"].dropna()
             spread = float(late.std(ddof=1))
             numbers = (
-                final_loss(history),
-                float(held_out.iloc[-1]) if len(held_out) else math.nan,
-                spread,
-                100 * spread / float(late.mean()),
-                float(norms.mean()),
-                float(norms.std(ddof=1)),
+                *(final_loss(history), float(held_out.iloc[-1]) if len(held_out) else math.nan, spread),
+                *(100 * spread / float(late.mean()), float(norms.mean()), float(norms.std(ddof=1))),
                 float(norms.max()),
             )
             links = frames.pedigree.links(history["file"].iloc[:1])
             shown: list[Value] = [NOT_RECORDED if math.isnan(n) else n for n in numbers]
             rows.append((run.label, seed, *shown, training_of(run).clip_norm, len(history), links))
-    columns = (
-        Column("Run"),
-        Column("Seed"),
-        Column("Loss at the end"),
-        Column("Held-out loss at the end"),
-        Column("Spread of loss"),
-        Column("Spread of loss", "% of its mean"),
-        Column("Gradient norm, mean"),
-        Column("Gradient norm, std"),
-        Column("Gradient norm, max"),
-        Column("Clipped at"),
-        Column("Logged rows"),
-        FROM,
+    columns = headers(
+        "Run | Seed | Loss at the end | Held-out loss at the end | Spread of loss | "
+        "Spread of loss (% of its mean) | Gradient norm, mean | Gradient norm, std | "
+        "Gradient norm, max | Clipped at | Logged rows | From"
     )
     every = sorted({training_of(run).log_every for run in diffusion_runs(frames.loaded)})
     return Table(
@@ -87,10 +74,9 @@ def training(material: Material, clock: Timings) -> Table:
                     *(recorded(row["batch_size"], int), str(row["resumed_from"]), clock.links([row["file"]])),
                 )
             )
-    columns = (
-        *(Column("Run"), Column("Seed"), Column("Parameters"), Column("Training time", "s")),
-        *(Column("Time per step", "ms"), Column("Throughput", "images/s"), Column("Batch")),
-        *(Column("Resumed from step"), FROM),
+    columns = headers(
+        "Run | Seed | Parameters | Training time (s) | Time per step (ms) | Throughput (images/s) | "
+        "Batch | Resumed from step | From"
     )
     return Table("training-cost", "What training cost.", columns, tuple(rows))
 
@@ -118,10 +104,9 @@ def sampling(material: Material, clock: Timings) -> Table:
                         ),
                     )
                 )
-    columns = (
-        *(Column("Run"), Column("Seed"), Column("Sampler"), Column("Steps"), Column("Network evaluations")),
-        *(Column("Time per step", "ms"), Column("Time per image", "s"), Column("Time in all", "s")),
-        *(Column("Images"), Column("Batch"), FROM),
+    columns = headers(
+        "Run | Seed | Sampler | Steps | Network evaluations | Time per step (ms) | Time per image (s) | "
+        "Time in all (s) | Images | Batch | From"
     )
     note = "A step is one step of a whole batch; the time per image is that of the batch divided by its images."
     return Table("sampling-cost", "What sampling cost.", columns, tuple(rows), notes=(note,), folded=True)

@@ -13,26 +13,29 @@ from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Anchor,
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its header, its unit, whether it holds estimates, and whether it is set in a fixed-width face."""
+    """A column: its title, with its unit in brackets at the end, and whether it is set in a fixed-width face."""
 
-    header: str
-    unit: str = ""
-    estimate: bool = False
+    title: str
     code: bool = False
 
     @property
-    def title(self) -> str:
-        """Header with unit."""
-        return f"{self.header} ({self.unit})" if self.unit else self.header
+    def header(self) -> str:
+        """Title without unit."""
+        return self.title.removesuffix(")").rpartition(" (")[0] if self.title.endswith(")") else self.title
 
 
 #: The column of references to the pedigree.
 FROM = Column("From")
 
 
+def headers(titles: str) -> tuple[Column, ...]:
+    """Columns by their titles: "Run | Training time (s) | From"."""
+    return tuple(map(Column, titles.split(" | ")))
+
+
 def metric_column(metric: str, features: str) -> Column:
     """The column of a metric, with which way it is better."""
-    return Column(metric_short(metric, features), f"{direction(metric)} is better", estimate=True)
+    return Column(f"{metric_short(metric, features)} ({direction(metric)} is better)")
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Table:
         for index, column in enumerate(self.columns):
             values = [row[index] for row in self.rows]
             columns.append([column.title, *(_csv(value) for value in values)])
-            if column.estimate:
+            if any(isinstance(value, Estimate) for value in values):
                 parts = [value.parts()[1:] if isinstance(value, Estimate) else ("", "", "") for value in values]
                 for name, filled in zip(("low", "high", "std over seeds"), zip(*parts, strict=True), strict=False):
                     if any(filled):
