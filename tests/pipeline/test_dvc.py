@@ -46,7 +46,7 @@ def test_dvc_has_a_stage_for_every_main_job_and_those_that_a_run_has_not_leave_e
         elif rest[0] not in study["ablations"]:
             wanted.add(f"{stage}@{rest[0]}-{rest[1].removeprefix('seed')}")
     assert wanted <= listed
-    absent = {name for name in listed - wanted - {"plan"}}
+    absent = listed - wanted - {"plan"}
     assert {"classifier@baseline-0", "nll@dcgan-0", "restore@vae-0"} <= absent
     assert list((repeated.folder / "runs/smoke/dcgan/seed0/likelihood").iterdir()) == []
 

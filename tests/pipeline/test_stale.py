@@ -35,10 +35,11 @@ EDITS = {
     ("interop/own_format.py", "", "UNUSED = 1\n"): set(),
     ("training/options.py", "Adam's step size", "the step size of Adam"): set(),
     # Looks of pictures.
-    ("grids.py", "MARGIN = 2", "MARGIN = 3"): DRAWN,
+    ("grids.py", "MARGIN = 1 ", "MARGIN = 2 "): DRAWN,
     # What a number follows from.
-    ("diffusion/schedules.py", "0.008", "0.009"): {*TRAINED, "classifier"},
-    ("models/blocks.py", "scale_factor=2.0", "scale_factor=2"): {*TRAINED, "classifier", "cost"},
+    ("diffusion/schedules.py", "s: float = 0.008", "s: float = 0.009"): {*TRAINED, "classifier", "cost"},
+    ("models/blocks.py", "scale_factor=2.0", "scale_factor=2"): {*TRAINED, "cost"},
+    ("models/blocks.py", "inplace=not", "inplace=not not not"): {*TRAINED, "classifier", "cost"},
     ("training/adam.py", "1e-8", "1e-7"): {*TRAINED, "classifier"},
     ("samplers/ddim.py", "def ddim(", "def ddim_("): {*SAMPLED, *DRAWN, "cost"},
     ("evaluation/kernel.py", "** 3", "** 4"): SCORED,
