@@ -30,9 +30,15 @@ rule ablations:
         "{params.rediffuse} ablations"
 
 
+def log_what_waits():
+    """Log to MLflow the short jobs that left that for later: importing it once for all of them."""
+    if any(Path(STATE, "unlogged").glob("*.json")):
+        shell(f"{REDIFFUSE} track --waiting")
+
+
 onsuccess:
-    shell(f"{REDIFFUSE} track --waiting")
+    log_what_waits()
 
 
 onerror:
-    shell(f"{REDIFFUSE} track --waiting")
+    log_what_waits()

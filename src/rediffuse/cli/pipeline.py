@@ -114,7 +114,8 @@ def build(
     """
     context = open_study(ACTIVE)
     from rediffuse.pipeline.digests import Digests
-    from rediffuse.pipeline.dvc import is_forced, leave_empty
+    from rediffuse.pipeline.dvc import leave_empty
+    from rediffuse.pipeline.glance import is_forced
     from rediffuse.pipeline.receipts import why_stale
 
     if stage not in stages():
@@ -129,7 +130,7 @@ def build(
     digests.save()
     if stale is None:
         name = stage if run is None else f"{stage}@{run}-{seed}"
-        if is_forced(name, job, context.root):
+        if is_forced(name, str(job.receipt), context.root):
             do_stage(context, stage, run, seed, force=True)
         return
     alone = stage in ("prepare", "reference", "report")

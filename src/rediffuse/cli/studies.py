@@ -17,7 +17,7 @@ def check(
 ) -> None:
     """Validate a study, look for the weight files it names, and print the runs it resolves to."""
     from rediffuse.config import load_study
-    from rediffuse.pipeline.digests import weights_digests
+    from rediffuse.pipeline.outside import weights_digests
     from rediffuse.runs.describe import describe_study
 
     loaded = load_study(file)

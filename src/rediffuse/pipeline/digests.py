@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rediffuse.config.sections import Evaluation
-from rediffuse.errors import UserError
 from rediffuse.files import digest, read_json, sha256
 from rediffuse.formats import write_json
 
@@ -53,32 +51,4 @@ def _files(folder: Path) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = os.path.relpath(place, folder)
         found += [os.path.normpath(os.path.join(inside, name)) for name in names if not name.startswith(".")]
-    return found
-
-
-def weights_digests(evaluation: Evaluation, root: Path, *, there: bool = False) -> dict[str, str]:
-    """SHA-256 by key of every weight file that a study names: the stated one, or else that of the file.
-
-    Keys: "weights", "lpips.weights", "lpips.heads", those that are named.
-
-    Raises:
-        UserError: a file is not what the study states, or absent and not stated; with `there` also if only absent.
-    """
-    named = [("weights", evaluation.weights, evaluation.weights_sha256)]
-    if (lpips := evaluation.lpips) is not None:
-        named.append(("lpips.weights", lpips.weights, lpips.weights_sha256))
-        named.append(("lpips.heads", lpips.heads, lpips.heads_sha256))
-    digests, found = Digests(root), {}
-    for key, path, stated in named:
-        if path is None:
-            continue
-        actual = digests.of(Path(path))
-        if actual is None and (there or stated is None):
-            raise UserError(f"evaluation.{key}: {path} does not exist; give the file")
-        if None not in (actual, stated) and actual != stated:
-            raise UserError(
-                f"evaluation.{key}_sha256: {path} has {actual}, not {stated}; give the file that is meant, or its digest"
-            )
-        found[key] = stated or str(actual)
-    digests.save()
     return found

@@ -5,7 +5,6 @@ its key. Each other stage depends on its plan file and on the receipts of what i
 and a changed setting the stages whose plan files then differ.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import yaml
 from rediffuse.files import read_json
 from rediffuse.formats import write_json
 from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.glance import plan_file
 from rediffuse.pipeline.outside import INPUTS, LINKS, link
-from rediffuse.pipeline.plan import Job, evidence_file
+from rediffuse.pipeline.plan import evidence_file
 from rediffuse.pipeline.stage import Stage, stages
 
 FILLED = {
@@ -78,11 +78,6 @@ def _receipt(stage: Stage) -> str:
     return (stage.receipt or f"{stage.folder}/receipts/{stage.name}.json").format(**FILLED)
 
 
-def plan_file(study: str, stage: str, run: str | None = None, seed: int | str | None = None) -> Path:
-    """Where a job's plan file lies."""
-    return Path("plan", study, f"{stage}.json" if run is None else f"{stage}-{run}-seed{seed}.json")
-
-
 def write_plan(context: Context) -> None:
     """Write plan/<study>/: a file for each job that DVC has a stage for, rewritten only where its content changed.
 
@@ -125,19 +120,3 @@ def leave_empty(context: Context, stage: Stage, run: str, seed: int) -> None:
             for path in (folder / kept).iterdir():
                 path.unlink()
     write_json(folder / "receipts" / f"{stage.name}.json", {"job": f"{stage.name}/{run}/seed{seed}", "key": None})
-
-
-def is_forced(stage_name: str, job: Job, root: Path) -> bool:
-    """Whether DVC runs a stage although nothing that it watches has changed since it last did: that is `--force`.
-
-    dvc.lock then holds the digests of the plan file and the receipts as they are.
-    """
-    try:
-        with (root / "dvc.lock").open(encoding="utf-8") as stream:
-            locked = yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"][stage_name]
-        watched = [e for e in (*locked["deps"], *locked["outs"]) if str(e["path"]).endswith(".json")]
-        found = [hashlib.md5((root / entry["path"]).read_bytes()).hexdigest() for entry in watched]
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError):
-        return False
-    here = str(job.receipt) in {entry["path"] for entry in watched}
-    return here and found == [entry["md5"] for entry in watched]

@@ -87,7 +87,8 @@ class Job:
             "code": self.code,
             "settings": self.settings,
             "receipt": str(self.receipt),
-            "outputs": [str(path) for path in (*self.outputs, *self.loose)],
+            "outputs": [str(path) for path in self.outputs],
+            "loose": [str(path) for path in self.loose],
         }
 
 

@@ -4,28 +4,14 @@ A receipt lies beside the files, travels with them through `dvc push` and `dvc p
 version, so that two clones write the same one. Those lie in timing/<stage>.json, which nothing digests.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from rediffuse.errors import UserError
-from rediffuse.files import read_json
 from rediffuse.formats import write_json
 from rediffuse.pipeline.digests import Digests
+from rediffuse.pipeline.glance import Receipt, read_receipt, unlike
 from rediffuse.pipeline.plan import Job, Plan
-
-Receipt = dict[str, Any]
-
-
-def read_receipt(path: Path) -> Receipt | None:
-    """The receipt in a file; None when there is none that can be read."""
-    try:
-        receipt = read_json(path)
-    except (OSError, ValueError):
-        return None
-    parts = {"key": str, "code": str, "settings": dict, "needs": dict, "inputs": dict, "outputs": dict}
-    whole = isinstance(receipt, dict) and all(isinstance(receipt.get(name), kind) for name, kind in parts.items())
-    return receipt if whole else None
 
 
 def write_receipt(job: Job, root: Path, accepted: list[dict[str, str]] | None = None) -> None:
@@ -60,21 +46,6 @@ def why_stale(job: Job, digests: Digests) -> str | None:
     if receipt["key"] != job.key:
         return _what_changed(job, receipt)
     return unlike(receipt, [*job.outputs], [*job.loose], digests)
-
-
-def unlike(receipt: Receipt, outputs: Iterable[Path], loose: Iterable[Path], digests: Digests) -> str | None:
-    """Which file is not what a receipt says of it; None when all are."""
-    for path_in, made_from in receipt["inputs"].items():
-        # An absent input is made again under the same key; only a different one makes this job stale.
-        if digests.of(Path(path_in)) not in (made_from, None):
-            return f"{path_in} is not what it was made from"
-    for output in outputs:
-        found = digests.of(output)
-        if found is None:
-            return f"{output} is missing"
-        if found != receipt["outputs"].get(str(output)):
-            return f"{output} is not what was made"
-    return next((f"{path} is missing" for path in loose if not (digests.root / path).exists()), None)
 
 
 def _what_changed(job: Job, receipt: Receipt) -> str:

@@ -1,0 +1,79 @@
+"""Whether a job is up to date, told from its plan file and its receipt alone: DVC asks so for dozens of stages in a row,
+and reading the study for each would take most of the time. This module imports little, on purpose.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rediffuse.files import read_json
+from rediffuse.pipeline.digests import Digests
+
+Receipt = dict[str, Any]
+
+
+def is_ready(root: Path, stage: str, run: str | None, seed: int) -> bool:
+    """Whether a stage of DVC's has nothing to do; False where that does not show at a glance."""
+    try:
+        study = re.findall(r"^study: *([a-z0-9-]+) *$", (root / "params.yaml").read_text(encoding="utf-8"), re.M)[0]
+        plan = read_json(root / plan_file(study, stage, run, seed))
+        receipt, path = read_receipt(root / plan["receipt"]), str(plan["receipt"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    if receipt is None or receipt["key"] != plan["key"] or receipt["settings"] != plan["settings"]:
+        return False
+    digests = Digests(root)
+    changed = unlike(receipt, map(Path, plan["outputs"]), map(Path, plan["loose"]), digests)
+    digests.save()
+    return changed is None and not is_forced(stage if run is None else f"{stage}@{run}-{seed}", path, root)
+
+
+def plan_file(study: str, stage: str, run: str | None = None, seed: int | str | None = None) -> Path:
+    """Where a job's plan file lies."""
+    return Path("plan", study, f"{stage}.json" if run is None else f"{stage}-{run}-seed{seed}.json")
+
+
+def read_receipt(path: Path) -> Receipt | None:
+    """The receipt in a file; None when there is none that can be read."""
+    try:
+        receipt = read_json(path)
+    except (OSError, ValueError):
+        return None
+    parts = {"key": str, "code": str, "settings": dict, "needs": dict, "inputs": dict, "outputs": dict}
+    whole = isinstance(receipt, dict) and all(isinstance(receipt.get(name), kind) for name, kind in parts.items())
+    return receipt if whole else None
+
+
+def unlike(receipt: Receipt, outputs: Iterable[Path], loose: Iterable[Path], digests: Digests) -> str | None:
+    """Which file is not what a receipt says of it; None when all are."""
+    for path_in, made_from in receipt["inputs"].items():
+        # An absent input is made again under the same key; only a different one makes this job stale.
+        if digests.of(Path(path_in)) not in (made_from, None):
+            return f"{path_in} is not what it was made from"
+    for output in outputs:
+        found = digests.of(output)
+        if found is None:
+            return f"{output} is missing"
+        if found != receipt["outputs"].get(str(output)):
+            return f"{output} is not what was made"
+    return next((f"{path} is missing" for path in loose if not (digests.root / path).exists()), None)
+
+
+def is_forced(stage: str, receipt: str, root: Path) -> bool:
+    """Whether DVC runs a stage although nothing that it watches has changed since it last did: that is `--force`.
+
+    dvc.lock then holds the digests of the plan file and the receipts as they are.
+    """
+    try:
+        with (root / "dvc.lock").open(encoding="utf-8") as stream:
+            locked = yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"][stage]
+        watched = [e for e in (*locked["deps"], *locked["outs"]) if str(e["path"]).endswith(".json")]
+        found = [hashlib.md5((root / entry["path"]).read_bytes()).hexdigest() for entry in watched]
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError):
+        return False
+    here = receipt in {entry["path"] for entry in watched}
+    return here and found == [entry["md5"] for entry in watched]
