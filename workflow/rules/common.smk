@@ -7,11 +7,13 @@ from pathlib import Path
 
 from rediffuse.errors import UserError
 from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.schedule import schedule
 from rediffuse.pipeline.stage import stages
 from snakemake.exceptions import WorkflowError
 
+Digests.kept = not workflow.dryrun
 try:
     CONTEXT = Context.open("params.yaml")
     if workflow.is_main_process and not workflow.dryrun:

@@ -9,7 +9,12 @@ from rediffuse.formats import write_json
 
 
 class Digests:
-    """SHA-256 of files and folders, remembered by (size, modification time, inode) so that nothing is read twice."""
+    """SHA-256 of files and folders, remembered by (size, modification time, inode) so that nothing is read twice.
+
+    kept: whether what was learned is written down; a dry run writes nothing.
+    """
+
+    kept = True
 
     def __init__(self, root: Path, cache: Path = Path("state/digests.json")) -> None:
         self.root, self.cache = root, root / cache
@@ -40,7 +45,7 @@ class Digests:
 
     def save(self) -> None:
         """Keep what was learned; losing it only costs time."""
-        if self.learned:
+        if self.learned and self.kept:
             write_json(self.cache, self.known)
 
 
