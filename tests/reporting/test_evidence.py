@@ -1,6 +1,6 @@
 from rediffuse.files import read_json
 from rediffuse.formats import write_json
-from rediffuse.reporting import collect_ablations, write_ablations
+from rediffuse.reporting import accept_kept, collect_ablations, write_ablations
 from tests.reporting.study_tree import COMMIT, StudyTree
 
 
@@ -74,3 +74,25 @@ def test_times_stay_where_the_files_are_gone(tree: StudyTree) -> None:
     write_ablations(tree.loaded, tree.plan, tree.root)
     (times,) = read_json(tree.out / "timings" / "ablations.json")
     assert times["train_seconds"] == 250.5
+
+
+def test_a_record_is_kept_under_changed_code_for_a_stated_reason(tree: StudyTree) -> None:
+    run_ablation(tree, "width-halved")
+    write_ablations(tree.loaded, tree.plan, tree.root)
+    path = tree.out / "evidence" / "ablations.json"
+    [right] = read_json(path)
+    write_json(path, [{**right, "keys": dict.fromkeys(right["keys"], "made by other code")}])
+    assert accept_kept(tree.loaded, tree.plan, tree.root, "the bytes are the same") == ["width-halved/seed0"]
+    [record] = read_json(path)
+    assert record["keys"] == right["keys"]
+    assert record["accepted"] == [{"trained under key": "made by other code", "because": "the bytes are the same"}]
+    assert accept_kept(tree.loaded, tree.plan, tree.root, "again") == []
+
+
+def test_a_record_of_other_overrides_is_not_kept(tree: StudyTree) -> None:
+    run_ablation(tree, "width-halved")
+    write_ablations(tree.loaded, tree.plan, tree.root)
+    path = tree.out / "evidence" / "ablations.json"
+    [record] = read_json(path)
+    write_json(path, [{**record, "overrides": {}, "keys": {}}])
+    assert accept_kept(tree.loaded, tree.plan, tree.root, "no reason is good enough") == []

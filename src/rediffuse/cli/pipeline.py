@@ -157,9 +157,23 @@ def accept(
 
 
 @app.command()
-def ablations(study: StudyFile = ACTIVE) -> None:
+def ablations(
+    study: StudyFile = ACTIVE,
+    because: Annotated[
+        str | None,
+        typer.Option("--accept-because", help="Keep the committed results under changed code, for a reason."),
+    ] = None,
+) -> None:
     """Gather the results of finished ablations into reports/, for the report's ablation table."""
     context = open_study(study)
+    if because is not None:
+        from rediffuse.reporting import accept_kept
+
+        if not because.strip():
+            raise UserError("ablations: --accept-because is empty; say why the results still count")
+        for name in accept_kept(context.loaded, context.plan, context.root, because):
+            print(f"{name} is kept")
+        return
     from rediffuse.pipeline.receipts import reasons
     from rediffuse.reporting import write_ablations
 

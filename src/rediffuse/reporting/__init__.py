@@ -4,6 +4,6 @@ Importing this package costs nothing: pandas, seaborn and matplotlib are importe
 """
 
 from rediffuse.reporting.build import build_report, terminal_summary
-from rediffuse.reporting.read.evidence import collect_ablations, write_ablations
+from rediffuse.reporting.read.evidence import accept_kept, collect_ablations, write_ablations
 
-__all__ = ["build_report", "collect_ablations", "terminal_summary", "write_ablations"]
+__all__ = ["accept_kept", "build_report", "collect_ablations", "terminal_summary", "write_ablations"]

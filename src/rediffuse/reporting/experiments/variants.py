@@ -139,6 +139,8 @@ def _state(loaded: LoadedStudy, run: ResolvedRun, done: list[dict[str, Any]], ke
     parts = [] if len(done) == len(run.seeds) else [f"{len(done)} of {counted(len(run.seeds), 'seed')}"]
     if stale:
         parts.append("made with other settings or code" + (f" (seed {setting_text(stale)})" if len(done) > 1 else ""))
+    elif any(entry.get("accepted") for entry in done):
+        parts.append("complete, kept under changed code")
     return "; ".join(parts) or "complete"
 
 

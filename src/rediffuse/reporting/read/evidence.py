@@ -33,6 +33,27 @@ def write_ablations(loaded: LoadedStudy, plan: Plan, root: Path) -> int:
     return len(records)
 
 
+def accept_kept(loaded: LoadedStudy, plan: Plan, root: Path, because: str) -> list[str]:
+    """Keep records of ablations although code has changed since; each says why. Returns those it was done to.
+
+    A record of other overrides than today's is not kept so: another setting is another ablation.
+    """
+    path = root / evidence_file(loaded.study.study)
+    records, taken = read_json(path) or [], []
+    for record in records:
+        run = loaded.ablations.get(record["ablation"])
+        if run is None or record["seed"] not in run.seeds or record["overrides"] != overrides(loaded, run.name):
+            continue
+        keys = {stage: plan.find(stage, run.name, record["seed"]).key for stage in STAGES}
+        if record["keys"] != keys:
+            said = {"trained under key": record["keys"].get("train"), "because": because}
+            record |= {"keys": keys, "accepted": [*record.get("accepted", []), said]}
+            taken.append(f"{run.name}/seed{record['seed']}")
+    if taken:
+        write_json(path, records)
+    return taken
+
+
 def collect_ablations(loaded: LoadedStudy, plan: Plan, root: Path) -> list[dict[str, Any]]:
     """Records of ablations: those that are kept, and over them the complete ones on disk. No time is among them.
 
