@@ -83,12 +83,22 @@ class Clone:
         return {str(p.relative_to(self.folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
 
     def results(self) -> dict[str, str]:
-        """Digests of everything two clones must agree on: data, weights, histories, samples and metrics."""
+        """Digests of everything two clones must agree on: data, weights, histories, samples, metrics and receipts."""
+        receipts = [str(path.relative_to(self.folder)) for path in self.made()]
         return self.digests(
-            "data/*/*.npy", "data/*/*.npz", "runs/**/*.safetensors", "runs/**/history.csv", "runs/**/previews/*",
-            "runs/**/during-training/*", "runs/**/snapshots/*", "runs/**/samples/*", "runs/**/metrics/*",
-            "runs/**/examination/*", "runs/**/receipts/*", "runs/*/real/*.json", "reports/*/metrics.json",
-        )  # fmt: skip
+            "data/*/*.npy",
+            "data/*/*.npz",
+            "runs/**/*.safetensors",
+            "runs/**/history.csv",
+            "runs/**/previews/*",
+            "runs/**/during-training/*",
+            "runs/**/samples/*",
+            "runs/**/metrics/*",
+            "runs/**/examination/*",
+            "runs/*/real/*.json",
+            "reports/*/metrics.json",
+            *receipts,
+        )
 
     def made(self) -> list[Path]:
         """The receipts that lie there: one for each job that was ever made."""

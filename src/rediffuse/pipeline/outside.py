@@ -45,7 +45,9 @@ def outside_digests(loaded: LoadedStudy, root: Path, evidence: Path) -> dict[str
     """
     digests = Digests(root)
     found = {f"evaluation.{key}": value for key, value in weights_digests(loaded.study.evaluation, root).items()}
-    for key, path in {"data.path": named(loaded).get("data.path"), "ablations": evidence}.items():
+    # No evidence, and a file that says that there is none, are the same.
+    kept = evidence if _is_evidence(root / evidence) else None
+    for key, path in {"data.path": named(loaded).get("data.path"), "ablations": kept}.items():
         if path is not None and (content := digests.of(path)) is not None:
             found[key] = content
     if "data.path" in named(loaded) and "data.path" not in found:
@@ -53,6 +55,15 @@ def outside_digests(loaded: LoadedStudy, root: Path, evidence: Path) -> dict[str
         found |= _prepared_from(root / "data" / loaded.study.data.name / "receipts" / "prepare.json")
     digests.save()
     return found
+
+
+def _is_evidence(path: Path) -> bool:
+    try:
+        return read_json(path) != []
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True  # it is for the report to say what is wrong with it
 
 
 def _prepared_from(receipt: Path) -> dict[str, str]:
