@@ -5,7 +5,10 @@ from typing import Any
 
 import torch
 import yaml
-from rediffuse.stages.context import Context
+
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.work import work
+from rediffuse.runs.judge import Judge
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,3 +31,13 @@ def open_study(root: Path, content: dict[str, Any]) -> Context:
     """Write the study into `root` and open it there."""
     (root / "params.yaml").write_text(yaml.safe_dump(content))
     return Context.open(root / "params.yaml", root)
+
+
+def do(context: Context, stage: str, run: str | None = None, seed: int = 0) -> None:
+    """Do one job of a study, as its command does: what it needs must have been done."""
+    work(context, context.plan.find(stage, run, seed))
+
+
+def judge_of(context: Context) -> Judge:
+    """What scores the images of a study."""
+    return Judge(context.loaded, context.root, context.made_by)

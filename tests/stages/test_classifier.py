@@ -7,18 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from rediffuse.stages.context import Context
-from rediffuse.stages.samples import read_samples
 
 from rediffuse.config import load_study
 from rediffuse.errors import UserError
+from rediffuse.pipeline.context import Context
 from rediffuse.reporting.build import build_report
-from rediffuse.stages.classifier import classifier
-from rediffuse.stages.evaluate import evaluate
-from rediffuse.stages.prepare import prepare
-from rediffuse.stages.reference import reference
-from rediffuse.stages.sample import sample
-from rediffuse.stages.train import train
+from rediffuse.runs.samples import read_samples
+from tests.stages.conftest import do
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path("runs/smoke/improved/seed0")
@@ -45,13 +40,10 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     root = tmp_path_factory.mktemp("study")
     (root / "params.yaml").write_text(yaml.safe_dump(study()))
     context = Context.open(root / "params.yaml", root)
-    run = context.loaded.run("improved")
-    prepare(context)
-    reference(context)
-    train(context, run, 0)
-    classifier(context, run, 0)
-    sample(context, run, 0)
-    evaluate(context, run, 0)
+    for stage in ("prepare", "reference"):
+        do(context, stage)
+    for stage in ("train", "classifier", "sample", "evaluate"):
+        do(context, stage, "improved")
     return context
 
 
@@ -60,7 +52,7 @@ def images(context: Context, setting: str) -> np.ndarray:
 
 
 def test_the_classifier_is_judged_on_held_out_images_at_both_ends_of_time(context: Context):
-    record = json.loads((context.root / FOLDER / "classifier.json").read_text())
+    record = json.loads((context.root / FOLDER / "classifier" / "accuracy.json").read_text())
     assert [row["t"] for row in record["by_t"]][:: len(record["by_t"]) - 1] == [0, 49]
     assert record["n"] == 24
     # Shares of 24 images.
@@ -83,8 +75,8 @@ def test_guided_settings_are_scored_by_class_and_others_are_not(context: Context
 
 
 def test_a_classifier_cut_short_goes_on_and_ends_with_the_same_bytes(context: Context, tmp_path: Path, monkeypatch):
-    right = {name: (context.root / FOLDER / name).read_bytes()
-             for name in ("classifier.safetensors", "classifier-history.csv", "classifier.json")}  # fmt: skip
+    names = ("weights.safetensors", "history.csv", "accuracy.json")
+    right = {f"classifier/{name}": (context.root / FOLDER / "classifier" / name).read_bytes() for name in names}
     from rediffuse.training import checkpoint
 
     save, saved = checkpoint.save, []
@@ -97,19 +89,19 @@ def test_a_classifier_cut_short_goes_on_and_ends_with_the_same_bytes(context: Co
 
     for name in right:
         (context.root / FOLDER / name).unlink()
-    (context.root / "state/smoke/improved/seed0/classifier" / checkpoint.NAME).unlink()
-    run = context.loaded.run("improved")
+    [resume] = (context.root / "state/smoke/improved/seed0/classifier").glob("checkpoint.*.pt")
+    resume.unlink()
     monkeypatch.setattr(checkpoint, "save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        classifier(context, run, 0)
+        do(context, "classifier", "improved")
     monkeypatch.setattr(checkpoint, "save", save)
-    classifier(context, run, 0)
+    do(context, "classifier", "improved")
     assert {name: (context.root / FOLDER / name).read_bytes() for name in right} == right
 
 
 def test_the_report_shows_both_scales_and_the_accuracy_by_t(context: Context):
     out = context.root / "reports" / "smoke"
-    build_report(context.loaded, context.root, out)
+    build_report(context.loaded, context.plan, context.root, out)
     with (out / "tables" / "guidance.csv").open(newline="") as file:
         found = [(row["Guidance"], row["Scale"]) for row in csv.DictReader(file)]
     assert found[:2] == [("by a classifier", "0"), ("by a classifier", "4")]
@@ -122,31 +114,33 @@ def test_the_report_shows_both_scales_and_the_accuracy_by_t(context: Context):
 
 
 def test_a_changed_classifier_resamples_guided_settings_alone(context: Context):
-    changed = study(classifiers={"improved": {**study()["classifiers"]["improved"], "steps": 30}})
+    changed = study()
+    changed["runs"]["improved"]["classifier"]["steps"] = 30
     folder = context.root / FOLDER / "samples"
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     (context.root / "changed.yaml").write_text(yaml.safe_dump(changed))
     other = Context.open(context.root / "changed.yaml", context.root)
-    run = other.loaded.run("improved")
-    classifier(other, run, 0)
-    sample(other, run, 0)
+    do(other, "classifier", "improved")
+    do(other, "sample", "improved")
     after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     moved = {name for name in after if after[name] != before[name]}
     assert moved == {"classifier-0-3.npz", "classifier-4-3.npz"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("classifier", "message"),
     [
-        ({"classifiers": {}}, "classifier_scale: .* needs a classifier; give `classifiers` an entry improved"),
-        ({"classifiers": {"nobody": {}}}, "classifiers.nobody: 'nobody' is not a run; use one of baseline, improved"),
-        ({"classifiers": {"improved": {"attention": [16]}}}, r"classifiers.improved.attention: no scale has side 16"),
-        ({"classifiers": {"improved": {"batch_size": 64}}}, r"classifiers.improved.batch_size: 64 exceeds the 40"),
-        ({"classifiers": {"improved": {"steps": 10}}}, r"classifiers.improved.warmup: 20 does not end before"),
+        (None, "classifier_scale: .* needs a classifier; give the run a section `classifier`"),
+        ({"attention": [16], "batch_size": 16}, r"runs.improved.classifier.attention: no scale has side 16"),
+        ({"batch_size": 64}, r"runs.improved.classifier.batch_size: 64 exceeds the 40"),
+        ({"steps": 10, "batch_size": 16}, r"runs.improved.classifier.warmup: 20 does not end before"),
+        ({"channels": 7}, r"runs.improved.classifier.channels: 7 is not allowed"),
     ],
 )
-def test_a_classifier_that_cannot_work_is_refused_in_one_line(changes: dict, message: str, tmp_path: Path):
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(**changes)))
+def test_a_classifier_that_cannot_work_is_refused_in_one_line(classifier: dict | None, message: str, tmp_path: Path):
+    content = study()
+    content["runs"]["improved"]["classifier"] = classifier
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=message) as caught:
         load_study(tmp_path / "study.yaml")
     assert "\n" not in str(caught.value)

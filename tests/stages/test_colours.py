@@ -6,14 +6,10 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
-from rediffuse.stages.context import Context
-from rediffuse.stages.scoring import Judge
 
 from rediffuse.evaluation.colours import colour_statistics
-from rediffuse.stages.prepare import prepare
-from rediffuse.stages.real import real
-from rediffuse.stages.reference import reference
-from tests.stages.conftest import open_study, smoke_study
+from rediffuse.pipeline.context import Context
+from tests.stages.conftest import do, judge_of, open_study, smoke_study
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +23,12 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
             Image.fromarray(random.integers(0, [256, 128, 64], (8, 8, 3), dtype=np.uint8)).save(path)
     content = smoke_study()
     content["data"] = {"name": "reddish", "source": "folder", "path": str(root / "pictures"), "image_size": 8}
-    content["classifiers"], content["claims"] = {}, []
+    content["claims"] = []
+    del content["runs"]["improved"]["classifier"]
     del content["runs"]["improved"]["sampling"]["samplers"]["classifier-1"]
     context = open_study(root, content)
-    prepare(context)
-    reference(context)
-    real(context)
+    for stage in ("prepare", "reference", "real"):
+        do(context, stage)
     return context
 
 
@@ -49,7 +45,7 @@ def test_noise_is_as_far_from_their_colour_as_grey_is(context: Context):
 
 
 def test_a_cast_is_counted_from_all_held_out_images(context: Context):
-    judge = Judge(context)
+    judge = judge_of(context)
     images, _ = judge.images.split("held-out")
     whole = judge.colours(images)
     assert whole is not None
@@ -62,5 +58,5 @@ def test_a_cast_is_counted_from_all_held_out_images(context: Context):
 
 
 def test_grey_images_have_no_colours(context: Context):
-    images, _ = Judge(context).images.split("held-out")
-    assert Judge(context).colours(images[:, :1]) is None
+    images, _ = judge_of(context).images.split("held-out")
+    assert judge_of(context).colours(images[:, :1]) is None

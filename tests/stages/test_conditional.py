@@ -7,18 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from rediffuse.stages.context import Context
-from rediffuse.stages.samples import read_samples
 
+from rediffuse.pipeline.context import Context
 from rediffuse.reporting import build_report
-from rediffuse.stages.evaluate import evaluate
-from rediffuse.stages.examine import examine
-from rediffuse.stages.nll import nll
-from rediffuse.stages.prepare import prepare
-from rediffuse.stages.reference import reference
-from rediffuse.stages.restore import restore
-from rediffuse.stages.sample import sample
-from rediffuse.stages.train import train
+from rediffuse.runs.samples import read_samples
+from tests.stages.conftest import do
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,25 +47,23 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
             "sampling": {"samplers": flow},
         }
     }  # fmt: skip
-    study["claims"], study["classifiers"] = [], {}
+    study["claims"] = []
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     context = Context.open(root / "params.yaml", root)
-    prepare(context)
-    reference(context)
-    for run in (context.loaded.run("conditional"), context.loaded.run("straight")):
-        train(context, run, 0)
-        sample(context, run, 0)
-        evaluate(context, run, 0)
-    examine(context, context.loaded.run("conditional"), 0)
-    nll(context, context.loaded.run("conditional"), 0)
-    restore(context, context.loaded.run("conditional"), 0)
+    for stage in ("prepare", "reference"):
+        do(context, stage)
+    for run in ("conditional", "straight"):
+        for stage in ("train", "sample", "evaluate"):
+            do(context, stage, run)
+    for stage in ("examine", "nll", "restore"):
+        do(context, stage, "conditional")
     return context
 
 
 @pytest.fixture(scope="module")
 def report(context: Context) -> Path:
     out = context.root / "reports" / "smoke"
-    build_report(context.loaded, context.root, out)
+    build_report(context.loaded, context.plan, context.root, out)
     return out
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from rediffuse.stages.samples import read_samples
 from safetensors.torch import load_file
 
 from rediffuse.cli import main
 from rediffuse.interop.own_format import Package, read_package
 from rediffuse.interop.sources import write_diffusers
-from rediffuse.models import UNet, preset
+from rediffuse.models.presets import preset
+from rediffuse.models.unet import UNet
+from rediffuse.runs.samples import read_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("ancestral-5", "ddim-5")
@@ -48,8 +49,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study["defaults"]["training"] |= {"steps": 12, "checkpoint_every": 12, "preview_steps": [12]}
     study["defaults"]["sampling"]["samplers"] = {"ancestral": {"steps": [5]}, "ddim": {"steps": [5]}}
     # What is exported is a network that knows nothing of a classifier beside it.
-    improved = {key: value for key, value in study["runs"]["improved"].items() if key != "sampling"}
-    study["runs"], study["classifiers"] = {"improved": {**improved, "role": "baseline"}}, {}
+    improved = {key: value for key, value in study["runs"]["improved"].items() if key not in ("sampling", "classifier")}
+    study["runs"] = {"improved": {**improved, "role": "baseline"}}
     study["ablations"], study["claims"] = {}, []
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     for verb in ("prepare", "reference", "real", "train improved", "sample improved", "evaluate improved"):

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from rediffuse.stages.networks import build_network, trained_network
-from rediffuse.stages.weights import write_weights
 
 from rediffuse.config import load_study
 from rediffuse.data.registry import load
 from rediffuse.errors import UserError
+from rediffuse.runs.networks import build_network, trained_network
+from rediffuse.weights import write_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = load("smoke")
@@ -45,8 +45,8 @@ def test_written_weights_predict_as_before(runs, tmp_path: Path):
         assert torch.equal(trained_network(runs["improved"], IMAGES, tmp_path / "w.safetensors")(x, t), network(x, t))
 
 
-def test_absent_weights_name_the_command_that_makes_them(runs, tmp_path: Path):
-    with pytest.raises(UserError, match=r"no weights; run `rediffuse train baseline`"):
+def test_absent_weights_are_said_to_be_absent_in_one_line_that_names_the_run(runs, tmp_path: Path):
+    with pytest.raises(UserError, match=r"none\.safetensors: no weights of run baseline; make them first$"):
         trained_network(runs["baseline"], IMAGES, tmp_path / "none.safetensors")
 
 

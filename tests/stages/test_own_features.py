@@ -6,16 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rediffuse.stages.context import Context
-from rediffuse.stages.scoring import Judge
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.frechet import frechet_distance
 from rediffuse.files import sha256
-from rediffuse.stages.prepare import prepare
-from rediffuse.stages.real import real
-from rediffuse.stages.reference import reference
-from tests.stages.conftest import Rows, open_study, smoke_study
+from rediffuse.pipeline.context import Context
+from tests.stages.conftest import Rows, do, judge_of, open_study, smoke_study
 
 
 def study(weights: Path | None) -> dict:
@@ -29,9 +25,8 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     root = tmp_path_factory.mktemp("study")
     torch.jit.script(Rows()).save(str(root / "rows.pt"))
     context = open_study(root, study(root / "rows.pt"))
-    prepare(context)
-    reference(context)
-    real(context)
+    for stage in ("prepare", "reference", "real"):
+        do(context, stage)
     return context
 
 
@@ -44,7 +39,7 @@ def test_the_reference_lies_where_the_plan_and_dvc_look_for_it(context: Context)
 def test_held_out_images_are_scored_with_it(context: Context):
     record = json.loads((context.root / "runs/smoke/real/held-out.json").read_text())
     assert record["features"] == "torchscript"
-    judge = Judge(context)
+    judge = judge_of(context)
     images, _ = judge.images.split("held-out")
     training, _ = judge.images.split("train")
     made, known = (judge.network.extract(part, 8).features for part in (images[:20], training))

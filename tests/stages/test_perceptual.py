@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from rediffuse.stages.context import Context
-from rediffuse.stages.samples import read_samples
 
 from rediffuse.evaluation.lpips import LpipsDistance
 from rediffuse.files import sha256
+from rediffuse.pipeline.context import Context
 from rediffuse.reporting import build_report
+from rediffuse.runs.samples import read_samples
 from tests.evaluation.test_lpips import random_weights
 from tests.stages.test_exchange import run
 
@@ -38,12 +38,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }  # fmt: skip
     study["defaults"]["training"] |= {"steps": 12, "checkpoint_every": 12, "preview_steps": [12]}
     study["defaults"]["sampling"]["samplers"] = {"ancestral": {"steps": [2]}}
-    study["runs"], study["classifiers"] = {"baseline": study["runs"]["baseline"]}, {}
-    study["generators"] = {"vae": study["generators"]["vae"]}
+    study["runs"] = {name: study["runs"][name] for name in ("baseline", "vae")}
     study["ablations"], study["claims"] = {}, []
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     for verb in (
-        "check", "prepare", "reference", "train baseline", "sample baseline", "fit vae", "draw vae",
+        "check", "prepare", "reference", "train baseline", "sample baseline", "train vae", "sample vae",
         "evaluate baseline", "evaluate vae", "examine baseline", "examine vae", "real",
     ):  # fmt: skip
         run(root, *verb.split())
@@ -80,7 +79,7 @@ def test_held_out_images_have_the_same_line_whatever_the_model(project: Path) ->
 def test_a_one_pass_model_is_examined_as_a_run_is(project: Path) -> None:
     found = {model: examination(project, model) for model in MODELS}
     assert set(found["vae"]) == set(found["baseline"])
-    assert (found["vae"]["setting"], found["vae"]["role"], found["vae"]["nfe"]) == ("one-pass-1", "generator", 1)
+    assert (found["vae"]["setting"], found["vae"]["role"], found["vae"]["nfe"]) == ("one-pass-1", "variant", 1)
     assert found["vae"]["reference"] == found["baseline"]["reference"]
     assert sum(found["vae"]["classes"]["samples"]["counts"]) == found["vae"]["images"] == 36
     assert found["vae"]["by_class"] is None  # asked for by no class
@@ -88,7 +87,7 @@ def test_a_one_pass_model_is_examined_as_a_run_is(project: Path) -> None:
 
 def test_the_report_shows_it_beside_held_out_images(project: Path) -> None:
     context = Context.open(project / "params.yaml", project)
-    build_report(context.loaded, project, project / "reports" / "smoke")
+    build_report(context.loaded, context.plan, project, project / "reports" / "smoke")
     with (project / "reports/smoke/tables/fidelity.csv").open(newline="") as file:
         rows = {row["Model"]: row["LPIPS diversity"] for row in csv.DictReader(file)}
     for model, label in (("baseline", "DDPM"), ("vae", "VAE")):

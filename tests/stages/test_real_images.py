@@ -9,19 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rediffuse.stages.context import Context
-from rediffuse.stages.real_images import RealImages
-from rediffuse.stages.scoring import Judge
 
-from rediffuse.data.image_set import open_image_set
+from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.evaluation.classes import FeatureClassifier
 from rediffuse.evaluation.examination import distance_by_count, nearest_by_space
 from rediffuse.evaluation.features import FeatureOptions, Features
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.evaluation.torchscript import TorchScriptNetwork
-from rediffuse.stages.prepare import prepare
-from rediffuse.stages.reference import reference
-from tests.stages.conftest import Rows, open_study, smoke_study
+from rediffuse.pipeline.context import Context
+from rediffuse.runs.real_images import RealImages
+from tests.stages.conftest import Rows, do, judge_of, open_study, smoke_study
 
 
 class Counting:
@@ -49,8 +46,8 @@ def context(tmp_path: Path) -> Context:
     # Named from the project's folder, which is not where the tests are run.
     content["evaluation"] |= {"features": "torchscript", "weights": "rows.pt"}
     context = open_study(tmp_path, content)
-    prepare(context)
-    reference(context)
+    do(context, "prepare")
+    do(context, "reference")
     return context
 
 
@@ -59,8 +56,9 @@ def network(context: Context) -> Counting:
     return Counting(TorchScriptNetwork(context.root / "rows.pt", FeatureOptions(), name="torchscript"))
 
 
-def real_images(context: Context, network: Counting) -> RealImages:
-    return RealImages(context, open_image_set(context.data_folder), network)
+def real_images(context: Context, network: Counting, images: ImageSet | None = None) -> RealImages:
+    images = images or open_image_set(context.data_folder)
+    return RealImages(context.loaded, context.root, images, network, context.made_by)
 
 
 def kept(context: Context, name: str) -> list[Path]:
@@ -74,13 +72,13 @@ def test_the_images_of_a_group_are_those_at_its_positions(context: Context, netw
         assert group.labels is not None
         assert images.labels is not None
         assert np.array_equal(group.labels, images.labels[real.positions[name]])
-        assert np.array_equal(group.features, Judge(context).network.extract(group.images).features)
+        assert np.array_equal(group.features, judge_of(context).network.extract(group.images).features)
         assert (images.held_out[real.positions[name]] == (name == "held_out")).all()
     assert sorted(np.concatenate(list(real.positions.values()))) == list(range(len(images.images)))
 
 
 def test_what_is_kept_is_what_is_found_anew(context: Context, network: Counting):
-    found = Judge(context).reference
+    found = judge_of(context).reference
     for _ in range(2):
         real = real_images(context, network)
         assert real.training.labels is not None
@@ -144,19 +142,19 @@ def test_other_settings_make_another_file_in_the_place_of_the_old(context: Conte
 @pytest.mark.parametrize("change", ["labels", "held_out"])
 def test_other_labels_or_another_split_of_the_same_images_are_noticed(context: Context, network: Counting, change: str):
     images = open_image_set(context.data_folder)
-    before = RealImages(context, images, network)
+    before = real_images(context, network, images)
     assert images.labels is not None
     labels, held_out = (images.labels + 1) % 10, images.held_out.copy()
     held_out[[np.argmax(held_out), np.argmin(held_out)]] ^= True
     other = dataclasses.replace(images, **{"labels": labels} if change == "labels" else {"held_out": held_out})
-    after = RealImages(context, other, network)
+    after = real_images(context, network, other)
     assert before.classifier.accuracy(before.training.features, before.training.labels) > 0.9
     assert after.classifier.accuracy(after.training.features, after.training.labels) > 0.9
     assert np.array_equal(after.training.features, network.extract(after.training.images).features)
 
 
 def test_another_reference_is_measured_anew(context: Context, network: Counting):
-    found, real = Judge(context).reference, real_images(context, network)
+    found, real = judge_of(context).reference, real_images(context, network)
     before = real.distance_by_count(found)
     moved = dataclasses.replace(found, mu=found.mu + 1, sha256="0" * 64)
     assert real.distance_by_count(moved)["counts"][-1]["value"] != before["counts"][-1]["value"]
