@@ -18,6 +18,8 @@ Receipt = dict[str, Any]
 
 def is_ready(root: Path, stage: str, run: str | None, seed: int) -> bool:
     """Whether a stage of DVC's has nothing to do; False where that does not show at a glance."""
+    if stage == "report":
+        return False  # the evidence of ablations decides too, and no plan file follows it
     try:
         study = re.findall(r"^study: *([a-z0-9-]+) *$", (root / "params.yaml").read_text(encoding="utf-8"), re.M)[0]
         plan = read_json(root / plan_file(study, stage, run, seed))
