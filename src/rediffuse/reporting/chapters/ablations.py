@@ -13,14 +13,7 @@ from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Bullets, Chapter, chapter_of
 from rediffuse.reporting.render.picture import MARKERS, WIDTH, Picture, finish, outside_legend, plain_log
 from rediffuse.reporting.render.table import Column, Table, headers
-from rediffuse.reporting.terms import (
-    HEADLINE,
-    MAIN,
-    capital,
-    diffusion_runs,
-    run_colours,
-    run_label,
-)
+from rediffuse.reporting.terms import HEADLINE, MAIN, capital, diffusion_runs, run_colours, run_label
 from rediffuse.reporting.values import (
     NOT_ASKED,
     NOT_RECORDED,
@@ -58,9 +51,8 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     title = metric_title(MAIN, frames.features)
     notes = [
         f"Values are the {title} (lower is better) from {frames.loaded.study.evaluation.group_size} images. With one "
-        "seed the "
-        "brackets hold the interval over groups of samples; with several, ± is the standard deviation over training "
-        "seeds."
+        "seed the brackets hold the interval over groups of samples; with several, ± is the standard deviation over "
+        "training seeds."
         if title != "FID"
         else "With one seed the brackets hold the interval over groups of samples; with several, ± is the standard deviation.",
         f"Ablations are run by `{COMMAND}`; what was not run says so. A row of dashes was sampled in other ways, see the list above.",

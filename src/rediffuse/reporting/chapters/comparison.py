@@ -25,8 +25,7 @@ from rediffuse.runs import facts
 
 INTERVAL_NOTE = (
     "Brackets hold the interval of the value: {interval}. It says how far new samples of the same trained network "
-    "would "
-    "move the value, not how far training again would."
+    "would move the value, not how far training again would."
 )
 
 

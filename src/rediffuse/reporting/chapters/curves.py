@@ -39,10 +39,9 @@ def loss_curves(frames: Frames) -> Picture | None:
     return finish(
         figure,
         "loss-curves",
-        "Training loss and gradient norm along training, each point a mean over the logged interval"
-        f"{'; one thin line a seed' if _many_seeds(frames) else ''}. Runs whose schedule or objective differs do not "
-        "share "
-        "a loss scale: read the shape, not the height.",
+        "Training loss and gradient norm along training, each point a mean over the logged "
+        f"interval{'; one thin line a seed' if _many_seeds(frames) else ''}. Runs whose schedule or objective differs "
+        "do not share a loss scale: read the shape, not the height.",
         "Curves of loss and gradient norm against training step, one for each run.",
     )
 

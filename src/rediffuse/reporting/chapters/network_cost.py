@@ -30,9 +30,8 @@ def words(frames: Frames) -> str:
     if frames.cost is None:
         return ""
     return (
-        "The cost model: training ≈ N · B · (1 + κ) · F / rate and sampling ≈ S · B · F / "
-        "rate, for N steps of B images, S evaluations of the network, F FLOPs of one image and a backward pass that "
-        "takes κ forward passes."
+        "The cost model: training ≈ N · B · (1 + κ) · F / rate and sampling ≈ S · B · F / rate, for N steps of B "
+        "images, S evaluations of the network, F FLOPs of one image and a backward pass that takes κ forward passes."
     )
 
 

@@ -18,24 +18,8 @@ from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
 from rediffuse.reporting.render.table import FROM, Column, Table, headers, metric_column
-from rediffuse.reporting.terms import (
-    HEADLINE,
-    MAIN,
-    REAL_LINES,
-    compared_runs,
-    one_pass_runs,
-    run_colours,
-)
-from rediffuse.reporting.values import (
-    NOT_ASKED,
-    NOT_RECORDED,
-    NOT_RUN,
-    Value,
-    counted,
-    listed,
-    number,
-    setting_text,
-)
+from rediffuse.reporting.terms import HEADLINE, MAIN, REAL_LINES, compared_runs, one_pass_runs, run_colours
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
 from rediffuse.runs import facts
 from rediffuse.training.options import OnePassTraining, WganTraining
 

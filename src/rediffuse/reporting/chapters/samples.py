@@ -75,8 +75,7 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
         figure,
         f"samples-{run.name}",
         f"{run.label}: the first 16 samples of each sampler by number of steps{seed}, and below each its {short}. "
-        "Sample i starts "
-        "from the same noise everywhere.",
+        "Sample i starts from the same noise everywhere.",
         f"Grids of samples of {run.label}, one row for each sampler and one column for each number of steps.",
         raster=True,
     )

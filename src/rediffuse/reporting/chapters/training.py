@@ -37,9 +37,8 @@ def stability(frames: Frames) -> Table:
             shown: list[Value] = [NOT_RECORDED if math.isnan(n) else n for n in numbers]
             rows.append((run.label, seed, *shown, training_of(run).clip_norm, len(history), links))
     columns = headers(
-        "Run | Seed | Loss at the end | Held-out loss at the end | Spread of loss | "
-        "Spread of loss (% of its mean) | Gradient norm, mean | Gradient norm, std | "
-        "Gradient norm, max | Clipped at | Logged rows | From"
+        "Run | Seed | Loss at the end | Held-out loss at the end | Spread of loss | Spread of loss (% of its mean) | "
+        "Gradient norm, mean | Gradient norm, std | Gradient norm, max | Clipped at | Logged rows | From"
     )
     every = sorted({training_of(run).log_every for run in diffusion_runs(frames.loaded)})
     return Table(

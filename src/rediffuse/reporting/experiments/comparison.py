@@ -58,9 +58,8 @@ def headline(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
         verdict = f"{improved.label} wins against {baseline.label} in part"
     text = (
         f"By {title} ({direction(metric)} is better), {verdict}: of {counted(len(judged), 'setting')} of sampler and "
-        "steps that "
-        f"both were sampled with, it is clearly better at {wins}, clearly worse at {losses} and undecided at "
-        f"{undecided}"
+        f"steps that both were sampled with, it is clearly better at {wins}, clearly worse at {losses} and undecided "
+        f"at {undecided}"
     )
     missing = len(shared_settings(frames, pair)) - len(judged)
     return [text + (f"; {counted(missing, 'setting')} {NOT_RUN}." if missing else ".")]
@@ -124,9 +123,8 @@ def best_settings(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]
     }[compare(ours, theirs).outcome]
     text = (
         f"The best setting of {baseline.label} is {theirs.setting} with {_with_interval(theirs)}, that of "
-        f"{improved.label} "
-        f"{ours.setting} with {_with_interval(ours)}: {verdict}. Each is the best of several values of its run, which "
-        "flatters both."
+        f"{improved.label} {ours.setting} with {_with_interval(ours)}: {verdict}. Each is the best of several values "
+        "of its run, which flatters both."
     )
     return [text]
 
@@ -155,10 +153,8 @@ def beyond_real(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
         return []
     return [
         f"{counted(len(past), 'setting scores', 'settings score')} beyond the line of held-out images "
-        f"({listed(past)}). That does not "
-        "make them better than real: samples may lie nearer to the training images than held-out images do, and the "
-        "line itself "
-        "would move with other images held out."
+        f"({listed(past)}). That does not make them better than real: samples may lie nearer to the training images "
+        "than held-out images do, and the line itself would move with other images held out."
     ]
 
 
