@@ -61,15 +61,8 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     if gone:
         notes.append(f"The evidence also holds {listed(gone)}, which the study no longer has.")
     marked = frozenset(i for i, row in enumerate(rows) if row.question == NOT_ASKED)
-    return Table(
-        "ablations",
-        "Each run beside variants of it that change one thing.",
-        columns,
-        tuple(cells),
-        tuple(notes),
-        marked,
-        narrow=True,
-    )
+    caption = "Each run beside variants of it that change one thing."
+    return Table("ablations", caption, columns, cells, tuple(notes), marked, narrow=True)
 
 
 def details_table(frames: Frames, metrics: list[str]) -> Table:
@@ -91,7 +84,7 @@ def details_table(frames: Frames, metrics: list[str]) -> Table:
     metric_columns = (Column(metric_short(metric, frames.features)) for metric in metrics)
     columns = (*headers("Ablation | Seed | Sampler and steps | Features"), *metric_columns, *headers("n | From"))
     return Table(
-        "ablations-details", "Every value of the finished ablations, seed by seed.", columns, tuple(rows), folded=True
+        "ablations-details", "Every value of the finished ablations, seed by seed.", columns, rows, folded=True
     )
 
 
@@ -143,13 +136,12 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
     ]
     outside_legend(figure, handles)
     title = metric_title(MAIN, frames.features)
-    return finish(
-        figure,
-        "ablations",
+    caption = (
         f"{capital(title)} of each run (in its colour) and "
-        "of its ablations. Bars: the interval over groups of samples, or ± one standard deviation over training seeds.",
-        "Dots of the main metric for each run and ablation, by sampler and number of steps.",
+        "of its ablations. Bars: the interval over groups of samples, or ± one standard deviation over training seeds."
     )
+    alt = "Dots of the main metric for each run and ablation, by sampler and number of steps."
+    return finish(figure, "ablations", caption, alt)
 
 
 def cost_table(clock: Timings) -> Table | None:
@@ -176,7 +168,7 @@ def cost_table(clock: Timings) -> Table | None:
         "median over the settings.",
     )
     what = "What the finished ablations cost, each on the machine that it names."
-    return Table("ablations-cost", what, columns, tuple(rows), notes) if rows else None
+    return Table("ablations-cost", what, columns, rows, notes) if rows else None
 
 
 def chapter(material: Material) -> Chapter | None:

@@ -25,20 +25,16 @@ def table(frames: Frames, verdicts: list[Verdict]) -> Table:
                 *(estimate(item.worse), item.verdict, item.reason, links),
             )
         )
-    return Table(
-        "claims",
-        "Each claim: a metric of the cell said to be better against the same metric of the cell said to be worse.",
-        headers(
-            "Claim | Source | Metric | Said to be better | Its value | Said to be worse | Value of that | "
-            "Verdict | Why | From"
-        ),
-        tuple(rows),
-        notes=(
-            "holds: the intervals are apart in the claimed direction; does not hold: they are apart in the other; "
-            "undecided: they overlap.",
-        ),
-        narrow=True,
+    caption = "Each claim: a metric of the cell said to be better against the same metric of the cell said to be worse."
+    columns = headers(
+        "Claim | Source | Metric | Said to be better | Its value | Said to be worse | Value of that | "
+        "Verdict | Why | From"
     )
+    note = (
+        "holds: the intervals are apart in the claimed direction; does not hold: they are apart in the other; "
+        "undecided: they overlap."
+    )
+    return Table("claims", caption, columns, rows, notes=(note,), narrow=True)
 
 
 def chapter(material: Material) -> Chapter | None:

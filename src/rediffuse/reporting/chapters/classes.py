@@ -56,18 +56,13 @@ def table(frames: Frames) -> Table | None:
         *names,
         FROM,
     )
-    return Table(
-        "classes",
-        "Classes that samples show, as a logistic regression on the features of the training images sees them.",
-        columns,
-        tuple(rows),
-        notes=(
-            f"The classifier is right on {100 * classes['accuracy']:.1f} % of held-out images. Effective number: exp of "
-            "the entropy of the shares. Divergence: the sum of p ln(p / q), from the shares q of the training images; that of "
-            "held-out images is what chance alone gives at their number. Under a class's name: how many images show it.",
-        ),
-        marked=frozenset([len(rows) - 1]),
+    caption = "Classes that samples show, as a logistic regression on the features of the training images sees them."
+    note = (
+        f"The classifier is right on {100 * classes['accuracy']:.1f} % of held-out images. Effective number: exp of "
+        "the entropy of the shares. Divergence: the sum of p ln(p / q), from the shares q of the training images; that of "
+        "held-out images is what chance alone gives at their number. Under a class's name: how many images show it."
     )
+    return Table("classes", caption, columns, rows, notes=(note,), marked=frozenset([len(rows) - 1]))
 
 
 def _coverage(shares: dict[str, Any]) -> tuple[Value, Value, Value, Value]:
@@ -129,13 +124,11 @@ def figure(frames: Frames) -> Picture | None:
     ends = [handles.pop(label) for label in (REAL_LABEL, TRAINING_LABEL)]
     outside_legend(drawing, [*handles.values(), *ends], columns=4)
     below = " One-pass models stand below the runs." if len(panels) > 1 else ""
-    return finish(
-        drawing,
-        "classes",
+    caption = (
         "Mode coverage: the share of each class in the samples of each model and in held-out images, by the same "
-        f"classifier. The line across is the class's share of the training images.{below}",
-        "Bars of the share of each class for each model and for real images.",
+        f"classifier. The line across is the class's share of the training images.{below}"
     )
+    return finish(drawing, "classes", caption, "Bars of the share of each class for each model and for real images.")
 
 
 def _bars(axes: Axes, found: list[Any], classes: dict[str, Any], colours: dict[str, str]) -> dict[str, Any]:
@@ -176,17 +169,13 @@ def by_class(frames: Frames) -> Table | None:
     rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_distances(scores["held_out"]), frames.pedigree.links([file])))
     own = [Column(f"“{name}”") for name in _shown(names)]
     title = metric_title("frechet_distance", frames.features)
-    return Table(
-        "by-class",
-        f"{capital(title)} within each class, of samples that were asked for by class (lower is better).",
-        (*headers("Images | Setting | Seed | Mean over classes"), *own, FROM),
-        tuple(rows),
-        notes=(
-            f"From {scores['count']} images of each class against its training images: so few lie far above the "
-            "distance of all classes together, real ones too. Compare within the table only.",
-        ),
-        marked=frozenset([len(rows) - 1]),
+    caption = f"{capital(title)} within each class, of samples that were asked for by class (lower is better)."
+    columns = (*headers("Images | Setting | Seed | Mean over classes"), *own, FROM)
+    note = (
+        f"From {scores['count']} images of each class against its training images: so few lie far above the "
+        "distance of all classes together, real ones too. Compare within the table only."
     )
+    return Table("by-class", caption, columns, rows, notes=(note,), marked=frozenset([len(rows) - 1]))
 
 
 def _distances(scores: dict[str, Any]) -> list[Value]:

@@ -43,7 +43,7 @@ def table(frames: Frames) -> Table | str | None:
         "colours",
         "Colours of samples, of held-out images and of noise, channels in [0, 1].",
         (*headers("Images | Setting | Seed"), *COLUMNS.values(), FROM),
-        tuple(rows),
+        rows,
         notes=(
             "Cast: distance of the mean colour from that of all held-out images. Hues agree: length of their mean "
             "direction, each pixel or image weighted by its colour; 1 when all are of one hue. A batch in which every "

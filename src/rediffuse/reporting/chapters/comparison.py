@@ -42,14 +42,12 @@ def reference_lines(frames: Frames, cells: Cells, metrics: list[str]) -> Table:
         values = (estimate(cell) for cell in found)
         rows.append((title, *values, known.n if known else NOT_RUN, groups, frames.pedigree.links(files)))
     columns = (Column("Images"), *(metric_column(metric, features) for metric in metrics), *headers("n | Groups"))
-    return Table(
-        "reference-lines",
+    caption = (
         "What real images that no network has seen score, and what noise scores, against the same reference and from "
-        "as many images as every sampled value.",
-        (*columns, FROM),
-        tuple(rows),
-        notes=("A value from a single group has no interval.",),
+        "as many images as every sampled value."
     )
+    heads = (*columns, FROM)
+    return Table("reference-lines", caption, heads, rows, notes=("A value from a single group has no interval.",))
 
 
 def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table:
@@ -79,7 +77,7 @@ def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table
         f"comparison-{metric.replace('_', '-')}",
         f"{capital(title)} ({direction(metric)} is better) of every run, by sampler and number of steps.",
         (*headers("Sampler | Steps"), *run_columns, *verdict, *headers("n | From")),
-        tuple(rows),
+        rows,
         notes=(
             _interval_note(cells, metric),
             "The last two rows are lines to read the others against: the same in every column.",

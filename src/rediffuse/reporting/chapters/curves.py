@@ -36,14 +36,13 @@ def loss_curves(frames: Frames) -> Picture | None:
     if held_out:
         handles.append(Line2D([], [], color="#444444", linestyle="dotted", marker="D", label="on held-out images"))
     outside_legend(figure, handles)
-    return finish(
-        figure,
-        "loss-curves",
+    caption = (
         "Training loss and gradient norm along training, each point a mean over the logged "
         f"interval{'; one thin line a seed' if _many_seeds(frames) else ''}. Runs whose schedule or objective differs "
-        "do not share a loss scale: read the shape, not the height.",
-        "Curves of loss and gradient norm against training step, one for each run.",
+        "do not share a loss scale: read the shape, not the height."
     )
+    alt = "Curves of loss and gradient norm against training step, one for each run."
+    return finish(figure, "loss-curves", caption, alt)
 
 
 def loss_by_quartile(frames: Frames) -> Picture | None:
@@ -62,13 +61,12 @@ def loss_by_quartile(frames: Frames) -> Picture | None:
     for axes in grid[-1]:
         axes.set_xlabel("training step")
     outside_legend(figure, _run_handles(frames, history))
-    return finish(
-        figure,
-        "loss-quartiles",
+    caption = (
         "Training loss by quartile of the time step t: where along the chain the loss is made. Each panel has its own "
-        "scale.",
-        "Four panels of loss against training step, one for each quartile of t.",
+        "scale."
     )
+    alt = "Four panels of loss against training step, one for each quartile of t."
+    return finish(figure, "loss-quartiles", caption, alt)
 
 
 def _draw_history(

@@ -113,13 +113,12 @@ def figure(frames: Frames) -> Picture | None:
     outside_legend(drawing, handles, columns=5)
     record = found[0].record
     colour_words = " ".join(["", *_colour_notes(metrics)])
-    return finish(
-        drawing,
-        "during-training",
+    caption = (
         f"Samples scored while the runs trained: {record['n']} images by {record['steps']} sampling steps, from the same "
-        "noise each time. Solid: averaged weights, which all other results use; dotted: raw weights." + colour_words,
-        "Panels of sample quality against training step, for averaged and raw weights of each run.",
+        "noise each time. Solid: averaged weights, which all other results use; dotted: raw weights." + colour_words
     )
+    alt = "Panels of sample quality against training step, for averaged and raw weights of each run."
+    return finish(drawing, "during-training", caption, alt)
 
 
 def _shown(found: list[Watched]) -> list[str]:
@@ -167,14 +166,8 @@ def table(frames: Frames) -> Table | None:
     columns = (*headers("Run | Seed | Training step"), *of_weights, FROM)
     titles = [metric_title(metric, frames.features) for metric in metrics if metric in METRICS]
     title = listed([*titles, *(COLOURS[metric].lower() for metric in metrics if metric in COLOURS)])
-    return Table(
-        "during-training",
-        f"{capital(title)} of {found[0].record['n']} samples while the runs trained.",
-        columns,
-        tuple(rows),
-        notes=_colour_notes(metrics),
-        folded=True,
-    )
+    caption = f"{capital(title)} of {found[0].record['n']} samples while the runs trained."
+    return Table("during-training", caption, columns, rows, notes=_colour_notes(metrics), folded=True)
 
 
 def cost(frames: Frames, clock: Timings) -> Table | None:
@@ -190,7 +183,7 @@ def cost(frames: Frames, clock: Timings) -> Table | None:
         rows.append((one.run.label, one.seed, recorded(training), recorded(looking), share, clock.links(files)))
     columns = headers("Run | Seed | Training (s) | Drawing and scoring (s) | Share of both (%) | From")
     what = "What it took to draw and score samples of the snapshots of each training."
-    return Table("during-training-cost", what, columns, tuple(rows)) if rows else None
+    return Table("during-training-cost", what, columns, rows) if rows else None
 
 
 def chapter(material: Material) -> Chapter | None:

@@ -48,23 +48,21 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         *headers("n | From"),
     )
     interval = next((c.interval for c in cells.values() if c.metric in METRICS and c.low is not None), None)
-    return Table(
-        "fidelity",
+    caption = (
         "Fidelity (precision, density) and variety (recall, coverage, diversity) of the sampler that stands for each "
-        "model, at each number of steps.",
-        columns,
-        tuple(rows),
-        notes=(
-            "Precision: share of samples within the 3rd-neighbour ball of some training image; recall: share of "
-            "training images within that of some sample (Kynkäänniemi et al. 2019). Density and coverage: the same "
-            "with 5th-neighbour balls of training images, counted (Naeem et al. 2020). Diversity: mean feature "
-            "distance between two samples; that of real images is what samples should have, not exceed.",
-            "Recall and coverage grow with n, which is the same in every row."
-            + (f" Brackets: {interval}." if interval else ""),
-            *([_lpips_note(cells, weighed)] if weighed else []),
-        ),
-        marked=frozenset((len(rows) - 2, len(rows) - 1)),
-        narrow=True,
+        "model, at each number of steps."
+    )
+    notes = (
+        "Precision: share of samples within the 3rd-neighbour ball of some training image; recall: share of "
+        "training images within that of some sample (Kynkäänniemi et al. 2019). Density and coverage: the same "
+        "with 5th-neighbour balls of training images, counted (Naeem et al. 2020). Diversity: mean feature "
+        "distance between two samples; that of real images is what samples should have, not exceed.",
+        "Recall and coverage grow with n, which is the same in every row."
+        + (f" Brackets: {interval}." if interval else ""),
+        *([_lpips_note(cells, weighed)] if weighed else []),
+    )
+    return Table(
+        "fidelity", caption, columns, rows, notes=notes, marked=frozenset((len(rows) - 2, len(rows) - 1)), narrow=True
     )
 
 

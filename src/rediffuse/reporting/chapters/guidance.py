@@ -79,20 +79,17 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         *(Column(metric_short(metric, frames.features)) for metric in METRICS),
         *headers("n | From"),
     )
-    return Table(
-        "guidance",
+    caption = (
         "Samples asked for by class, by guidance scale; sample i is asked for class i mod K. Classifier-free: 0 ignores "
-        "the class, 1 is the network as trained. By a classifier: the factor of its gradient.",
-        columns,
-        tuple(rows),
-        notes=(
-            "Class accuracy: share of samples in which a logistic regression on the features of the training images "
-            "sees the class asked for. Class diversity: mean feature distance between two samples of one class."
-            + (f" Those of real images are of all {real['n']} held-out ones." if real else ""),
-            "What is asked for by class is not in the tables of baseline and improved: it is told what they are not.",
-        ),
-        marked=marked,
+        "the class, 1 is the network as trained. By a classifier: the factor of its gradient."
     )
+    notes = (
+        "Class accuracy: share of samples in which a logistic regression on the features of the training images "
+        "sees the class asked for. Class diversity: mean feature distance between two samples of one class."
+        + (f" Those of real images are of all {real['n']} held-out ones." if real else ""),
+        "What is asked for by class is not in the tables of baseline and improved: it is told what they are not.",
+    )
+    return Table("guidance", caption, columns, rows, notes=notes, marked=marked)
 
 
 def figure(frames: Frames, cells: Cells) -> Picture | None:
@@ -135,13 +132,12 @@ def figure(frames: Frames, cells: Cells) -> Picture | None:
     handles = [*grid[0].get_legend_handles_labels()[0]]
     handles.append(plt.Line2D([], [], color=REAL, linestyle=(0, (6, 3)), label=REAL_LINES["held-out"]))
     outside_legend(drawing, handles, columns=2)
-    return finish(
-        drawing,
-        "guidance",
+    caption = (
         "What guidance does: distance to the training images (lower is better), share of samples that show their "
-        "class, and how different samples of one class are. Bars are the intervals of the table.",
-        "Three panels against guidance scale: Fréchet distance, class accuracy and class diversity.",
+        "class, and how different samples of one class are. Bars are the intervals of the table."
     )
+    alt = "Three panels against guidance scale: Fréchet distance, class accuracy and class diversity."
+    return finish(drawing, "guidance", caption, alt)
 
 
 def classifiers(frames: Frames) -> Table | None:
@@ -159,14 +155,11 @@ def classifiers(frames: Frames) -> Table | None:
     if not rows:
         return None
     columns = headers("Classifier of | Seed | t | ᾱ_t | Accuracy | Cross-entropy (nats) | Parameters | n | From")
-    return Table(
-        "classifiers",
+    caption = (
         "Noise-conditional classifiers on noisy held-out images, by t: where little of the image is left, none can "
-        "tell its class, and its gradient says nothing.",
-        columns,
-        tuple(rows),
-        folded=True,
+        "tell its class, and its gradient says nothing."
     )
+    return Table("classifiers", caption, columns, rows, folded=True)
 
 
 def accuracy_figure(frames: Frames) -> Picture | None:
@@ -184,12 +177,8 @@ def accuracy_figure(frames: Frames) -> Picture | None:
     axes.axhline(chance, color=REAL, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1, label="chance")
     axes.set(xlabel="t", ylabel="accuracy (share)", ylim=(0, 1))
     axes.legend()
-    return finish(
-        drawing,
-        "classifier-accuracy",
-        "How well the noise-conditional classifier knows the class of a noisy held-out image, by t.",
-        "Accuracy against t, falling from near 1 to chance.",
-    )
+    caption = "How well the noise-conditional classifier knows the class of a noisy held-out image, by t."
+    return finish(drawing, "classifier-accuracy", caption, "Accuracy against t, falling from near 1 to chance.")
 
 
 def _n(found: list[Cell | None]) -> int | str:

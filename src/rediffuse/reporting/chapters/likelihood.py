@@ -30,14 +30,12 @@ def table(frames: Frames) -> Table | None:
     columns = headers(
         "Run | Seed | Bound (bits/dim) | L_T (bits/dim) | L_1 … L_{T−1} (bits/dim) | L_0 (bits/dim) | Images | From"
     )
-    return Table(
-        "likelihood",
+    caption = (
         "The variational bound on the negative log-likelihood of held-out images (lower is better), and its parts: "
-        "prior, steps of the chain, decoder.",
-        columns,
-        tuple(rows),
-        notes=(f"Brackets: {frames.likelihood['interval'].iloc[0]}. One evaluation of the network an image and t.",),
+        "prior, steps of the chain, decoder."
     )
+    note = f"Brackets: {frames.likelihood['interval'].iloc[0]}. One evaluation of the network an image and t."
+    return Table("likelihood", caption, columns, rows, notes=(note,))
 
 
 def bound_by_t(frames: Frames) -> Picture | None:
@@ -59,13 +57,11 @@ def bound_by_t(frames: Frames) -> Picture | None:
         plain_log(axes, "x")
     unique = {str(handle.get_label()): handle for handle in handles}
     outside_legend(figure, list(unique.values()))
-    return finish(
-        figure,
-        "bound",
+    caption = (
         "Where the bits go: the bound's term at each t, and their sum from the decoder's (t = 0) on. Most of them lie "
-        "in the first steps, where the least noise is.",
-        "Two panels: terms of the variational bound by t, and their running sum.",
+        "in the first steps, where the least noise is."
     )
+    return finish(figure, "bound", caption, "Two panels: terms of the variational bound by t, and their running sum.")
 
 
 def chapter(material: Material) -> Chapter | None:

@@ -69,18 +69,14 @@ def table(frames: Frames) -> Table | None:
         "Ratio | Nearer than the nearest 5 % of held-out (% of samples) | "
         "P(sample farther than held-out) | z | Samples | Held-out images | From"
     )
-    return Table(
-        "memorisation",
-        "Distance to the nearest training image: samples against real images that no model has seen.",
-        columns,
-        tuple(rows),
-        notes=(
-            "A model that generalises has ratio 1, 5 % of samples nearer, probability 0.5 and z = 0; one that copies has "
-            "less of each but the second. z: Mann and Whitney's statistic (Meehan et al. 2020). Bad samples lie far "
-            "from everything: a z above 0 clears no model.",
-            "Pixels count as values in [0, 1], features are those of the evaluation; distances are Euclidean.",
-        ),
+    caption = "Distance to the nearest training image: samples against real images that no model has seen."
+    notes = (
+        "A model that generalises has ratio 1, 5 % of samples nearer, probability 0.5 and z = 0; one that copies has "
+        "less of each but the second. z: Mann and Whitney's statistic (Meehan et al. 2020). Bad samples lie far "
+        "from everything: a z above 0 clears no model.",
+        "Pixels count as values in [0, 1], features are those of the evaluation; distances are Euclidean.",
     )
+    return Table("memorisation", caption, columns, rows, notes=notes)
 
 
 def duplicates(frames: Frames) -> Table | None:
@@ -105,17 +101,12 @@ def duplicates(frames: Frames) -> Table | None:
         "Images | Setting | Seed | n | Equal to a training image | Nearly equal to one | "
         "Equal to an earlier one of the n | Nearly equal to another of the n | From"
     )
-    return Table(
-        "duplicates",
-        "Exact and near duplicates: of training images, and among the images themselves.",
-        columns,
-        tuple(rows),
-        notes=(
-            f"Near: a root mean square difference of at most {last[0]['threshold']:g} of the range of a pixel "
-            f"({255 * last[0]['threshold']:.0f} of 255 levels), exact ones included.",
-        ),
-        marked=frozenset([len(rows) - 1]),
+    caption = "Exact and near duplicates: of training images, and among the images themselves."
+    note = (
+        f"Near: a root mean square difference of at most {last[0]['threshold']:g} of the range of a pixel "
+        f"({255 * last[0]['threshold']:.0f} of 255 levels), exact ones included."
     )
+    return Table("duplicates", caption, columns, rows, notes=(note,), marked=frozenset([len(rows) - 1]))
 
 
 def _counts(counted_: dict[str, Any]) -> tuple[int, int, int, int, int]:
@@ -165,14 +156,12 @@ def figure(frames: Frames) -> Picture | None:
             axes.text(-0.01, 0.5, name, ha="right", va="center", fontsize=8, color="#444444", transform=axes.transAxes)
             if i == 0:
                 axes.set_title(label, fontsize=10, color=colour, loc="left")
-    return finish(
-        drawing,
-        "neighbours",
+    caption = (
         f"Copies? The first {counted(count, 'sample')} of each model, and held-out real images, each above its nearest "
-        "training image in pixels and in features. A column is an image and its neighbours; none was picked.",
-        "Blocks of three rows for each model: samples, nearest training images in pixels, and in features.",
-        raster=True,
+        "training image in pixels and in features. A column is an image and its neighbours; none was picked."
     )
+    alt = "Blocks of three rows for each model: samples, nearest training images in pixels, and in features."
+    return finish(drawing, "neighbours", caption, alt, raster=True)
 
 
 def _strips(frames: Frames, rows: list[dict[str, Any]], images: np.ndarray | None) -> list[np.ndarray]:

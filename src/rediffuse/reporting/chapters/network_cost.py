@@ -64,7 +64,7 @@ def configurations(frames: Frames) -> Table | None:
         "State in training: weights, gradients, Adam's two moments and the average of the weights, float32. "
         "Checkpointing keeps the inputs of each block and computes the rest again in the backward pass."
     )
-    return Table("configurations", "What the networks hold and compute.", columns, tuple(rows), notes=(note,))
+    return Table("configurations", "What the networks hold and compute.", columns, rows, notes=(note,))
 
 
 def cost_model(frames: Frames, clock: Timings, run: ResolvedRun) -> CostModel | None:
@@ -142,7 +142,7 @@ def model(frames: Frames, clock: Timings) -> Table | None:
         "is what the network's passes leave out: noise, loss, optimiser, average of the weights, the samplers' own "
         "arithmetic, and whatever else the machine did.",
     )
-    return Table("cost-model", "The cost model against the clock.", columns, tuple(rows), notes=notes, folded=True)
+    return Table("cost-model", "The cost model against the clock.", columns, rows, notes=notes, folded=True)
 
 
 def latency(frames: Frames, clock: Timings) -> Table | None:
@@ -174,7 +174,7 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
         "One image: the batch's time divided by its images, not what a single image by itself would take (batch 1 of the "
         "next table). Predicted: by the cost model, the network alone."
     )
-    return Table("latency", "How long sampling takes by number of steps.", columns, tuple(rows), notes=(note,))
+    return Table("latency", "How long sampling takes by number of steps.", columns, rows, notes=(note,))
 
 
 def batches(frames: Frames, clock: Timings) -> Table | None:
@@ -198,7 +198,7 @@ def batches(frames: Frames, clock: Timings) -> Table | None:
         "Images | Batch | Forward pass (ms) | One image (ms) | Throughput (images/s) | Rate (GFLOP/s) | From"
     )
     what = f"Forward passes of {label}'s network without gradients, by batch and by resolution."
-    return Table("throughput", what, columns, tuple(rows), notes=("Medians, with quartiles in brackets.",))
+    return Table("throughput", what, columns, rows, notes=("Medians, with quartiles in brackets.",))
 
 
 def checkpointing(frames: Frames, clock: Timings) -> Table | None:
@@ -232,13 +232,8 @@ def checkpointing(frames: Frames, clock: Timings) -> Table | None:
         "system's notice do not show. Sampling needs the activations of one block at a time and "
         "x_t, whatever the number of steps.",
     )
-    return Table(
-        "memory",
-        f"Memory and time of {label}'s network, with and without activation checkpointing.",
-        columns,
-        tuple(rows),
-        notes=notes,
-    )
+    caption = f"Memory and time of {label}'s network, with and without activation checkpointing."
+    return Table("memory", caption, columns, rows, notes=notes)
 
 
 def _guided(run: ResolvedRun, key: str) -> bool:
@@ -305,13 +300,8 @@ def resolution(frames: Frames) -> Table | None:
         "The same weights on larger images, attention at the same levels of the network. Cost grows as a power of the "
         "number of pixels between 1 and 2, not exponentially, and the number of steps is a factor of its own."
     )
-    return Table(
-        "resolution",
-        f"Cost against resolution: one forward pass of {run_label(frames.loaded, name)}'s network.",
-        columns,
-        tuple(rows),
-        notes=(note,),
-    )
+    caption = f"Cost against resolution: one forward pass of {run_label(frames.loaded, name)}'s network."
+    return Table("resolution", caption, columns, rows, notes=(note,))
 
 
 def resolution_figure(frames: Frames) -> Picture | None:
@@ -329,13 +319,12 @@ def resolution_figure(frames: Frames) -> Picture | None:
     plain_log(axes, "y")
     axes.set(xlabel="side of the image (pixels)", ylabel="GFLOP of one forward pass")
     axes.legend()
-    return finish(
-        figure,
-        "resolution",
+    caption = (
         f"FLOPs of one forward pass of {run_label(frames.loaded, name)}'s network on larger images: convolutions and "
-        "linear layers in proportion to the pixels, the products of attention to their square.",
-        "Lines of FLOPs by kind of layer against image side, on logarithmic axes.",
+        "linear layers in proportion to the pixels, the products of attention to their square."
     )
+    alt = "Lines of FLOPs by kind of layer against image side, on logarithmic axes."
+    return finish(figure, "resolution", caption, alt)
 
 
 def _first(frames: Frames) -> tuple[str, dict[int, dict[str, int]]] | None:

@@ -72,18 +72,12 @@ def models(frames: Frames) -> Table:
         *("Model", "Latent", "Channels", "Parameters that make images", "Parameters trained", "Training steps"),
         *("Batch", "Learning rate", "Adam's β", "Critic", "EMA decay", "From"),
     )
-    return Table(
-        "one-pass-models",
-        "The one-pass models.",
-        tuple(map(Column, names)),
-        tuple(rows),
-        notes=(
-            f"{listed([KIND_TITLES[model.model] for model in one_pass_runs(frames.loaded)])}.",
-            "A GAN trains a discriminator and a VAE an encoder that sampling does not use: both numbers of parameters "
-            "are given. They train in float32 whatever the runs do.",
-        ),
-        narrow=True,
+    notes = (
+        f"{listed([KIND_TITLES[model.model] for model in one_pass_runs(frames.loaded)])}.",
+        "A GAN trains a discriminator and a VAE an encoder that sampling does not use: both numbers of parameters "
+        "are given. They train in float32 whatever the runs do.",
     )
+    return Table("one-pass-models", "The one-pass models.", tuple(map(Column, names)), rows, notes=notes, narrow=True)
 
 
 def _critic(model: ResolvedRun) -> str:
@@ -116,18 +110,12 @@ def table(frames: Frames, cells: Cells) -> Table:
         *(metric_column(metric, frames.features) for metric in HEADLINE),
         *headers("Bound (bits/dim) | From"),
     )
-    return Table(
-        "one-pass",
-        "One-pass models (marked) beside the runs at each number of steps of their first sampler: quality.",
-        columns,
-        tuple(rows),
-        notes=(
-            f"Quality is from {frames.loaded.study.evaluation.group_size} images, over all training seeds. Parameters "
-            "are those that make an image.",
-        ),
-        marked=frozenset(marked),
-        narrow=True,
+    caption = "One-pass models (marked) beside the runs at each number of steps of their first sampler: quality."
+    note = (
+        f"Quality is from {frames.loaded.study.evaluation.group_size} images, over all training seeds. Parameters "
+        "are those that make an image."
     )
+    return Table("one-pass", caption, columns, rows, notes=(note,), marked=frozenset(marked), narrow=True)
 
 
 def cost(frames: Frames, clock: Timings) -> Table:
@@ -150,7 +138,7 @@ def cost(frames: Frames, clock: Timings) -> Table:
     columns = (*map(Column, titles), *headers("Training (s) | Images per second | From"))
     note = "The time of a one-pass model is the median of repeated batches. All are of the first training seed."
     what = "One-pass models (marked) beside the runs at each number of steps of their first sampler: cost."
-    return Table("one-pass-cost", what, columns, tuple(rows), (note,), frozenset(marked))
+    return Table("one-pass-cost", what, columns, rows, (note,), frozenset(marked))
 
 
 def latency(frames: Frames, clock: Timings) -> Table | None:
@@ -179,17 +167,13 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
         *(Column(f"× {model.label}") for model in one_pass),
         FROM,
     )
-    return Table(
-        "one-pass-latency",
-        "Time of an image of each run divided by that of an image of each one-pass model.",
-        columns,
-        tuple(rows),
-        notes=(
-            "Both times are those of a batch, from drawing its noise to 8-bit images, divided by its images. A ratio "
-            "stands here only where both were taken on the same processor and device with the same batch and the same "
-            f"number of threads; otherwise it says {NOT_COMPARABLE!r}. Other jobs may have run on other cores.",
-        ),
+    caption = "Time of an image of each run divided by that of an image of each one-pass model."
+    note = (
+        "Both times are those of a batch, from drawing its noise to 8-bit images, divided by its images. A ratio "
+        "stands here only where both were taken on the same processor and device with the same batch and the same "
+        f"number of threads; otherwise it says {NOT_COMPARABLE!r}. Other jobs may have run on other cores."
     )
+    return Table("one-pass-latency", caption, columns, rows, notes=(note,))
 
 
 def latency_sentence(frames: Frames, clock: Timings) -> str:
@@ -220,17 +204,16 @@ def latency_sentence(frames: Frames, clock: Timings) -> str:
 def quoted() -> Table:
     """The literature's table of GANs beside DDPM, which nothing here reproduces."""
     rows = tuple((name, fid, size, "quoted, not run") for name, fid, size in QUOTED)
-    return Table(
-        "one-pass-quoted",
+    caption = (
         "Quoted from the thesis draft that this project follows (its table 4): CelebA at 64×64, with data, "
-        "preprocessing and feature network of its own.",
-        headers("Model | FID as printed there | Parameters as printed there (millions) | State here"),
-        rows,
-        notes=(
-            "Not one of these numbers was measured by this study, and none may be compared with those above: other "
-            "images, another feature network, other sizes. PGAN has no counterpart here.",
-        ),
+        "preprocessing and feature network of its own."
     )
+    columns = headers("Model | FID as printed there | Parameters as printed there (millions) | State here")
+    note = (
+        "Not one of these numbers was measured by this study, and none may be compared with those above: other "
+        "images, another feature network, other sizes. PGAN has no counterpart here."
+    )
+    return Table("one-pass-quoted", caption, columns, rows, notes=(note,))
 
 
 def _places(frames: Frames) -> Iterator[tuple[ResolvedRun, int, str, int]]:
@@ -286,14 +269,13 @@ def losses(frames: Frames) -> Picture | None:
             Line2D([], [], color="#444444", linestyle=style, label=name) for _, name, style in CURVES[model.model]
         ]
         axes.legend(handles=handles, fontsize=8)
-    return finish(
-        figure,
-        "one-pass-losses",
+    caption = (
         "Losses of the one-pass models along training, each point a mean over the logged interval. A GAN's losses say "
         "how the two networks stand against each other, not how good the images are: at 2 ln 2 = 1.386 the "
-        "discriminator knows nothing. Each panel has its own scale.",
-        "One panel for each one-pass model with its losses against training step.",
+        "discriminator knows nothing. Each panel has its own scale."
     )
+    alt = "One panel for each one-pass model with its losses against training step."
+    return finish(figure, "one-pass-losses", caption, alt)
 
 
 def samples(frames: Frames, cells: Cells) -> Picture | None:
@@ -310,14 +292,12 @@ def samples(frames: Frames, cells: Cells) -> Picture | None:
         cell = cells.get((model.name, settings[model.name], MAIN))
         note = f"{short} {number(cell.value)}" if cell else ""
         show(axes, None if images is None else mosaic(images, 8), model.label, note)
-    return finish(
-        figure,
-        "one-pass-samples",
+    caption = (
         "Held-out real images beside the first images (at most 64) of each one-pass model, and below each its "
-        f"{short}. None was picked.",
-        "A grid of real images beside a grid of images of each one-pass model.",
-        raster=True,
+        f"{short}. None was picked."
     )
+    alt = "A grid of real images beside a grid of images of each one-pass model."
+    return finish(figure, "one-pass-samples", caption, alt, raster=True)
 
 
 def chapter(material: Material) -> Chapter | None:

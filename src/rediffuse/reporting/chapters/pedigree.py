@@ -24,18 +24,14 @@ def table(frames: Frames) -> Table:
         *(Column("Id"), Column("File", code=True), Column("Job"), Column("Command", code=True)),
         *(Column("Key", code=True), Column("Code", code=True), Column("State")),
     )
-    return Table(
-        "pedigree",
-        "Where every number comes from. Key and code are shortened to their first characters.",
-        columns,
-        rows,
-        notes=(
-            f"In MLflow, search the runs of experiment {frames.loaded.study.study} for "
-            "`tags.\"rediffuse.key\" LIKE 'KEY%'`, KEY being the one of the row.",
-            "State: whether the file is byte for byte the one its receipt describes. When, where and at which commit "
-            "each was made stands with the times of this machine.",
-        ),
+    caption = "Where every number comes from. Key and code are shortened to their first characters."
+    notes = (
+        f"In MLflow, search the runs of experiment {frames.loaded.study.study} for "
+        "`tags.\"rediffuse.key\" LIKE 'KEY%'`, KEY being the one of the row.",
+        "State: whether the file is byte for byte the one its receipt describes. When, where and at which commit "
+        "each was made stands with the times of this machine.",
     )
+    return Table("pedigree", caption, columns, rows, notes=notes)
 
 
 def timings(material: Material, clock: Timings) -> Chapter | None:

@@ -72,14 +72,11 @@ def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name
     outside_legend(figure, _handles(frames.loaded, lines))
     what = " and ".join(metric_title(metric, frames.features) for metric in metrics)
     n = frames.loaded.study.evaluation.group_size
-    return finish(
-        figure,
-        name,
+    caption = (
         f"Quality against the number of sampling steps: {what}, from {n} images. Bars are the intervals of the tables, "
-        "lines are moved sideways a little to show them; dashed lines are held-out real images and noise at the same "
-        "n.",
-        f"Lines of {what} against sampling steps, one for each run and sampler.",
+        "lines are moved sideways a little to show them; dashed lines are held-out real images and noise at the same n."
     )
+    return finish(figure, name, caption, f"Lines of {what} against sampling steps, one for each run and sampler.")
 
 
 def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> Picture | None:
@@ -112,13 +109,12 @@ def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> Pic
     title = metric_title(MAIN, frames.features)
     axes.set_title(f"{capital(title)}")
     outside_legend(figure, _handles(frames.loaded, drawn) + marks)
-    return finish(
-        figure,
-        "quality-seconds",
+    caption = (
         f"Quality against sampling time: {title} by seconds per image; the small numbers are sampling steps"
-        f"{', stars are one-pass models' if marks else ''}.",
-        f"Lines of {title} against seconds per image, one for each run and sampler.",
+        f"{', stars are one-pass models' if marks else ''}."
     )
+    alt = f"Lines of {title} against seconds per image, one for each run and sampler."
+    return finish(figure, "quality-seconds", caption, alt)
 
 
 def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[str, str], list[tuple[int, str]]]:
@@ -255,17 +251,10 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
                 rows.append((unique_label(frames.loaded, run), seed, key, steps, nfe, *values, *rest, links))
     columns = headers("Run | Seed | Sampler | Steps | Network evaluations")
     counts_columns = headers("n | Groups | Images | From")
-    return Table(
-        "quality",
-        "Every value of every run, training seed, sampler and number of steps.",
-        (*columns, *(metric_column(metric, frames.features) for metric in metrics), *counts_columns),
-        tuple(rows),
-        notes=(
-            "n is the number of images that one value is computed from; the value shown is the mean over the groups.",
-        ),
-        folded=True,
-        narrow=True,
-    )
+    caption = "Every value of every run, training seed, sampler and number of steps."
+    heads = (*columns, *(metric_column(metric, frames.features) for metric in metrics), *counts_columns)
+    note = "n is the number of images that one value is computed from; the value shown is the mean over the groups."
+    return Table("quality", caption, heads, rows, notes=(note,), folded=True, narrow=True)
 
 
 def chapter(material: Material) -> Chapter | None:

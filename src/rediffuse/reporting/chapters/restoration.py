@@ -36,17 +36,13 @@ def table(frames: Frames) -> Table | None:
         "Task | Method | Run | Seed | Damaged image (PSNR, dB) | Restored image (PSNR, dB) | Images | From"
     )
     study = frames.loaded.study.restoration
-    return Table(
-        "restoration",
-        "Restoring held-out images with networks that were trained for nothing but sampling (higher is better).",
-        columns,
-        tuple(rows),
-        notes=(
-            f"Noise to remove: σ = {study.sigma:g} where pixels span [−1, 1]. {study.steps} steps; RePaint walks each "
-            f"{study.resamples} times. Brackets: 95 % t-interval over images.",
-            "A posterior mean has the highest PSNR that any method can have; a sample is sharper and scores less.",
-        ),
+    caption = "Restoring held-out images with networks that were trained for nothing but sampling (higher is better)."
+    notes = (
+        f"Noise to remove: σ = {study.sigma:g} where pixels span [−1, 1]. {study.steps} steps; RePaint walks each "
+        f"{study.resamples} times. Brackets: 95 % t-interval over images.",
+        "A posterior mean has the highest PSNR that any method can have; a sample is sharper and scores less.",
     )
+    return Table("restoration", caption, columns, rows, notes=notes)
 
 
 def figure(frames: Frames) -> Picture | None:
@@ -72,14 +68,12 @@ def figure(frames: Frames) -> Picture | None:
     for axes, (label, colour, images) in zip(grid[:, 0], strips, strict=True):
         show(axes, mosaic(images[:SHOWN], SHOWN))
         axes.text(-0.02, 0.5, label, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes)
-    return finish(
-        drawing,
-        "restoration",
+    caption = (
         "Held-out images, what was done to them, and what each run makes of it. The images are the first of the "
-        "table's; none was picked.",
-        "Rows of images: originals, damaged ones and restored ones by task and run.",
-        raster=True,
+        "table's; none was picked."
     )
+    alt = "Rows of images: originals, damaged ones and restored ones by task and run."
+    return finish(drawing, "restoration", caption, alt, raster=True)
 
 
 def film(frames: Frames) -> Picture | None:
@@ -100,14 +94,12 @@ def film(frames: Frames) -> Picture | None:
         colour = run_colours(frames.loaded)[run.name]
         row_label(grid[2 * i, 0], f"{run.label}\n$x_t$", colour)
         row_label(grid[2 * i + 1, 0], "estimate\nof $x_0$", colour)
-    return finish(
-        drawing,
-        "film",
+    caption = (
         f"How a sample comes about: x_t and the network's estimate of x_0 from it, along "
-        f"{frames.loaded.study.restoration.steps} steps of ancestral sampling from the same noise.",
-        "Film strips of one sample of each run: the noisy image above, the estimate of the clean one below.",
-        raster=True,
+        f"{frames.loaded.study.restoration.steps} steps of ancestral sampling from the same noise."
     )
+    alt = "Film strips of one sample of each run: the noisy image above, the estimate of the clean one below."
+    return finish(drawing, "film", caption, alt, raster=True)
 
 
 def _estimate(score: dict[str, float]) -> Estimate:

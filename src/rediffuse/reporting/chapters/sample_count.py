@@ -98,22 +98,18 @@ def table(frames: Frames) -> Table | None:
         *headers("Extrapolated to n = ∞ | Departure from the line (% of its drop) | Against the line | From"),
     )
     title = metric_title("frechet_distance", frames.features)
-    return Table(
-        "sample-count",
+    caption = (
         f"{capital(title)} at all images of a setting, at fewer, and extrapolated to infinitely many by "
-        "a line in 1/n (Chong & Forsyth 2020).",
-        columns,
-        tuple(rows),
-        notes=(
-            "Bias: what a distance exceeds the extrapolated one by. Brackets: of distances the t-interval over "
-            "disjoint subsets, where there are several; of the extrapolated one that over random halves. The bias of "
-            "the reference's own number of images stays in all of them.",
-            "A line in 1/n holds where n exceeds the dimension of the features. Below it the points bend: then the "
-            "extrapolated value is where this line ends, and not the distance of infinitely many images.",
-        ),
-        marked=frozenset([len(rows) - 1]),
-        narrow=True,
+        "a line in 1/n (Chong & Forsyth 2020)."
     )
+    notes = (
+        "Bias: what a distance exceeds the extrapolated one by. Brackets: of distances the t-interval over "
+        "disjoint subsets, where there are several; of the extrapolated one that over random halves. The bias of "
+        "the reference's own number of images stays in all of them.",
+        "A line in 1/n holds where n exceeds the dimension of the features. Below it the points bend: then the "
+        "extrapolated value is where this line ends, and not the distance of infinitely many images.",
+    )
+    return Table("sample-count", caption, columns, rows, notes=notes, marked=frozenset([len(rows) - 1]), narrow=True)
 
 
 def _share(distance: float, left: float) -> Value:
@@ -207,14 +203,13 @@ def figure(frames: Frames) -> Picture | None:
         Line2D([], [], color="#666666", marker="*", markersize=11, linestyle="none", label="value at 1/n = 0")
     )
     outside_legend(drawing, handles)
-    return finish(
-        drawing,
-        "sample-count",
+    caption = (
         f"The {short} against the number of images. Left: disjoint random subsets, with intervals over them where "
         "there are three or more. Right: the points through which the line in 1/n is drawn, the line, and its value at "
-        "infinitely many images with its interval.",
-        "Two panels: Fréchet distance falling with the number of images; the same against 1/n with lines to n = ∞.",
+        "infinitely many images with its interval."
     )
+    alt = "Two panels: Fréchet distance falling with the number of images; the same against 1/n with lines to n = ∞."
+    return finish(drawing, "sample-count", caption, alt)
 
 
 def _line(axes: Axes, curve: Curve) -> None:

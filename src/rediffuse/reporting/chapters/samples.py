@@ -35,14 +35,12 @@ def previews(frames: Frames) -> Picture | None:
     averaged = {run.training.ema_decay > 0 for run in runs}
     weights = "averaged (EMA) weights" if averaged == {True} else "each run's own kind of weights"
     seed = f", training seed {runs[0].seeds[0]}" if len(runs[0].seeds) > 1 else ""
-    return finish(
-        figure,
-        "previews",
+    caption = (
         f"Samples by training step, drawn with {weights}{seed}. A column is one training step; the noise they start "
-        "from is the same.",
-        "Grids of samples, one row for each run and one column for each training step.",
-        raster=True,
+        "from is the same."
     )
+    alt = "Grids of samples, one row for each run and one column for each training step."
+    return finish(figure, "previews", caption, alt, raster=True)
 
 
 def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
@@ -71,14 +69,12 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
             show(grid[i, j], sheet, title, note, absent=NOT_RUN if setting else "")
         row_label(grid[i, 0], key, run_colours(frames.loaded)[run.name])
     seed = f", training seed {run.seeds[0]}" if len(run.seeds) > 1 else ""
-    return finish(
-        figure,
-        f"samples-{run.name}",
+    caption = (
         f"{run.label}: the first 16 samples of each sampler by number of steps{seed}, and below each its {short}. "
-        "Sample i starts from the same noise everywhere.",
-        f"Grids of samples of {run.label}, one row for each sampler and one column for each number of steps.",
-        raster=True,
+        "Sample i starts from the same noise everywhere."
     )
+    alt = f"Grids of samples of {run.label}, one row for each sampler and one column for each number of steps."
+    return finish(figure, f"samples-{run.name}", caption, alt, raster=True)
 
 
 def guided_samples(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
@@ -107,14 +103,11 @@ def _samples_by_class(
         if sampler.classifier_scale is not None:
             title = f"classifier's scale {sampler.classifier_scale:g}, {steps} steps"
         show(axes, None if found is None else mosaic(found, 10), title, f"{short} {number(cell.value)}" if cell else "")
-    return finish(
-        figure,
-        name,
+    caption = (
         f"{run.label}: the first 50 samples of each setting, sample i asked for class i mod K: with ten classes a "
-        "column is a class. Sample i starts from the same noise everywhere.",
-        f"Grids of samples of {run.label}, one for each guidance scale.",
-        raster=True,
+        "column is a class. Sample i starts from the same noise everywhere."
     )
+    return finish(figure, name, caption, f"Grids of samples of {run.label}, one for each guidance scale.", raster=True)
 
 
 def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
@@ -136,15 +129,13 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     figure, grid = plt.subplots(1, len(sheets), figsize=(size * len(sheets), size * rows / 8 + 0.9), squeeze=False)
     for axes, (title, images, note) in zip(grid[0], sheets, strict=True):
         show(axes, None if images is None else mosaic(images, 8), title, note)
-    return finish(
-        figure,
-        "real-generated",
+    caption = (
         f"Real images beside generated ones: {0 if real is None else len(real)} held-out images spread evenly over the "
         "split, and the first samples (at most 64) of each run with its first sampler's most steps, "
-        "of a class-conditional run at guidance 1. None was picked.",
-        "A grid of real images beside a grid of samples of each run.",
-        raster=True,
+        "of a class-conditional run at guidance 1. None was picked."
     )
+    alt = "A grid of real images beside a grid of samples of each run."
+    return finish(figure, "real-generated", caption, alt, raster=True)
 
 
 def chapter(material: Material) -> Chapter | None:

@@ -45,12 +45,9 @@ def schedules(frames: Frames) -> Picture | None:
     left.set(title="Signal kept", xlabel="(t + 1) / T", ylabel="ᾱ (share of the variance that is image)")
     right.set(title="Signal to noise", xlabel="(t + 1) / T", ylabel="log SNR = ln(ᾱ / (1 − ᾱ))")
     figure.legend(handles=handles[::-1], loc="outside lower center", ncols=min(3, len(handles)))
-    return finish(
-        figure,
-        "schedules",
-        "Noise schedules: those of the runs in their colours, the others of the registry in grey for comparison.",
-        "Two panels: alpha-bar and log signal-to-noise ratio against time for each schedule.",
-    )
+    caption = "Noise schedules: those of the runs in their colours, the others of the registry in grey for comparison."
+    alt = "Two panels: alpha-bar and log signal-to-noise ratio against time for each schedule."
+    return finish(figure, "schedules", caption, alt)
 
 
 def _alphas_bar(schedule: str, timesteps: int) -> np.ndarray | None:

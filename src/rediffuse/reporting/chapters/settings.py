@@ -22,16 +22,13 @@ def table(frames: Frames) -> Table:
     ]
     files = [str(facts.folder(run, seed) / "run.yaml") for run in all_runs for seed in run.seeds]
     ids = " ".join(frames.pedigree.links(files).ids)
-    return Table(
-        "settings",
+    caption = (
         f"Settings of the runs; {counted(len(different), 'setting')} of {len(rows)} differ"
-        f"{'s' if len(different) == 1 else ''} and stand{'s' if len(different) == 1 else ''} first.",
-        (Column("Setting", code=True), *(Column(run.label, code=True) for run in all_runs), Column("Same?")),
-        tuple(rows),
-        notes=(f"As resolved from the study; the files {ids} hold what was trained.",) if ids else (),
-        marked=frozenset(range(len(different))),
-        folded=True,
+        f"{'s' if len(different) == 1 else ''} and stand{'s' if len(different) == 1 else ''} first."
     )
+    columns = (Column("Setting", code=True), *(Column(run.label, code=True) for run in all_runs), Column("Same?"))
+    notes = (f"As resolved from the study; the files {ids} hold what was trained.",) if ids else ()
+    return Table("settings", caption, columns, rows, notes=notes, marked=frozenset(range(len(different))), folded=True)
 
 
 def chapter(material: Material) -> Chapter | None:

@@ -56,12 +56,8 @@ def data(frames: Frames) -> Table:
     ]
     rows = [(name, _value(value), links) for name, value in own]
     rows += [(name, _value(value), reference_links) for name, value in theirs]
-    return Table(
-        "data",
-        "The images and the statistics that samples are compared with.",
-        headers("What | Value | From"),
-        tuple(rows),
-    )
+    caption = "The images and the statistics that samples are compared with."
+    return Table("data", caption, headers("What | Value | From"), rows)
 
 
 def runs(frames: Frames) -> Table:
@@ -83,7 +79,7 @@ def runs(frames: Frames) -> Table:
         *("Run", "Role", "Schedule", "Prediction", "Reverse variance", "Loss", "Diffusion steps T"),
         *("Parameters", "Training steps", "Batch", "EMA decay", "Seeds"),
     )
-    return Table("runs", "The runs compared.", (*map(Column, names), FROM), tuple(rows))
+    return Table("runs", "The runs compared.", (*map(Column, names), FROM), rows)
 
 
 def samplers(frames: Frames) -> Table:
@@ -101,7 +97,7 @@ def samplers(frames: Frames) -> Table:
                 (run.label, key, kind, variance, eta, sampler.spacing, setting_text(sampler.steps), run.sampling.images)
             )
     names = ("Run", "Sampler", "Kind", "Reverse variance", "η", "Spacing", "Steps", "Images of each")
-    return Table("samplers", "How the runs were sampled.", tuple(map(Column, names)), tuple(rows))
+    return Table("samplers", "How the runs were sampled.", tuple(map(Column, names)), rows)
 
 
 def machines(clock: Timings) -> Table | None:
@@ -113,7 +109,7 @@ def machines(clock: Timings) -> Table | None:
     ]
     names = ("Job", "Processor", "Cores", "Threads used", "Device", "PyTorch", "Python", "System", "Date", "Commit")
     columns = (*map(Column, names), FROM)
-    return Table("machines", "Hardware and software of each job.", columns, tuple(rows)) if rows else None
+    return Table("machines", "Hardware and software of each job.", columns, rows) if rows else None
 
 
 def _value(value: Any) -> Value:

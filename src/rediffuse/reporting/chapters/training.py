@@ -41,19 +41,14 @@ def stability(frames: Frames) -> Table:
         "Gradient norm, mean | Gradient norm, std | Gradient norm, max | Clipped at | Logged rows | From"
     )
     every = sorted({training_of(run).log_every for run in diffusion_runs(frames.loaded)})
-    return Table(
-        "stability",
-        "How steady training was.",
-        columns,
-        tuple(rows),
-        notes=(
-            f"All numbers are of the rows of history.csv, each a mean over {setting_text(every)} training steps. Loss at "
-            "the end: mean of the last tenth of training. Spread: standard deviation over the second half. Gradient "
-            "norms: before clipping, after warm-up.",
-            "Losses of runs with different schedules or objectives measure different things and are not to be ranked; "
-            "their spread in % of the mean may be compared.",
-        ),
+    notes = (
+        f"All numbers are of the rows of history.csv, each a mean over {setting_text(every)} training steps. Loss at "
+        "the end: mean of the last tenth of training. Spread: standard deviation over the second half. Gradient "
+        "norms: before clipping, after warm-up.",
+        "Losses of runs with different schedules or objectives measure different things and are not to be ranked; "
+        "their spread in % of the mean may be compared.",
     )
+    return Table("stability", "How steady training was.", columns, rows, notes=notes)
 
 
 def training(material: Material, clock: Timings) -> Table:
@@ -77,7 +72,7 @@ def training(material: Material, clock: Timings) -> Table:
         "Run | Seed | Parameters | Training time (s) | Time per step (ms) | Throughput (images/s) | "
         "Batch | Resumed from step | From"
     )
-    return Table("training-cost", "What training cost.", columns, tuple(rows))
+    return Table("training-cost", "What training cost.", columns, rows)
 
 
 def sampling(material: Material, clock: Timings) -> Table:
@@ -108,7 +103,7 @@ def sampling(material: Material, clock: Timings) -> Table:
         "Time in all (s) | Images | Batch | From"
     )
     note = "A step is one step of a whole batch; the time per image is that of the batch divided by its images."
-    return Table("sampling-cost", "What sampling cost.", columns, tuple(rows), notes=(note,), folded=True)
+    return Table("sampling-cost", "What sampling cost.", columns, rows, notes=(note,), folded=True)
 
 
 def compared(what: str, unit: str, values: list[float | None], labels: list[str]) -> str:

@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rediffuse.evaluation.metrics import metric_short
@@ -49,7 +50,7 @@ class Table:
     name: str
     caption: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Value, ...], ...]
+    rows: Sequence[tuple[Value, ...]]
     notes: tuple[str, ...] = ()
     marked: frozenset[int] = frozenset()
     folded: bool = False
