@@ -12,7 +12,7 @@ from rediffuse.reporting.read.pedigree import ablation_place
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Bullets, Chapter, chapter_of
 from rediffuse.reporting.render.picture import MARKERS, WIDTH, Picture, finish, outside_legend, plain_log
-from rediffuse.reporting.render.table import Column, Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import HEADLINE, MAIN, capital, diffusion_runs, run_colours, run_label
 from rediffuse.reporting.values import (
     NOT_ASKED,
@@ -36,10 +36,10 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
         s for s in sampled if any(s in (n for n, _, _ in facts.settings(run)) for run in diffusion_runs(frames.loaded))
     ]
     settings = settings or sampled
-    columns = (
-        *headers("Run or ablation | Change | Seeds | Parameters | Loss at the end"),
-        *(Column(f"{short}, {setting}") for setting in settings),
-        *headers("State | From"),
+    columns = headers(
+        "Run or ablation | Change | Seeds | Parameters | Loss at the end",
+        [f"{short}, {setting}" for setting in settings],
+        "State | From",
     )
     cells: list[tuple[Value, ...]] = [
         (
@@ -67,7 +67,7 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
 
 def details_table(frames: Frames, metrics: list[str]) -> Table:
     """Every value of every finished ablation, seed by seed."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for entry in frames.ablations:
         for setting, record in entry["metrics"].items():
             found = {row["metric"]: row for row in metric_rows(record)}
@@ -78,11 +78,9 @@ def details_table(frames: Frames, metrics: list[str]) -> Table:
                 values.append(Estimate(row["value"], row["low"], row["high"]) if row and known else NOT_RECORDED)
             n: Value = next((row["n"] for row in found.values()), NOT_RECORDED)
             links = frames.pedigree.links([ablation_place(frames.ablations_file, entry)])
-            rows.append(
-                (entry["ablation"], entry["seed"], setting, record.get("features", NOT_RECORDED), *values, n, links)
-            )
-    metric_columns = (Column(metric_short(metric, frames.features)) for metric in metrics)
-    columns = (*headers("Ablation | Seed | Sampler and steps | Features"), *metric_columns, *headers("n | From"))
+            rows.add(entry["ablation"], entry["seed"], setting, record.get("features", NOT_RECORDED), *values, n, links)
+    titles = [metric_short(metric, frames.features) for metric in metrics]
+    columns = headers("Ablation | Seed | Sampler and steps | Features", titles, "n | From")
     return Table(
         "ablations-details", "Every value of the finished ablations, seed by seed.", columns, rows, folded=True
     )
@@ -146,22 +144,17 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
 
 def cost_table(clock: Timings) -> Table | None:
     """Times of the finished ablations, seed by seed, and whose they are; None when none are kept."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for entry in clock.ablations:
         machine = entry.get("machine") or {}
         who = [str(machine.get(name) or NOT_RECORDED) for name in ("cpu", "threads", "torch")]
         times = [recorded(entry.get(f"{name}_ms_per_step")) for name in ("train", "sample")]
         date, commit = (entry.get(name) or NOT_RECORDED for name in ("date", "commit"))
-        rows.append(
-            (
-                *(entry["ablation"], entry["seed"], recorded(entry.get("train_seconds")), *times, *who),
-                *(date, short(commit)),
-            )
+        rows.add(
+            entry["ablation"], entry["seed"], recorded(entry.get("train_seconds")), *times, *who, date, short(commit)
         )
-    names = "Processor | Threads | PyTorch | Date | Commit"
-    columns = (
-        *headers("Ablation | Seed | Training time (s) | Training step (ms) | Sampling step of a batch (ms)"),
-        *headers(names),
+    columns = headers(
+        "Ablation | Seed | Training time (s) | Training step (ms) | Sampling step of a batch (ms) | Processor | Threads | PyTorch | Date | Commit"
     )
     notes = (
         f"As kept in {clock.ablations_file} when the ablations were gathered: of the machines they ran on. Sampling: the "

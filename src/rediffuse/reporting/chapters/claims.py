@@ -6,24 +6,21 @@ from rediffuse.reporting.experiments.claims import Verdict, tally
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import cell_label
-from rediffuse.reporting.values import Value
 
 
 def table(frames: Frames, verdicts: list[Verdict]) -> Table:
     """Each claim with its source, what was measured and what follows."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for item in verdicts:
         files = [path for cell in (item.better, item.worse) if cell is not None for path in cell.files]
         metric = metric_short(item.claim.metric, frames.features)
         names = [cell_label(frames.loaded, *name.split("/", 1)) for name in (item.claim.better, item.claim.worse)]
         links = frames.pedigree.links(files)
-        rows.append(
-            (
-                *(item.claim.claim, item.claim.source, metric, names[0], estimate(item.better), names[1]),
-                *(estimate(item.worse), item.verdict, item.reason, links),
-            )
+        rows.add(
+            *(item.claim.claim, item.claim.source, metric, names[0], estimate(item.better), names[1]),
+            *(estimate(item.worse), item.verdict, item.reason, links),
         )
     caption = "Each claim: a metric of the cell said to be better against the same metric of the cell said to be worse."
     columns = headers(

@@ -12,7 +12,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import examined
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
-from rediffuse.reporting.render.table import FROM, Column, Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours, run_seed
 from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
 from rediffuse.runs import facts
@@ -24,37 +24,31 @@ TRAINING_LABEL = "training images"
 
 def table(frames: Frames) -> Table | None:
     """Classes that a classifier of features sees in samples; None when nothing was examined or images have none."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     last: tuple[dict[str, Any], str] | None = None
     for run, seed, record, file in examined(frames):
         if record["classes"] is None:
             continue
         last = last or (record["classes"], file)
         shares = record["classes"]["samples"]
-        rows.append(
-            (
-                *(run.label, record["setting"], seed, *_coverage(shares), *_shown(shares["counts"])),
-                frames.pedigree.links([file]),
-            )
+        rows.add(
+            *(run.label, record["setting"], seed, *_coverage(shares), *_shown(shares["counts"])),
+            frames.pedigree.links([file]),
         )
     if last is None:
         return None
     classes, file = last
     held_out = classes["held_out"]
-    rows.append(
-        (
-            *(REAL_LABEL, NOT_ASKED, NOT_ASKED, *_coverage(held_out), *_shown(held_out["counts"])),
-            frames.pedigree.links([file]),
-        )
+    rows.add(
+        *(REAL_LABEL, NOT_ASKED, NOT_ASKED, *_coverage(held_out), *_shown(held_out["counts"])),
+        frames.pedigree.links([file]),
     )
-    names = [Column(f"“{name}”") for name in _shown(classes["names"])]
-    columns = (
-        *headers(
-            "Images | Setting | Seed | n | Classes covered (%) | Effective number of classes | "
-            "Divergence from training shares (nats)"
-        ),
-        *names,
-        FROM,
+    names = [f"“{name}”" for name in _shown(classes["names"])]
+    columns = headers(
+        "Images | Setting | Seed | n | Classes covered (%) | Effective number of classes | "
+        "Divergence from training shares (nats)",
+        names,
+        "From",
     )
     caption = "Classes that samples show, as a logistic regression on the features of the training images sees them."
     note = (
@@ -151,7 +145,7 @@ def _bars(axes: Axes, found: list[Any], classes: dict[str, Any], colours: dict[s
 
 def by_class(frames: Frames) -> Table | None:
     """Fréchet distance within each class, of samples asked for by class; None when no run has them."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     last: tuple[dict[str, Any], list[str], str] | None = None
     for run, seed, record, file in examined(frames):
         scores = record["by_class"]
@@ -160,17 +154,15 @@ def by_class(frames: Frames) -> Table | None:
             if record["classes"] is not None:
                 names = [record["classes"]["names"][label] for label in scores["classes"]]
             last = last or (scores, names, file)
-            rows.append(
-                (run.label, record["setting"], seed, *_distances(scores["samples"]), frames.pedigree.links([file]))
-            )
+            rows.add(run.label, record["setting"], seed, *_distances(scores["samples"]), frames.pedigree.links([file]))
     if last is None:
         return None
     scores, names, file = last
-    rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_distances(scores["held_out"]), frames.pedigree.links([file])))
-    own = [Column(f"“{name}”") for name in _shown(names)]
+    rows.add(REAL_LABEL, NOT_ASKED, NOT_ASKED, *_distances(scores["held_out"]), frames.pedigree.links([file]))
+    own = [f"“{name}”" for name in _shown(names)]
     title = metric_title("frechet_distance", frames.features)
     caption = f"{capital(title)} within each class, of samples that were asked for by class (lower is better)."
-    columns = (*headers("Images | Setting | Seed | Mean over classes"), *own, FROM)
+    columns = headers("Images | Setting | Seed | Mean over classes", own, "From")
     note = (
         f"From {scores['count']} images of each class against its training images: so few lie far above the "
         "distance of all classes together, real ones too. Compare within the table only."

@@ -3,21 +3,21 @@
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import FROM, Column, Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import REAL_LINES, every_run
 from rediffuse.reporting.values import NOT_ASKED, Value
 
 COLUMNS = {
-    "images": Column("n"),
-    "red": Column("Mean red"),
-    "green": Column("Mean green"),
-    "blue": Column("Mean blue"),
-    "cast": Column("Cast"),
-    "between": Column("Variance between images (%)"),
-    "saturation": Column("Saturation"),
-    "hue": Column("Mean hue (°)"),
-    "hue_within": Column("Hues of one image agree"),
-    "hue_across": Column("Hues of all images agree"),
+    "images": "n",
+    "red": "Mean red",
+    "green": "Mean green",
+    "blue": "Mean blue",
+    "cast": "Cast",
+    "between": "Variance between images (%)",
+    "saturation": "Saturation",
+    "hue": "Mean hue (°)",
+    "hue_within": "Hues of one image agree",
+    "hue_across": "Hues of all images agree",
 }
 
 
@@ -29,7 +29,7 @@ def table(frames: Frames) -> Table | str | None:
         return "The images are grey: there are no colours to compare." if len(frames.quality) else None
     labels = {model.name: model.label for model in every_run(frames.loaded)}
     real = frames.colours["run"] == "real"
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     # As in the file, but real images last.
     for row in [*frames.colours[~real].to_dict("records"), *frames.colours[real].to_dict("records")]:
         shown = [_value(name, row[name]) for name in COLUMNS]
@@ -38,11 +38,12 @@ def table(frames: Frames) -> Table | str | None:
             who = (REAL_LINES[row["setting"]], NOT_ASKED, NOT_ASKED)
         else:
             who = (labels[row["run"]], row["setting"], int(row["seed"]))
-        rows.append((*who, *shown, frames.pedigree.links([row["file"]])))
+        rows.add(*who, *shown, frames.pedigree.links([row["file"]]))
+    columns = headers("Images | Setting | Seed", COLUMNS.values(), "From")
     return Table(
         "colours",
         "Colours of samples, of held-out images and of noise, channels in [0, 1].",
-        (*headers("Images | Setting | Seed"), *COLUMNS.values(), FROM),
+        columns,
         rows,
         notes=(
             "Cast: distance of the mean colour from that of all held-out images. Hues agree: length of their mean "

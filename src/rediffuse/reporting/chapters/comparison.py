@@ -8,7 +8,7 @@ from rediffuse.reporting.experiments.comparison import beyond_real, exceptions, 
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, Item, chapter_of
-from rediffuse.reporting.render.table import FROM, Column, Table, headers, metric_column
+from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import (
     HEADLINE,
     MAIN,
@@ -32,7 +32,7 @@ INTERVAL_NOTE = (
 def reference_lines(frames: Frames, cells: Cells, metrics: list[str]) -> Table:
     """What held-out real images and noise score at the same n."""
     features = frames.features
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for name, title in REAL_LINES.items():
         found = [cells.get(("real", name, metric)) for metric in metrics]
         known = next((cell for cell in found if cell is not None), None)
@@ -40,14 +40,13 @@ def reference_lines(frames: Frames, cells: Cells, metrics: list[str]) -> Table:
         groups: Value = int(quality["groups"].iloc[0]) if len(quality) else NOT_RUN
         files = known.files if known else ()
         values = (estimate(cell) for cell in found)
-        rows.append((title, *values, known.n if known else NOT_RUN, groups, frames.pedigree.links(files)))
-    columns = (Column("Images"), *(metric_column(metric, features) for metric in metrics), *headers("n | Groups"))
+        rows.add(title, *values, known.n if known else NOT_RUN, groups, frames.pedigree.links(files))
+    columns = headers("Images", metric_titles(metrics, features), "n | Groups | From")
     caption = (
         "What real images that no network has seen score, and what noise scores, against the same reference and from "
         "as many images as every sampled value."
     )
-    heads = (*columns, FROM)
-    return Table("reference-lines", caption, heads, rows, notes=("A value from a single group has no interval.",))
+    return Table("reference-lines", caption, columns, rows, notes=("A value from a single group has no interval.",))
 
 
 def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table:
@@ -55,7 +54,7 @@ def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table
     loaded, features = frames.loaded, frames.features
     runs = compared_runs(loaded)
     baseline, improved = run_of_role(loaded, "baseline"), run_of_role(loaded, "improved")
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for setting, key, steps in settings_in_order(loaded):
         found = {run.name: cells.get((run.name, setting, metric)) for run in runs}
         values = [estimate(found[run.name], _asks(run, setting)) for run in runs]
@@ -64,19 +63,18 @@ def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table
             row.append(_winner(baseline, improved, found, setting))
         there = [cell for cell in found.values() if cell is not None]
         row.append(there[0].n if there else NOT_RUN)
-        rows.append((*row, frames.pedigree.links(path for cell in there for path in cell.files)))
+        rows.add(*row, frames.pedigree.links(path for cell in there for path in cell.files))
     for name, title in REAL_LINES.items():
         line = cells.get(("real", name, metric))
         filler: list[Value] = [NOT_ASKED] if baseline and improved else []
         links = frames.pedigree.links(line.files if line else ())
-        rows.append((title, NOT_ASKED, *[estimate(line)] * len(runs), *filler, line.n if line else NOT_RUN, links))
-    run_columns = (Column(unique_label(frames.loaded, run)) for run in runs)
-    verdict = (Column("Better"),) if baseline and improved else ()
+        rows.add(title, NOT_ASKED, *[estimate(line)] * len(runs), *filler, line.n if line else NOT_RUN, links)
+    names = [unique_label(loaded, run) for run in runs] + (["Better"] if baseline and improved else [])
     title = metric_title(metric, features)
     return Table(
         f"comparison-{metric.replace('_', '-')}",
         f"{capital(title)} ({direction(metric)} is better) of every run, by sampler and number of steps.",
-        (*headers("Sampler | Steps"), *run_columns, *verdict, *headers("n | From")),
+        headers("Sampler | Steps", names, "n | From"),
         rows,
         notes=(
             _interval_note(cells, metric),

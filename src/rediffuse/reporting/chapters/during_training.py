@@ -16,7 +16,7 @@ from rediffuse.reporting.read.records import records
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend, plain_log, reference_line
-from rediffuse.reporting.render.table import FROM, Column, Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import REAL, capital, direction, run_colours, run_seed
 from rediffuse.reporting.values import NOT_RECORDED, Value, listed, number
 from rediffuse.runs import facts
@@ -152,18 +152,18 @@ def table(frames: Frames) -> Table | None:
     found = watched(frames)
     if not found:
         return None
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     metrics = _shown(found)
     for one in found:
         for row in one.record["rows"]:
             values = [row[weights].get(metric, NOT_RECORDED) for metric in metrics for weights in WEIGHTS]
-            rows.append((one.run.label, one.seed, row["step"], *values, frames.pedigree.links([one.file])))
+            rows.add(one.run.label, one.seed, row["step"], *values, frames.pedigree.links([one.file]))
     of_weights = [
-        Column(f"{COLOURS.get(metric) or metric_short(metric, frames.features)}, {weights}")
+        f"{COLOURS.get(metric) or metric_short(metric, frames.features)}, {weights}"
         for metric in metrics
         for weights in WEIGHTS
     ]
-    columns = (*headers("Run | Seed | Training step"), *of_weights, FROM)
+    columns = headers("Run | Seed | Training step", of_weights, "From")
     titles = [metric_title(metric, frames.features) for metric in metrics if metric in METRICS]
     title = listed([*titles, *(COLOURS[metric].lower() for metric in metrics if metric in COLOURS)])
     caption = f"{capital(title)} of {found[0].record['n']} samples while the runs trained."
@@ -172,7 +172,7 @@ def table(frames: Frames) -> Table | None:
 
 def cost(frames: Frames, clock: Timings) -> Table | None:
     """Seconds that following took of each run; None where no samples were scored."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for one in watched(frames):
         trained, looking = of_run(clock.training, one.run, one.seed), clock.watching(one.run.name, one.seed)
         training = optional(trained["seconds"].iloc[0]) if len(trained) else None
@@ -180,7 +180,7 @@ def cost(frames: Frames, clock: Timings) -> Table | None:
         if training is not None and looking is not None:
             share = 100 * looking / (looking + training)
         files = [str(facts.folder(one.run, one.seed) / "timing" / f"{stage}.json") for stage in ("train", "follow")]
-        rows.append((one.run.label, one.seed, recorded(training), recorded(looking), share, clock.links(files)))
+        rows.add(one.run.label, one.seed, recorded(training), recorded(looking), share, clock.links(files))
     columns = headers("Run | Seed | Training (s) | Drawing and scoring (s) | Share of both (%) | From")
     what = "What it took to draw and score samples of the snapshots of each training."
     return Table("during-training-cost", what, columns, rows) if rows else None

@@ -6,7 +6,7 @@ from rediffuse.reporting.experiments.cells import Cell, Cells, estimate
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import LPIPS, Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import Column, Table, headers, metric_column
+from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import REAL_LINES, cell_label, every_run
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Value, counted, listed, number
 from rediffuse.runs import facts
@@ -22,7 +22,7 @@ def stands_for(run: ResolvedRun) -> list[tuple[str, str, int]]:
 
 def table(frames: Frames, cells: Cells) -> Table | None:
     """The five metrics of every run and one-pass model beside held-out real images and noise; None without any."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     places = [
         (m.label, key, steps, m.name, setting)
         for m in every_run(frames.loaded)
@@ -38,14 +38,14 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         known = next((cell for cell in found if cell is not None), None)
         links = frames.pedigree.links(known.files if known else ())
         perceptual = [_perceptual(cells, name, setting, asked)] if weighed else []
-        rows.append((label, sampler, steps, *map(estimate, found), *perceptual, known.n if known else NOT_RUN, links))
+        rows.add(label, sampler, steps, *map(estimate, found), *perceptual, known.n if known else NOT_RUN, links)
     if not any(metric in METRICS for _, _, metric in cells):
         return None
-    columns = (
-        *headers("Model | Sampler | Steps"),
-        *(metric_column(m, frames.features) for m in METRICS),
-        *([Column("LPIPS diversity")] if weighed else []),
-        *headers("n | From"),
+    columns = headers(
+        "Model | Sampler | Steps",
+        metric_titles(METRICS, frames.features),
+        ["LPIPS diversity"] if weighed else [],
+        "n | From",
     )
     interval = next((c.interval for c in cells.values() if c.metric in METRICS and c.low is not None), None)
     caption = (

@@ -15,9 +15,9 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import records
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
-from rediffuse.reporting.render.table import Column, Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import MAIN, REAL, REAL_LINES, diffusion_runs, run_colours, run_label
-from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Links, Value
+from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Links
 from rediffuse.runs import facts
 
 CLASSIFIER_FREE, BY_CLASSIFIER = "classifier-free", "by a classifier"
@@ -56,13 +56,13 @@ def guided_settings(frames: Frames) -> list[Guided]:
 
 def table(frames: Frames, cells: Cells) -> Table | None:
     """Every setting whose samples are asked for by class; None when there is none."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for run, setting, kind, steps, method, scale, _ in guided_settings(frames):
         found = [cells.get((run.name, setting, metric)) for metric in METRICS]
         files = [file for cell in found[:1] if cell is not None for file in cell.files]
         values = [estimate(cell) for cell in found]
         links = frames.pedigree.links(files)
-        rows.append((run.label, kind, steps, method, f"{scale:g}", *values, _n(found), links))
+        rows.add(run.label, kind, steps, method, f"{scale:g}", *values, _n(found), links)
     if not rows:
         return None
     real = frames.real_classes
@@ -73,11 +73,11 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         scores = (NOT_RUN if cell is None else cell.value, real["class_accuracy"], real["class_diversity"])
         files = [] if cell is None else list(cell.files)
         n = cell.n if cell is not None else real["n"]
-        rows.append((REAL_LINES["held-out"], *[NOT_ASKED] * 4, *scores, n, frames.pedigree.links(files)))
-    columns = (
-        *headers("Run | Sampler | Steps | Guidance | Scale"),
-        *(Column(metric_short(metric, frames.features)) for metric in METRICS),
-        *headers("n | From"),
+        rows.add(REAL_LINES["held-out"], *[NOT_ASKED] * 4, *scores, n, frames.pedigree.links(files))
+    columns = headers(
+        "Run | Sampler | Steps | Guidance | Scale",
+        [metric_short(metric, frames.features) for metric in METRICS],
+        "n | From",
     )
     caption = (
         "Samples asked for by class, by guidance scale; sample i is asked for class i mod K. Classifier-free: 0 ignores "
@@ -142,16 +142,16 @@ def figure(frames: Frames, cells: Cells) -> Picture | None:
 
 def classifiers(frames: Frames) -> Table | None:
     """Held-out accuracy of each noise-conditional classifier by t; None when there is none."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     found = {(one.run.name, one.seed): one for one in records(frames, CLASSIFIER, "by_t", "classes")}
     asked = [run for run in diffusion_runs(frames.loaded) if run.classifier is not None]
     for run, seed in [(one, seed) for one in asked for seed in one.seeds]:
         if (one := found.get((run.name, seed))) is None:
-            rows.append((run.label, seed, *[NOT_RUN] * 6, Links(())))
+            rows.add(run.label, seed, *[NOT_RUN] * 6, Links(()))
             continue
         shared, links = (one.record["parameters"], one.record["n"]), frames.pedigree.links([one.file])
         for row in one.record["by_t"]:
-            rows.append((run.label, seed, *(row[name] for name in BY_T), *shared, links))
+            rows.add(run.label, seed, *(row[name] for name in BY_T), *shared, links)
     if not rows:
         return None
     columns = headers("Classifier of | Seed | t | ᾱ_t | Accuracy | Cross-entropy (nats) | Parameters | n | From")

@@ -9,14 +9,14 @@ from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend, plain_log
-from rediffuse.reporting.render.table import Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import diffusion_runs, run_colours, run_label
-from rediffuse.reporting.values import Estimate, Value
+from rediffuse.reporting.values import Estimate
 
 
 def table(frames: Frames) -> Table | None:
     """The bound of each run and its parts; None when no run has one."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     runs = {run.name: run.label for run in diffusion_runs(frames.loaded)}
     for row in frames.likelihood.to_dict("records"):
         if row["run"] not in runs:
@@ -24,7 +24,7 @@ def table(frames: Frames) -> Table | None:
         total = Estimate(row["value"], row["low"], row["high"])
         parts = (row["prior"], row["steps"], row["decoder"])
         links = frames.pedigree.links([row["file"]])
-        rows.append((runs[row["run"]], row["seed"], total, *parts, row["n"], links))
+        rows.add(runs[row["run"]], row["seed"], total, *parts, row["n"], links)
     if not rows:
         return None
     columns = headers(

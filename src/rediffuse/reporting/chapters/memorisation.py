@@ -10,7 +10,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import examined, images_at, sample_images
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
-from rediffuse.reporting.render.table import Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import REAL, REAL_LABEL, run_colours, run_seed
 from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
 from rediffuse.runs import facts
@@ -49,18 +49,16 @@ def words(frames: Frames) -> str:
 
 def table(frames: Frames) -> Table | None:
     """Distances to the nearest training image, of samples and of held-out images; None when nothing was examined."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for run, seed, record, file in examined(frames):
         links = frames.pedigree.links([file])
         for space, title in SPACES.items():
             m = record["memorisation"][space]
             ratio: Value = NOT_ASKED if m["ratio"] is None else m["ratio"]
             medians = (m["median_samples"], m["median_held_out"])
-            rows.append(
-                (
-                    *(run.label, record["setting"], seed, title, *medians, ratio, 100 * m["closer"]),
-                    *(m["auroc"], m["z"], m["samples"], m["held_out"], links),
-                )
+            rows.add(
+                *(run.label, record["setting"], seed, title, *medians, ratio, 100 * m["closer"]),
+                *(m["auroc"], m["z"], m["samples"], m["held_out"], links),
             )
     if not rows:
         return None
@@ -81,22 +79,16 @@ def table(frames: Frames) -> Table | None:
 
 def duplicates(frames: Frames) -> Table | None:
     """Samples that are a training image, or one another, byte for byte or nearly; held-out images counted likewise."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     last: tuple[dict[str, Any], str] | None = None
     for run, seed, record, file in examined(frames):
-        rows.append(
-            (
-                run.label,
-                record["setting"],
-                seed,
-                *_counts(record["duplicates"]["samples"]),
-                frames.pedigree.links([file]),
-            )
+        rows.add(
+            run.label, record["setting"], seed, *_counts(record["duplicates"]["samples"]), frames.pedigree.links([file])
         )
         last = last or (record["duplicates"]["held_out"], file)
     if last is None:
         return None
-    rows.append((REAL_LABEL, NOT_ASKED, NOT_ASKED, *_counts(last[0]), frames.pedigree.links([last[1]])))
+    rows.add(REAL_LABEL, NOT_ASKED, NOT_ASKED, *_counts(last[0]), frames.pedigree.links([last[1]]))
     columns = headers(
         "Images | Setting | Seed | n | Equal to a training image | Nearly equal to one | "
         "Equal to an earlier one of the n | Nearly equal to another of the n | From"

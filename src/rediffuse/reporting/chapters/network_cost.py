@@ -14,7 +14,7 @@ from rediffuse.reporting.read.frames import Frames, cost_file, of_run
 from rediffuse.reporting.read.timings import Timings, by_setting
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, log_steps, plain_log
-from rediffuse.reporting.render.table import Column, Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import BASELINE, IMPROVED, VARIANTS, diffusion_runs, run_label, training_of
 from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, Estimate, Links, Value
 from rediffuse.runs import facts
@@ -40,20 +40,18 @@ def configurations(frames: Frames) -> Table | None:
     if frames.cost is None:
         return None
     links = frames.pedigree.links([str(cost_file(frames.loaded.study.study))])
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     named = [(run_label(frames.loaded, name), entry) for name, entry in frames.cost["runs"].items()]
     presets = sorted(frames.cost["presets"].items(), key=lambda preset: preset[1]["parameters"])
     for name, entry in [*named, *((f"preset {name}", entry) for name, entry in presets)]:
         flops, state, side = entry["flops"], entry["state_bytes"], entry["config"]["image_size"]
         total = sum(flops.values())
         attention = flops["projection"] + flops["attention"]
-        rows.append(
-            (
-                *(name, f"{side}×{side}", entry["parameters"], total / GFLOP, 100 * attention / total),
-                *(100 * flops["attention"] / total, entry["activation_bytes"] / MIB),
-                *(entry["checkpointed_bytes"] / MIB, sum(state.values()) / MIB, state["parameters"] / MIB),
-                links,
-            )
+        rows.add(
+            *(name, f"{side}×{side}", entry["parameters"], total / GFLOP, 100 * attention / total),
+            *(100 * flops["attention"] / total, entry["activation_bytes"] / MIB),
+            *(entry["checkpointed_bytes"] / MIB, sum(state.values()) / MIB, state["parameters"] / MIB),
+            links,
         )
     columns = headers(
         "Network | Images | Parameters | Forward pass (GFLOP/image) | Attention layers (% of it) | "
@@ -85,7 +83,7 @@ def model(frames: Frames, clock: Timings) -> Table | None:
     """Predicted and measured seconds of every training and every sampling."""
     if frames.cost is None:
         return None
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for run in diffusion_runs(frames.loaded):
         fitted = cost_model(frames, clock, run)
         timing = None if clock.cost is None else clock.cost["runs"].get(run.name)
@@ -96,18 +94,16 @@ def model(frames: Frames, clock: Timings) -> Table | None:
             measured = optional(trained.iloc[0]["seconds"]) if len(trained) else None
             # The backward pass that was timed made the checkpointed forward pass again: κ holds it.
             predicted = None if fitted is None else fitted.training_seconds(t.steps, t.batch_size)
-            rows.append(
-                (
-                    run.label,
-                    seed,
-                    "training",
-                    t.steps,
-                    t.batch_size,
-                    kappa,
-                    *_against(
-                        clock, None if fitted is None else fitted.training_rate, predicted, measured, trained["file"]
-                    ),
-                )
+            rows.add(
+                run.label,
+                seed,
+                "training",
+                t.steps,
+                t.batch_size,
+                kappa,
+                *_against(
+                    clock, None if fitted is None else fitted.training_rate, predicted, measured, trained["file"]
+                ),
             )
             timed = by_setting(clock, run, seed)
             for setting, key, _ in facts.settings(run):
@@ -119,18 +115,16 @@ def model(frames: Frames, clock: Timings) -> Table | None:
                     optional(row["seconds"]),
                     None if fitted is None else fitted.sampling_seconds(passes, images),
                 )
-                rows.append(
-                    (
-                        run.label,
-                        seed,
-                        setting,
-                        passes,
-                        images,
-                        NOT_ASKED,
-                        *_against(
-                            clock, None if fitted is None else fitted.sampling_rate, predicted, measured, [row["file"]]
-                        ),
-                    )
+                rows.add(
+                    run.label,
+                    seed,
+                    setting,
+                    passes,
+                    images,
+                    NOT_ASKED,
+                    *_against(
+                        clock, None if fitted is None else fitted.sampling_rate, predicted, measured, [row["file"]]
+                    ),
                 )
     columns = headers(
         "Run | Seed | What | N or S | B | κ | Rate (GFLOP/s) | Predicted (s) | Measured (s) | "
@@ -149,7 +143,7 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
     """Seconds an image takes at the customary numbers of steps, measured where the study has them."""
     if frames.cost is None:
         return None
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for run in diffusion_runs(frames.loaded):
         fitted, seed = cost_model(frames, clock, run), run.seeds[0]
         timed = by_setting(clock, run, seed)
@@ -166,9 +160,9 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
                 per_image = per_step * steps / images
                 how, links = "predicted", clock.links([clock.cost["file"]] if clock.cost else [])
             else:
-                rows.append((run.label, steps, *[NOT_RECORDED] * 5, Links(())))
+                rows.add(run.label, steps, *[NOT_RECORDED] * 5, Links(()))
                 continue
-            rows.append((run.label, steps, how, images, per_step, per_step * steps / 1e3, per_image / 1e3, links))
+            rows.add(run.label, steps, how, images, per_step, per_step * steps / 1e3, per_image / 1e3, links)
     columns = headers("Run | Steps | How | Batch | One step (ms) | One batch (s) | One image (s) | From")
     note = (
         "One image: the batch's time divided by its images, not what a single image by itself would take (batch 1 of the "
@@ -183,16 +177,14 @@ def batches(frames: Frames, clock: Timings) -> Table | None:
         return None
     timing, entry, label, links = clocked
     own = entry["config"]["image_size"]
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for row in [*({**row, "side": own} for row in timing["batches"]), *timing["resolutions"]]:
         flops = sum(entry["flops_by_resolution"][str(row["side"])].values())
         forward, batch = row["forward"], row["batch"]
-        rows.append(
-            (
-                *(f"{row['side']}×{row['side']}", batch, _spread(forward, 1e3)),
-                *(1e3 * forward["median"] / batch, batch / forward["median"]),
-                *(batch * flops / forward["median"] / GFLOP, links),
-            )
+        rows.add(
+            *(f"{row['side']}×{row['side']}", batch, _spread(forward, 1e3)),
+            *(1e3 * forward["median"] / batch, batch / forward["median"]),
+            *(batch * flops / forward["median"] / GFLOP, links),
         )
     columns = headers(
         "Images | Batch | Forward pass (ms) | One image (ms) | Throughput (images/s) | Rate (GFLOP/s) | From"
@@ -208,20 +200,20 @@ def checkpointing(frames: Frames, clock: Timings) -> Table | None:
     timing, entry, label, links = clocked
     state = entry["state_bytes"]
     base = timing["checkpointing"][0]
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for row in timing["checkpointing"]:
         saved = entry["checkpointed_bytes" if row["on"] else "activation_bytes"] * row["batch"]
         seconds = row["forward"]["median"] + row["backward"]["median"]
         relative = seconds / (base["forward"]["median"] + base["backward"]["median"])
         what = "training, checkpointing" if row["on"] else "training"
-        rows.append((what, row["batch"], NOT_ASKED, saved / MIB, NOT_ASKED, 1e3 * seconds, relative, links))
+        rows.add(what, row["batch"], NOT_ASKED, saved / MIB, NOT_ASKED, 1e3 * seconds, relative, links)
     for peak in timing["peaks"]:
         count: Value = NOT_RECORDED if peak["bytes"] is None else peak["bytes"] / MIB
         if peak["steps"] is None:
             expected: Value = (entry["activation_bytes"] * peak["batch"] + state["gradients"]) / MIB
-            rows.append(("training, peak", peak["batch"], NOT_ASKED, expected, count, NOT_ASKED, NOT_ASKED, links))
+            rows.add("training, peak", peak["batch"], NOT_ASKED, expected, count, NOT_ASKED, NOT_ASKED, links)
         else:
-            rows.append(("sampling, peak", peak["batch"], peak["steps"], NOT_ASKED, count, NOT_ASKED, NOT_ASKED, links))
+            rows.add("sampling, peak", peak["batch"], peak["steps"], NOT_ASKED, count, NOT_ASKED, NOT_ASKED, links)
     columns = headers(
         "What | Batch | Steps | Counted (MiB) | Peak measured (MiB) | Forward and backward (ms) | "
         "Time against none | From"
@@ -276,25 +268,23 @@ def resolution(frames: Frames) -> Table | None:
         return None
     name, by_side = found
     links = frames.pedigree.links([str(cost_file(frames.loaded.study.study))])
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for side, flops in by_side.items():
         total = sum(flops.values())
-        rows.append(
-            (
-                *(f"{side}×{side}", side * side, *(flops[kind] / GFLOP for kind in KINDS), total / GFLOP),
-                *(100 * flops["attention"] / total, links),
-            )
+        rows.add(
+            *(f"{side}×{side}", side * side, *(flops[kind] / GFLOP for kind in KINDS), total / GFLOP),
+            *(100 * flops["attention"] / total, links),
         )
     low, high = min(by_side), max(by_side)
     first, last = by_side[low], by_side[high]
     pixels = (high / low) ** 2
     totals = (sum(first.values()), sum(last.values()))
     exponents = [_exponent(first[kind], last[kind], pixels) for kind in KINDS]
-    rows.append(("exponent p of pixelsᵖ", NOT_ASKED, *exponents, _exponent(*totals, pixels), NOT_ASKED, links))
-    columns = (
-        *headers("Images | Pixels"),
-        *(Column(f"{title[0].upper()}{title[1:]} (GFLOP)") for title, _ in KINDS.values()),
-        *headers("All (GFLOP) | Products of attention (% of all) | From"),
+    rows.add("exponent p of pixelsᵖ", NOT_ASKED, *exponents, _exponent(*totals, pixels), NOT_ASKED, links)
+    columns = headers(
+        "Images | Pixels",
+        [f"{title[0].upper()}{title[1:]} (GFLOP)" for title, _ in KINDS.values()],
+        "All (GFLOP) | Products of attention (% of all) | From",
     )
     note = (
         "The same weights on larger images, attention at the same levels of the network. Cost grows as a power of the "

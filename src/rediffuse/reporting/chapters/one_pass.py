@@ -17,7 +17,7 @@ from rediffuse.reporting.read.records import held_out_images, parameter_count, p
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
-from rediffuse.reporting.render.table import FROM, Column, Table, headers, metric_column
+from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import HEADLINE, MAIN, REAL_LINES, compared_runs, one_pass_runs, run_colours
 from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
 from rediffuse.runs import facts
@@ -53,20 +53,18 @@ def introduction(frames: Frames) -> str:
 
 def models(frames: Frames) -> Table:
     """What each one-pass model is and how it was trained."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for model in one_pass_runs(frames.loaded):
         training = model.training
         assert isinstance(training, OnePassTraining)
         sizes = parameters(frames, model) or (NOT_RECORDED, NOT_RECORDED)
         files = [str(facts.folder(model, seed) / "run.yaml") for seed in model.seeds]
-        rows.append(
-            (
-                *(model.label, facts.latent(model).latent, facts.latent(model).channels, *sizes),
-                *(training.steps, training.batch_size, setting_text(training.learning_rate)),
-                *(setting_text((training.beta1, training.beta2)), _critic(model)),
-                setting_text(training.ema_decay) if training.ema_decay else "off",
-                frames.pedigree.links(files),
-            )
+        rows.add(
+            *(model.label, facts.latent(model).latent, facts.latent(model).channels, *sizes),
+            *(training.steps, training.batch_size, setting_text(training.learning_rate)),
+            *(setting_text((training.beta1, training.beta2)), _critic(model)),
+            setting_text(training.ema_decay) if training.ema_decay else "off",
+            frames.pedigree.links(files),
         )
     names = (
         *("Model", "Latent", "Channels", "Parameters that make images", "Parameters trained", "Training steps"),
@@ -77,7 +75,7 @@ def models(frames: Frames) -> Table:
         "A GAN trains a discriminator and a VAE an encoder that sampling does not use: both numbers of parameters "
         "are given. They train in float32 whatever the runs do.",
     )
-    return Table("one-pass-models", "The one-pass models.", tuple(map(Column, names)), rows, notes=notes, narrow=True)
+    return Table("one-pass-models", "The one-pass models.", headers(names), rows, notes=notes, narrow=True)
 
 
 def _critic(model: ResolvedRun) -> str:
@@ -91,7 +89,7 @@ def _critic(model: ResolvedRun) -> str:
 
 def table(frames: Frames, cells: Cells) -> Table:
     """Quality of every one-pass model beside the compared runs at each step count of their first sampler."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     marked = []
     for model, _, setting, steps in _places(frames):
         if facts.is_one_pass(model):
@@ -99,16 +97,12 @@ def table(frames: Frames, cells: Cells) -> Table:
         found = [cells.get((model.name, setting, metric)) for metric in HEADLINE]
         bound = cells.get((model.name, "likelihood", "bits_per_dim"))
         files = [file for cell in [*found[:1], bound] if cell is not None for file in cell.files]
-        rows.append(
-            (
-                *(model.label, setting.rpartition("-")[0], steps, parameter_count(frames, model)),
-                *(*map(estimate, found), estimate(bound, facts.bounds_likelihood(model)), frames.pedigree.links(files)),
-            )
+        rows.add(
+            *(model.label, setting.rpartition("-")[0], steps, parameter_count(frames, model)),
+            *(*map(estimate, found), estimate(bound, facts.bounds_likelihood(model)), frames.pedigree.links(files)),
         )
-    columns = (
-        *headers("Model | Sampler | Steps | Parameters"),
-        *(metric_column(metric, frames.features) for metric in HEADLINE),
-        *headers("Bound (bits/dim) | From"),
+    columns = headers(
+        "Model | Sampler | Steps | Parameters", metric_titles(HEADLINE, frames.features), "Bound (bits/dim) | From"
     )
     caption = "One-pass models (marked) beside the runs at each number of steps of their first sampler: quality."
     note = (
@@ -120,7 +114,7 @@ def table(frames: Frames, cells: Cells) -> Table:
 
 def cost(frames: Frames, clock: Timings) -> Table:
     """Time of training and images a second of every one-pass model and of the compared runs, first seed."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     marked = []
     for model, seed, setting, steps in _places(frames):
         if facts.is_one_pass(model):
@@ -128,14 +122,11 @@ def cost(frames: Frames, clock: Timings) -> Table:
         trained, drawn = of_run(clock.training, model, seed), of_run(clock.sampling, model, seed, setting)
         per_image, seconds = _first(drawn, "ms_per_image"), _first(trained, "seconds")
         files = [str(path) for part in (trained, drawn) for path in part["file"].iloc[:1]]
-        rows.append(
-            (
-                *(model.label, setting.rpartition("-")[0], steps, recorded(seconds)),
-                *(NOT_RECORDED if per_image is None else 1000 / per_image, clock.links(files)),
-            )
+        rows.add(
+            *(model.label, setting.rpartition("-")[0], steps, recorded(seconds)),
+            *(NOT_RECORDED if per_image is None else 1000 / per_image, clock.links(files)),
         )
-    titles = ("Model", "Sampler", "Steps")
-    columns = (*map(Column, titles), *headers("Training (s) | Images per second | From"))
+    columns = headers("Model | Sampler | Steps | Training (s) | Images per second | From")
     note = "The time of a one-pass model is the median of repeated batches. All are of the first training seed."
     what = "One-pass models (marked) beside the runs at each number of steps of their first sampler: cost."
     return Table("one-pass-cost", what, columns, rows, (note,), frozenset(marked))
@@ -144,7 +135,7 @@ def cost(frames: Frames, clock: Timings) -> Table:
 def latency(frames: Frames, clock: Timings) -> Table | None:
     """How many times as long an image of each compared run takes as one of each one-pass model; None without times."""
     one_pass = list(one_pass_runs(frames.loaded))
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for run, seed, setting, steps in _places(frames):
         if facts.is_one_pass(run):
             continue
@@ -154,19 +145,13 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
         others = {model.name: of_run(clock.sampling, model, model.seeds[0]) for model in one_pass}
         ratios = [_ratio(ours, others[model.name]) for model in one_pass]
         files = [str(path) for part in (ours, *others.values()) for path in part["file"].iloc[:1]]
-        rows.append(
-            (
-                *(run.label, setting.rpartition("-")[0], steps, float(ours["ms_per_image"].iloc[0]), *ratios),
-                clock.links(files),
-            )
+        rows.add(
+            *(run.label, setting.rpartition("-")[0], steps, float(ours["ms_per_image"].iloc[0]), *ratios),
+            clock.links(files),
         )
     if not rows:
         return None
-    columns = (
-        *headers("Run | Sampler | Steps | Time per image (ms)"),
-        *(Column(f"× {model.label}") for model in one_pass),
-        FROM,
-    )
+    columns = headers("Run | Sampler | Steps | Time per image (ms)", [f"× {model.label}" for model in one_pass], "From")
     caption = "Time of an image of each run divided by that of an image of each one-pass model."
     note = (
         "Both times are those of a batch, from drawing its noise to 8-bit images, divided by its images. A ratio "

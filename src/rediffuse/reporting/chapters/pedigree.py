@@ -5,7 +5,7 @@ from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import Column, Table
+from rediffuse.reporting.render.table import Table, headers
 from rediffuse.reporting.values import Anchor, short
 
 
@@ -20,10 +20,7 @@ def table(frames: Frames) -> Table:
         (Anchor(s.id), s.path, s.job, s.command, short(s.key), short(s.code), s.state)
         for s in frames.pedigree.sources.values()
     )
-    columns = (
-        *(Column("Id"), Column("File", code=True), Column("Job"), Column("Command", code=True)),
-        *(Column("Key", code=True), Column("Code", code=True), Column("State")),
-    )
+    columns = headers("Id | `File` | Job | `Command` | `Key` | `Code` | State")
     caption = "Where every number comes from. Key and code are shortened to their first characters."
     notes = (
         f"In MLflow, search the runs of experiment {frames.loaded.study.study} for "
@@ -40,10 +37,7 @@ def timings(material: Material, clock: Timings) -> Chapter | None:
         (Anchor(one.id), one.path, one.job, one.command, short(one.key), short(one.commit), one.date)
         for one in clock.taken.values()
     )
-    columns = (
-        *(Column("Id"), Column("File", code=True), Column("Job"), Column("Command", code=True)),
-        *(Column("Key", code=True), Column("Commit", code=True), Column("Date")),
-    )
+    columns = headers("Id | `File` | Job | `Command` | `Key` | `Commit` | Date")
     note = (
         "`+changes` marks source that differed from the commit. These files differ from run to run and machine to "
         "machine, and no digest covers them; a job without one is not shown."

@@ -24,7 +24,7 @@ from rediffuse.reporting.render.picture import (
     plain_log,
     reference_line,
 )
-from rediffuse.reporting.render.table import Table, headers, metric_column
+from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import (
     HEADLINE,
     MAIN,
@@ -224,7 +224,7 @@ def one_pass_points(frames: Frames, clock: Timings, cells: Cells, axes: Axes, me
 
 def quality(frames: Frames, metrics: list[str]) -> Table:
     """Every value of every run and training seed."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     by_place = {(r["run"], r["seed"], r["setting"], r["metric"]): r for r in frames.quality.to_dict("records")}
     for run in diffusion_runs(frames.loaded):
         for seed in run.seeds:
@@ -248,13 +248,12 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
                     ]
                 nfe, *rest = counts
                 links = frames.pedigree.links([known["file"]] if known is not None else ())
-                rows.append((unique_label(frames.loaded, run), seed, key, steps, nfe, *values, *rest, links))
-    columns = headers("Run | Seed | Sampler | Steps | Network evaluations")
-    counts_columns = headers("n | Groups | Images | From")
+                rows.add(unique_label(frames.loaded, run), seed, key, steps, nfe, *values, *rest, links)
+    titles = metric_titles(metrics, frames.features)
+    columns = headers("Run | Seed | Sampler | Steps | Network evaluations", titles, "n | Groups | Images | From")
     caption = "Every value of every run, training seed, sampler and number of steps."
-    heads = (*columns, *(metric_column(metric, frames.features) for metric in metrics), *counts_columns)
     note = "n is the number of images that one value is computed from; the value shown is the mean over the groups."
-    return Table("quality", caption, heads, rows, notes=(note,), folded=True, narrow=True)
+    return Table("quality", caption, columns, rows, notes=(note,), folded=True, narrow=True)
 
 
 def chapter(material: Material) -> Chapter | None:

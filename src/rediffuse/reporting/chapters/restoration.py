@@ -8,7 +8,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import records, restoration_images
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, row_label, show
-from rediffuse.reporting.render.table import Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import compared_runs, run_colours
 from rediffuse.reporting.values import Estimate, Value
 
@@ -19,7 +19,7 @@ INPUTS = {"inpainting": "middle quarter missing", "denoising": "noise added", "s
 
 def table(frames: Frames) -> Table | None:
     """PSNR of each task, method, run and seed; None when nothing was restored."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     tasks: dict[str, list[tuple[Value, ...]]] = {}
     for one in records(frames, "restoration/psnr.json", "tasks"):
         links = frames.pedigree.links([one.file])

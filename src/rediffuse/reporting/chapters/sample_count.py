@@ -13,7 +13,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import examined
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, log_steps, outside_legend, plain_log
-from rediffuse.reporting.render.table import Column, Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Estimate, Value, counted, listed, number, whole
 from rediffuse.runs import facts
@@ -76,7 +76,7 @@ def table(frames: Frames) -> Table | None:
     if not found:
         return None
     small = few(found)
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for curve in found:
         line, total = curve.record["extrapolation"], curve.record["images"]
         row: list[Value] = [curve.label, curve.setting, NOT_ASKED if curve.seed is None else curve.seed, total]
@@ -88,14 +88,14 @@ def table(frames: Frames) -> Table | None:
             row += [NOT_ASKED, NOT_ASKED, curve.record["reason"]]
         else:
             row += [Estimate(line["value"], line["low"], line["high"]), _curvature(line), doubt(curve) or "none seen"]
-        rows.append((*row, frames.pedigree.links([curve.file])))
-    pairs = [Column("At all n"), Column("Bias of that (%)")]
+        rows.add(*row, frames.pedigree.links([curve.file]))
+    pairs = ["At all n", "Bias of that (%)"]
     if small:
-        pairs += [Column(f"At {small} images"), Column("Bias of it (%)")]
-    columns = (
-        *headers("Images | Setting | Seed | n"),
-        *pairs,
-        *headers("Extrapolated to n = ∞ | Departure from the line (% of its drop) | Against the line | From"),
+        pairs += [f"At {small} images", "Bias of it (%)"]
+    columns = headers(
+        "Images | Setting | Seed | n",
+        pairs,
+        "Extrapolated to n = ∞ | Departure from the line (% of its drop) | Against the line | From",
     )
     title = metric_title("frechet_distance", frames.features)
     caption = (

@@ -4,7 +4,7 @@ from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.experiments.variants import differing, flat_settings
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import Column, Table
+from rediffuse.reporting.render.table import Table, headers
 from rediffuse.reporting.terms import diffusion_runs
 from rediffuse.reporting.values import NOT_ASKED, Value, counted
 from rediffuse.runs import facts
@@ -26,7 +26,7 @@ def table(frames: Frames) -> Table:
         f"Settings of the runs; {counted(len(different), 'setting')} of {len(rows)} differ"
         f"{'s' if len(different) == 1 else ''} and stand{'s' if len(different) == 1 else ''} first."
     )
-    columns = (Column("Setting", code=True), *(Column(run.label, code=True) for run in all_runs), Column("Same?"))
+    columns = headers("`Setting`", [f"`{run.label}`" for run in all_runs], "Same?")
     notes = (f"As resolved from the study; the files {ids} hold what was trained.",) if ids else ()
     return Table("settings", caption, columns, rows, notes=notes, marked=frozenset(range(len(different))), folded=True)
 

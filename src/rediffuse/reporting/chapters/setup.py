@@ -9,7 +9,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import parameter_count
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.table import FROM, Column, Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import diffusion_runs, feature_title, training_of
 from rediffuse.reporting.values import (
     IMPORTED,
@@ -62,29 +62,27 @@ def data(frames: Frames) -> Table:
 
 def runs(frames: Frames) -> Table:
     """What each run is."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for run in diffusion_runs(frames.loaded):
         files = [str(facts.folder(run, seed) / "run.yaml") for seed in run.seeds]
         d, t = facts.diffusion(run), training_of(run)
         trained: tuple[Value, ...] = (t.steps, t.batch_size, setting_text(t.ema_decay) if t.ema_decay else "off")
         here = run.weights is None
-        rows.append(
-            (
-                *(run.label, run.role, d.schedule, d.prediction, d.variance, d.loss if here else NOT_RECORDED),
-                *(d.timesteps, parameter_count(frames, run), *(trained if here else (IMPORTED,) * 3)),
-                *(setting_text(run.seeds), frames.pedigree.links(files)),
-            )
+        rows.add(
+            *(run.label, run.role, d.schedule, d.prediction, d.variance, d.loss if here else NOT_RECORDED),
+            *(d.timesteps, parameter_count(frames, run), *(trained if here else (IMPORTED,) * 3)),
+            *(setting_text(run.seeds), frames.pedigree.links(files)),
         )
     names = (
         *("Run", "Role", "Schedule", "Prediction", "Reverse variance", "Loss", "Diffusion steps T"),
         *("Parameters", "Training steps", "Batch", "EMA decay", "Seeds"),
     )
-    return Table("runs", "The runs compared.", (*map(Column, names), FROM), rows)
+    return Table("runs", "The runs compared.", headers(names, "From"), rows)
 
 
 def samplers(frames: Frames) -> Table:
     """What each sampler's name stands for, run by run."""
-    rows: list[tuple[Value, ...]] = []
+    rows = Rows()
     for run in diffusion_runs(frames.loaded):
         for key, sampler in run.sampling.samplers.items():
             kind = sampler.kind or key
@@ -93,11 +91,11 @@ def samplers(frames: Frames) -> Table:
                 variance = sampler.variance or facts.diffusion(run).variance
             if kind == "ddim":
                 eta = setting_text(0.0 if sampler.eta is None else sampler.eta)
-            rows.append(
-                (run.label, key, kind, variance, eta, sampler.spacing, setting_text(sampler.steps), run.sampling.images)
+            rows.add(
+                run.label, key, kind, variance, eta, sampler.spacing, setting_text(sampler.steps), run.sampling.images
             )
     names = ("Run", "Sampler", "Kind", "Reverse variance", "η", "Spacing", "Steps", "Images of each")
-    return Table("samplers", "How the runs were sampled.", tuple(map(Column, names)), rows)
+    return Table("samplers", "How the runs were sampled.", headers(names), rows)
 
 
 def machines(clock: Timings) -> Table | None:
@@ -108,7 +106,7 @@ def machines(clock: Timings) -> Table | None:
         for one in clock.taken.values()
     ]
     names = ("Job", "Processor", "Cores", "Threads used", "Device", "PyTorch", "Python", "System", "Date", "Commit")
-    columns = (*map(Column, names), FROM)
+    columns = headers(names, "From")
     return Table("machines", "Hardware and software of each job.", columns, rows) if rows else None
 
 

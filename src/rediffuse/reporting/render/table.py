@@ -4,7 +4,7 @@ import csv
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rediffuse.evaluation.metrics import metric_short
@@ -25,18 +25,23 @@ class Column:
         return self.title.removesuffix(")").rpartition(" (")[0] if self.title.endswith(")") else self.title
 
 
-#: The column of references to the pedigree.
-FROM = Column("From")
+def headers(*parts: str | Iterable[str]) -> tuple[Column, ...]:
+    """Columns by their titles, "Run | Training time (s) | `File`", or from a list of them; in backquotes: as code."""
+    titles = [title for part in parts for title in (part.split(" | ") if isinstance(part, str) else part)]
+    return tuple(Column(title.strip("`"), code=title.startswith("`")) for title in titles)
 
 
-def headers(titles: str) -> tuple[Column, ...]:
-    """Columns by their titles: "Run | Training time (s) | From"."""
-    return tuple(map(Column, titles.split(" | ")))
+class Rows(list[tuple[Value, ...]]):
+    """The rows of a table in the making."""
+
+    def add(self, *cells: Value) -> None:
+        """One more row."""
+        self.append(cells)
 
 
-def metric_column(metric: str, features: str) -> Column:
-    """The column of a metric, with which way it is better."""
-    return Column(f"{metric_short(metric, features)} ({direction(metric)} is better)")
+def metric_titles(metrics: Iterable[str], features: str) -> list[str]:
+    """Titles of the columns of metrics, with which way each is better."""
+    return [f"{metric_short(metric, features)} ({direction(metric)} is better)" for metric in metrics]
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from rich.text import Text
 from rediffuse.config import LoadedStudy
 from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.claims import Verdict, tally
-from rediffuse.reporting.render.table import FROM, Table, plain
+from rediffuse.reporting.render.table import Table, plain
 from rediffuse.reporting.terms import MAIN
 from rediffuse.reporting.values import Estimate
 
 
 def summary(loaded: LoadedStudy, definition: Table, verdicts: list[Verdict]) -> Group:
     """The comparison's table, the claims and where to look next, for rich to print."""
-    kept = [i for i, column in enumerate(definition.columns) if column.header not in (FROM.header, "n")]
+    kept = [i for i, column in enumerate(definition.columns) if column.header not in ("From", "n")]
     n = loaded.study.evaluation.group_size
     title = metric_title(MAIN, loaded.study.evaluation.features)
     table = Printed(pad_edge=False)
