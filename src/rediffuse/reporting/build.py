@@ -23,16 +23,9 @@ if TYPE_CHECKING:
 
 
 def build_report(loaded: LoadedStudy, plan: "Plan", root: Path, out: Path) -> None:
-    """Write both parts of the report into `out`.
+    """Write both parts of the report into `out`, where tables and figures are replaced whole and all else stays.
 
-    Args:
-        loaded: the study.
-        plan: its jobs.
-        root: the project's root, below which runs/ and data/ lie.
-        out: folder to write to; tables and figures in it are replaced whole, what else lies there stays.
-
-    Raises:
-        UserError: a file is damaged or belongs to another study.
+    `root`: the project's, below which runs/ and data/ lie. UserError: a file is damaged or belongs to another study.
     """
     from rediffuse.reporting.experiments.claims import claims_json
     from rediffuse.reporting.experiments.material import conclude

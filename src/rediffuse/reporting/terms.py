@@ -1,5 +1,7 @@
 """Names and colours of metrics, runs and settings: the same in every table, figure and sentence."""
 
+from collections.abc import Iterable, Iterator
+
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.evaluation.metrics import METRICS, RUN_METRICS, find_metric
@@ -48,6 +50,11 @@ def diffusion_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
 def one_pass_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
     """The main runs that make an image in one pass."""
     return list(facts.one_pass_runs(loaded).values())
+
+
+def seeds_of(runs: Iterable[ResolvedRun]) -> Iterator[tuple[ResolvedRun, int]]:
+    """Each run with each of its training seeds."""
+    return ((run, seed) for run in runs for seed in run.seeds)
 
 
 def run_of_role(loaded: LoadedStudy, role: str) -> ResolvedRun | None:

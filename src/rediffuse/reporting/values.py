@@ -1,8 +1,9 @@
 """What a cell of a table may hold, and how numbers and lists are written: the same everywhere."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 NOT_RUN = "not run"
 IMPORTED = "imported"
@@ -18,6 +19,11 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     std: float | None = None
+
+    @classmethod
+    def of(cls, record: Mapping[Any, Any]) -> "Estimate":
+        """Of a record of value, low and high."""
+        return cls(record["value"], record["low"], record["high"])
 
     def parts(self) -> tuple[str, str, str, str]:
         """Value, low, high and standard deviation with as many decimals as the largest of them deserves."""

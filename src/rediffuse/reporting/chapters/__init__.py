@@ -26,9 +26,9 @@ CHAPTERS = (
     "rediffuse.reporting.chapters.classes:chapter",
     "rediffuse.reporting.chapters.colours:chapter",
     "rediffuse.reporting.chapters.restoration:chapter",
-    "rediffuse.reporting.chapters.schedules:chapter",
-    "rediffuse.reporting.chapters.settings:chapter",
-    "rediffuse.reporting.chapters.repeat:chapter",
+    "rediffuse.reporting.chapters.curves:noise",
+    "rediffuse.reporting.chapters.pedigree:settings",
+    "rediffuse.reporting.chapters.pedigree:repeat",
     "rediffuse.reporting.chapters.pedigree:chapter",
 )
 #: The chapters of this machine.

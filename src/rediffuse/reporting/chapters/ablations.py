@@ -1,7 +1,6 @@
 """Each run beside variants of it that change one thing."""
 
 import matplotlib.pyplot as plt
-from matplotlib.lines import Line2D
 
 from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting.experiments.cells import recorded
@@ -11,7 +10,7 @@ from rediffuse.reporting.read.frames import Frames, metric_rows
 from rediffuse.reporting.read.pedigree import ablation_place
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Bullets, Chapter, chapter_of
-from rediffuse.reporting.render.picture import MARKERS, WIDTH, Picture, finish, outside_legend, plain_log
+from rediffuse.reporting.render.picture import MARKERS, WIDTH, Picture, finish, handle, outside_legend, plain_log
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import HEADLINE, MAIN, capital, diffusion_runs, run_colours, run_label
 from rediffuse.reporting.values import (
@@ -75,7 +74,7 @@ def details_table(frames: Frames, metrics: list[str]) -> Table:
             for metric in metrics:
                 row = found.get(metric)
                 known = row is not None and row["value"] is not None
-                values.append(Estimate(row["value"], row["low"], row["high"]) if row and known else NOT_RECORDED)
+                values.append(Estimate.of(row) if row and known else NOT_RECORDED)
             n: Value = next((row["n"] for row in found.values()), NOT_RECORDED)
             links = frames.pedigree.links([ablation_place(frames.ablations_file, entry)])
             rows.add(entry["ablation"], entry["seed"], setting, record.get("features", NOT_RECORDED), *values, n, links)
@@ -128,11 +127,8 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
         grid[-1, 0].set_xscale("log")
         plain_log(grid[-1, 0], "x")
     grid[-1, 0].set_xlabel(f"{metric_short(MAIN, frames.features)} (lower is better, no unit)")
-    handles = [
-        Line2D([], [], marker=MARKERS[i % len(MARKERS)], color=shades[i], linestyle="none", label=s)
-        for i, s in enumerate(settings)
-    ]
-    outside_legend(figure, handles)
+    marks = [MARKERS[i % len(MARKERS)] for i in range(len(settings))]
+    outside_legend(figure, [handle(s, shades[i], marker=marks[i], linestyle="none") for i, s in enumerate(settings)])
     title = metric_title(MAIN, frames.features)
     caption = (
         f"{capital(title)} of each run (in its colour) and "

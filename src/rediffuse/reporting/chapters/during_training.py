@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from rediffuse.config import ResolvedRun
 from rediffuse.evaluation.metrics import metric_short, metric_title
@@ -15,7 +14,7 @@ from rediffuse.reporting.read.frames import Frames, of_run
 from rediffuse.reporting.read.records import records
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend, plain_log, reference_line
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, handle, outside_legend, plain_log, reference_line
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import REAL, capital, direction, run_colours, run_seed
 from rediffuse.reporting.values import NOT_RECORDED, Value, listed, number
@@ -99,17 +98,11 @@ def figure(frames: Frames) -> Picture | None:
     for axes, metric in zip(grid.flat[: len(metrics)], metrics, strict=True):
         for one in found:
             for weights, dash in WEIGHTS.items():
-                points = one.values(metric, weights)
-                axes.plot(
-                    *zip(*points, strict=True), color=colours[one.run.name], linestyle=dash, marker="o", markersize=4
-                )
+                points, look = one.values(metric, weights), {"color": colours[one.run.name], "marker": "o"}
+                axes.plot(*zip(*points, strict=True), linestyle=dash, markersize=4, **look)
         _finish_axes(frames, axes, metric, found[0].record["held_out"].get(metric))
-    handles = [
-        Line2D([], [], color=colours[run.name], label=run.label) for run in {o.run.name: o.run for o in found}.values()
-    ]
-    handles += [
-        Line2D([], [], color="#444444", linestyle=dash, label=f"{weights} weights") for weights, dash in WEIGHTS.items()
-    ]
+    handles = [handle(run.label, colours[run.name]) for run in {one.run.name: one.run for one in found}.values()]
+    handles += [handle(f"{weights} weights", "#444444", linestyle=dash) for weights, dash in WEIGHTS.items()]
     outside_legend(drawing, handles, columns=5)
     record = found[0].record
     colour_words = " ".join(["", *_colour_notes(metrics)])

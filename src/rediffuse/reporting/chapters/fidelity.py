@@ -2,7 +2,7 @@
 
 from rediffuse.config import ResolvedRun
 from rediffuse.config.sections import LpipsWeights
-from rediffuse.reporting.experiments.cells import Cell, Cells, estimate
+from rediffuse.reporting.experiments.cells import Cells, estimate
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import LPIPS, Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
@@ -37,7 +37,7 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         found = [cells.get((name, setting, metric)) for metric in METRICS]
         known = next((cell for cell in found if cell is not None), None)
         links = frames.pedigree.links(known.files if known else ())
-        perceptual = [_perceptual(cells, name, setting, asked)] if weighed else []
+        perceptual = [estimate(cells.get((name, setting, LPIPS)), (name, setting) in asked)] if weighed else []
         rows.add(label, sampler, steps, *map(estimate, found), *perceptual, known.n if known else NOT_RUN, links)
     if not any(metric in METRICS for _, _, metric in cells):
         return None
@@ -66,10 +66,6 @@ def table(frames: Frames, cells: Cells) -> Table | None:
     )
 
 
-def _perceptual(cells: Cells, name: str, setting: str, asked: set[tuple[str, str]]) -> Value:
-    return estimate(cells.get((name, setting, LPIPS)), asked=(name, setting) in asked)
-
-
 def _lpips_note(cells: Cells, lpips: LpipsWeights) -> str:
     """What the column holds and of how many images."""
     n = next((cell.n for cell in cells.values() if cell.metric == LPIPS), None)
@@ -88,19 +84,18 @@ def words(frames: Frames, cells: Cells) -> str:
     parts = []
     for run in every_run(frames.loaded):
         setting, _, _ = facts.shown_setting(run)
-        found = {metric: cells.get((run.name, setting, metric)) for metric in real}
-        shown = [f"{metric} {_against(found[metric], line)}" for metric, line in real.items() if found[metric] and line]
+        pairs = {metric: (cells.get((run.name, setting, metric)), line) for metric, line in real.items()}
+        shown = [
+            f"{metric} {number(cell.value, 3)} (real images {number(line.value, 3)})"
+            for metric, (cell, line) in pairs.items()
+            if cell and line
+        ]
         if shown:
             parts.append(f"{cell_label(frames.loaded, run.name, setting)} has {listed(shown)}")
     if not parts:
         return ""
     n = next(cell.n for cell in real.values() if cell is not None)
     return f"Beside {counted(n, 'held-out real image')}: {'; '.join(parts)}."
-
-
-def _against(cell: Cell | None, line: Cell) -> str:
-    assert cell is not None
-    return f"{number(cell.value, 3)} (real images {number(line.value, 3)})"
 
 
 def chapter(material: Material) -> Chapter | None:

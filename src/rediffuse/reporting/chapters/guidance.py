@@ -9,15 +9,15 @@ import matplotlib.pyplot as plt
 
 from rediffuse.config import ResolvedRun
 from rediffuse.evaluation.metrics import CLASS_METRICS, metric_short
-from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, estimate
+from rediffuse.reporting.experiments.cells import Cells, bounds, estimate
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import records
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
+from rediffuse.reporting.render.picture import WIDTH, Picture, error_bars, finish, handle, outside_legend
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import MAIN, REAL, REAL_LINES, diffusion_runs, run_colours, run_label
-from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Links
+from rediffuse.reporting.terms import MAIN, REAL, REAL_LINES, diffusion_runs, run_colours, run_label, seeds_of
+from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Links, Value
 from rediffuse.runs import facts
 
 CLASSIFIER_FREE, BY_CLASSIFIER = "classifier-free", "by a classifier"
@@ -61,8 +61,9 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         found = [cells.get((run.name, setting, metric)) for metric in METRICS]
         files = [file for cell in found[:1] if cell is not None for file in cell.files]
         values = [estimate(cell) for cell in found]
+        n: Value = next((cell.n for cell in found if cell is not None), NOT_RUN)
         links = frames.pedigree.links(files)
-        rows.add(run.label, kind, steps, method, f"{scale:g}", *values, _n(found), links)
+        rows.add(run.label, kind, steps, method, f"{scale:g}", *values, n, links)
     if not rows:
         return None
     real = frames.real_classes
@@ -107,31 +108,18 @@ def figure(frames: Frames, cells: Cells) -> Picture | None:
     for axes, metric in zip(grid, METRICS, strict=True):
         for (name, kind, steps, method), points in lines.items():
             found = [(scale, cells[name, setting, metric]) for scale, setting in points]
-            low, high = zip(*(bounds(cell) for _, cell in found), strict=True)
-            values = [cell.value for _, cell in found]
-            errors = [
-                [v - a for v, a in zip(values, low, strict=True)],
-                [b - v for v, b in zip(values, high, strict=True)],
-            ]
-            axes.errorbar(
-                [scale for scale, _ in found],
-                values,
-                yerr=errors,
-                color=colours[name],
-                marker="o",
-                capsize=3,
-                linestyle="-" if method == CLASSIFIER_FREE else ":",
-                label=f"{run_label(frames.loaded, name)}, {method}, {kind}, {steps} steps",
-            )
+            values, ends = [cell.value for _, cell in found], [bounds(cell) for _, cell in found]
+            label = f"{run_label(frames.loaded, name)}, {method}, {kind}, {steps} steps"
+            look = {"color": colours[name], "marker": "o", "linestyle": "-" if method == CLASSIFIER_FREE else ":"}
+            error_bars(axes, [scale for scale, _ in found], values, ends, label=label, **look)
         title = metric_short(metric, frames.features)
         axes.set(title=title, xlabel="guidance scale", xticks=scales)
         line = cells.get(("real", "held-out", MAIN))
         real = line.value if metric == MAIN and line else (frames.real_classes or {}).get(metric)
         if real is not None:
             axes.axhline(real, color=REAL, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
-    handles = [*grid[0].get_legend_handles_labels()[0]]
-    handles.append(plt.Line2D([], [], color=REAL, linestyle=(0, (6, 3)), label=REAL_LINES["held-out"]))
-    outside_legend(drawing, handles, columns=2)
+    real_handle = handle(REAL_LINES["held-out"], REAL, linestyle=(0, (6, 3)))
+    outside_legend(drawing, [*grid[0].get_legend_handles_labels()[0], real_handle], columns=2)
     caption = (
         "What guidance does: distance to the training images (lower is better), share of samples that show their "
         "class, and how different samples of one class are. Bars are the intervals of the table."
@@ -145,7 +133,7 @@ def classifiers(frames: Frames) -> Table | None:
     rows = Rows()
     found = {(one.run.name, one.seed): one for one in records(frames, CLASSIFIER, "by_t", "classes")}
     asked = [run for run in diffusion_runs(frames.loaded) if run.classifier is not None]
-    for run, seed in [(one, seed) for one in asked for seed in one.seeds]:
+    for run, seed in seeds_of(asked):
         if (one := found.get((run.name, seed))) is None:
             rows.add(run.label, seed, *[NOT_RUN] * 6, Links(()))
             continue
@@ -179,10 +167,6 @@ def accuracy_figure(frames: Frames) -> Picture | None:
     axes.legend()
     caption = "How well the noise-conditional classifier knows the class of a noisy held-out image, by t."
     return finish(drawing, "classifier-accuracy", caption, "Accuracy against t, falling from near 1 to chance.")
-
-
-def _n(found: list[Cell | None]) -> int | str:
-    return next((cell.n for cell in found if cell is not None), NOT_RUN)
 
 
 def chapter(material: Material) -> Chapter | None:

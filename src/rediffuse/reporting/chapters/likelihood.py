@@ -2,13 +2,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.lines import Line2D
 
 from rediffuse.reporting.experiments.comparison import likelihood_sentence
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend, plain_log
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, handle, outside_legend, plain_log
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import diffusion_runs, run_colours, run_label
 from rediffuse.reporting.values import Estimate
@@ -21,7 +20,7 @@ def table(frames: Frames) -> Table | None:
     for row in frames.likelihood.to_dict("records"):
         if row["run"] not in runs:
             continue  # a one-pass model's bound has other parts
-        total = Estimate(row["value"], row["low"], row["high"])
+        total = Estimate.of(row)
         parts = (row["prior"], row["steps"], row["decoder"])
         links = frames.pedigree.links([row["file"]])
         rows.add(runs[row["run"]], row["seed"], total, *parts, row["n"], links)
@@ -50,7 +49,7 @@ def bound_by_t(frames: Frames) -> Picture | None:
         place = np.arange(1, len(terms) + 1)
         left.plot(place, terms, color=colours[name], linewidth=1.3)
         right.plot(place, np.cumsum(terms), color=colours[name])
-        handles.append(Line2D([], [], color=colours[name], label=run_label(frames.loaded, name)))
+        handles.append(handle(run_label(frames.loaded, name), colours[name]))
     left.set(title="Term of each step", xlabel="t + 1", ylabel="bits/dim", xscale="log", yscale="log")
     right.set(title="Sum of the terms up to t", xlabel="t + 1", ylabel="bits/dim", xscale="log")
     for axes in (left, right):

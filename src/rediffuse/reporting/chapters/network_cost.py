@@ -89,43 +89,22 @@ def model(frames: Frames, clock: Timings) -> Table | None:
         timing = None if clock.cost is None else clock.cost["runs"].get(run.name)
         kappa = NOT_RECORDED if timing is None else _spread(timing["training"]["kappa"])
         for seed in run.seeds:
-            t = training_of(run)
+            steps, batch = training_of(run).steps, training_of(run).batch_size
             trained = of_run(clock.training, run, seed)
             measured = optional(trained.iloc[0]["seconds"]) if len(trained) else None
             # The backward pass that was timed made the checkpointed forward pass again: κ holds it.
-            predicted = None if fitted is None else fitted.training_seconds(t.steps, t.batch_size)
-            rows.add(
-                run.label,
-                seed,
-                "training",
-                t.steps,
-                t.batch_size,
-                kappa,
-                *_against(
-                    clock, None if fitted is None else fitted.training_rate, predicted, measured, trained["file"]
-                ),
-            )
+            predicted = fitted and (fitted.training_rate, fitted.training_seconds(steps, batch))
+            against = _against(clock, predicted, measured, trained["file"])
+            rows.add(run.label, seed, "training", steps, batch, kappa, *against)
             timed = by_setting(clock, run, seed)
             for setting, key, _ in facts.settings(run):
                 if setting not in timed:
                     continue
                 row = timed[setting]
                 passes, images = int(row["nfe"]) * (2 if _guided(run, key) else 1), int(row["images"])
-                measured, predicted = (
-                    optional(row["seconds"]),
-                    None if fitted is None else fitted.sampling_seconds(passes, images),
-                )
-                rows.add(
-                    run.label,
-                    seed,
-                    setting,
-                    passes,
-                    images,
-                    NOT_ASKED,
-                    *_against(
-                        clock, None if fitted is None else fitted.sampling_rate, predicted, measured, [row["file"]]
-                    ),
-                )
+                predicted = fitted and (fitted.sampling_rate, fitted.sampling_seconds(passes, images))
+                against = _against(clock, predicted, optional(row["seconds"]), [row["file"]])
+                rows.add(run.label, seed, setting, passes, images, NOT_ASKED, *against)
     columns = headers(
         "Run | Seed | What | N or S | B | κ | Rate (GFLOP/s) | Predicted (s) | Measured (s) | "
         "Measured / predicted | From"
@@ -234,12 +213,13 @@ def _guided(run: ResolvedRun, key: str) -> bool:
 
 
 def _against(
-    clock: Timings, rate: float | None, predicted: float | None, measured: float | None, files: Iterable[str]
+    clock: Timings, predicted: tuple[float, float] | None, measured: float | None, files: Iterable[str]
 ) -> tuple[Value, ...]:
-    """The rate in GFLOP/s, predicted and measured seconds, their ratio, and where they are from."""
-    ratio = None if predicted is None or measured is None else measured / predicted
-    numbers = (None if rate is None else rate / GFLOP, predicted, measured, ratio)
-    return *(NOT_RECORDED if number is None else number for number in numbers), clock.links(files)
+    """The rate in GFLOP/s, predicted (`(rate, seconds)`) and measured seconds, their ratio, and where they are from."""
+    rate, seconds = (None, None) if predicted is None else (predicted[0] / GFLOP, predicted[1])
+    ratio = None if seconds is None or measured is None else measured / seconds
+    shown = (NOT_RECORDED if number is None else number for number in (rate, seconds, measured, ratio))
+    return *shown, clock.links(files)
 
 
 def _clocked(frames: Frames, clock: Timings) -> tuple[dict[str, Any], dict[str, Any], str, Links] | None:

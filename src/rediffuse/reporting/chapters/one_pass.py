@@ -5,7 +5,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.lines import Line2D
 
 from rediffuse.config import ResolvedRun
 from rediffuse.evaluation.metrics import metric_short
@@ -16,7 +15,7 @@ from rediffuse.reporting.read.frames import Frames, of_run
 from rediffuse.reporting.read.records import held_out_images, parameter_count, parameters, sample_images
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, handle, mosaic, show
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import HEADLINE, MAIN, REAL_LINES, compared_runs, one_pass_runs, run_colours
 from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
@@ -66,16 +65,16 @@ def models(frames: Frames) -> Table:
             setting_text(training.ema_decay) if training.ema_decay else "off",
             frames.pedigree.links(files),
         )
-    names = (
-        *("Model", "Latent", "Channels", "Parameters that make images", "Parameters trained", "Training steps"),
-        *("Batch", "Learning rate", "Adam's β", "Critic", "EMA decay", "From"),
+    columns = headers(
+        "Model | Latent | Channels | Parameters that make images | Parameters trained | Training steps | Batch | "
+        "Learning rate | Adam's β | Critic | EMA decay | From"
     )
     notes = (
         f"{listed([KIND_TITLES[model.model] for model in one_pass_runs(frames.loaded)])}.",
         "A GAN trains a discriminator and a VAE an encoder that sampling does not use: both numbers of parameters "
         "are given. They train in float32 whatever the runs do.",
     )
-    return Table("one-pass-models", "The one-pass models.", headers(names), rows, notes=notes, narrow=True)
+    return Table("one-pass-models", "The one-pass models.", columns, rows, notes=notes, narrow=True)
 
 
 def _critic(model: ResolvedRun) -> str:
@@ -250,9 +249,7 @@ def losses(frames: Frames) -> Picture | None:
             for column, _, style in CURVES[model.model]:
                 axes.plot(rows["step"], rows[column], color=run_colours(frames.loaded)[model.name], linestyle=style)
         axes.set(title=model.label, xlabel="training step", ylabel="loss" if axes is grid[0, 0] else "")
-        handles = [
-            Line2D([], [], color="#444444", linestyle=style, label=name) for _, name, style in CURVES[model.model]
-        ]
+        handles = [handle(name, "#444444", linestyle=style) for _, name, style in CURVES[model.model]]
         axes.legend(handles=handles, fontsize=8)
     caption = (
         "Losses of the one-pass models along training, each point a mean over the logged interval. A GAN's losses say "

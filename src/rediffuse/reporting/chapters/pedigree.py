@@ -1,12 +1,69 @@
-"""Where every number comes from."""
+"""Every setting of every run, how to repeat all of it, and where every number comes from."""
 
 from rediffuse.reporting.experiments.comparison import altered
 from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.experiments.variants import COMMAND, differing, flat_settings
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.timings import Timings
-from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.blocks import Chapter, Code, chapter_of
 from rediffuse.reporting.render.table import Table, headers
-from rediffuse.reporting.values import Anchor, short
+from rediffuse.reporting.terms import diffusion_runs, run_of_role
+from rediffuse.reporting.values import NOT_ASKED, Anchor, Value, counted, short
+from rediffuse.runs import facts
+
+
+def _settings(frames: Frames) -> Table:
+    """Every setting of every run, those that differ first and marked."""
+    all_runs = diffusion_runs(frames.loaded)
+    flats = [flat_settings(run) for run in all_runs]
+    different = differing(frames)
+    same = [key for key in dict.fromkeys(key for flat in flats for key in flat) if key not in different]
+    rows: list[tuple[Value, ...]] = [
+        (key, *(flat.get(key, NOT_ASKED) for flat in flats), "differs" if key in different else "same")
+        for key in (*different, *same)
+    ]
+    files = [str(facts.folder(run, seed) / "run.yaml") for run in all_runs for seed in run.seeds]
+    ids = " ".join(frames.pedigree.links(files).ids)
+    caption = (
+        f"Settings of the runs; {counted(len(different), 'setting')} of {len(rows)} differ"
+        f"{'s' if len(different) == 1 else ''} and stand{'s' if len(different) == 1 else ''} first."
+    )
+    columns = headers("`Setting`", [f"`{run.label}`" for run in all_runs], "Same?")
+    notes = (f"As resolved from the study; the files {ids} hold what was trained.",) if ids else ()
+    return Table("settings", caption, columns, rows, notes=notes, marked=frozenset(range(len(different))), folded=True)
+
+
+def settings(material: Material) -> Chapter | None:
+    """The whole of them."""
+    return chapter_of("settings", "Settings", _settings(material.frames))
+
+
+def repeat(material: Material) -> Chapter | None:
+    """The commands, and what they promise."""
+    study, baseline = material.loaded.study, run_of_role(material.loaded, "baseline")
+    example = baseline.name if baseline else next(iter(material.loaded.runs))
+    lines = (
+        (f"rediffuse use {study.study}", "make this study the active one"),
+        ("make repro", "install what is needed and rebuild every result"),
+        ("dvc repro", "rebuild what is out of date, in the active environment"),
+        (COMMAND, "run the ablations; then `dvc repro` takes them into this report"),
+        (
+            f"rediffuse train {example} --seed {study.seeds[0]}",
+            "one job by itself; the pedigree names the command of each file",
+        ),
+        ("rediffuse status", "say of every job whether it is up to date"),
+        ("dvc metrics show", "the numbers of metrics.json; `dvc metrics diff` compares with the last commit"),
+        ("make ui", f"the runs in MLflow, also `mlflow ui --backend-store-uri {study.tracking.uri}`"),
+        ("rediffuse track", "log to MLflow what is on disk and not there yet"),
+    )
+    return chapter_of(
+        "repeat",
+        "How to repeat",
+        "In a clone of the repository, with the environment active after the first `make`:",
+        Code(lines),
+        "On the same model of processor all of this report comes out as the same bytes, apart from its other part: the "
+        "times of this machine are in [timings.md](timings.md).",
+    )
 
 
 def chapter(material: Material) -> Chapter | None:

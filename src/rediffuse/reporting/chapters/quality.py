@@ -1,5 +1,7 @@
 """Quality against steps and against seconds."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from rediffuse.config import LoadedStudy
 from rediffuse.evaluation.metrics import metric_short, metric_title
-from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, optional
+from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, optional, recorded
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.timings import Timings
@@ -17,6 +19,7 @@ from rediffuse.reporting.render.picture import (
     MARKERS,
     WIDTH,
     Picture,
+    error_bars,
     finish,
     label_points,
     log_steps,
@@ -39,9 +42,10 @@ from rediffuse.reporting.terms import (
     run_colours,
     run_label,
     sampler_keys,
+    seeds_of,
     unique_label,
 )
-from rediffuse.reporting.values import NOT_RECORDED, NOT_RUN, Estimate, Value, number
+from rediffuse.reporting.values import NOT_RUN, Estimate, Value, number
 from rediffuse.runs import facts
 
 
@@ -67,8 +71,7 @@ def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name
         better = direction(metric)
         axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")
         axes.set_xlabel("sampling steps")
-        title = metric_title(metric, frames.features)
-        axes.set_title(capital(title))
+        axes.set_title(capital(metric_title(metric, frames.features)))
     outside_legend(figure, _handles(frames.loaded, lines))
     what = " and ".join(metric_title(metric, frames.features) for metric in metrics)
     n = frames.loaded.study.evaluation.group_size
@@ -129,34 +132,20 @@ def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[
     return dict(sorted(lines.items(), key=lambda line: (runs.index(line[0][0]), order.index(line[0][1]))))
 
 
-def _look(loaded: LoadedStudy, run: str, key: str) -> dict[str, object]:
-    index = sampler_keys(loaded).index(key)
-    style = {"marker": MARKERS[index % len(MARKERS)], "linestyle": DASHES[index % len(DASHES)]}
-    return {"color": run_colours(loaded)[run], **style}
+def _look(loaded: LoadedStudy, run: str, key: str) -> dict[str, Any]:
+    index, colour = sampler_keys(loaded).index(key), run_colours(loaded)[run]
+    return {"color": colour, "marker": MARKERS[index % len(MARKERS)], "linestyle": DASHES[index % len(DASHES)]}
 
 
 def _draw_points(
     loaded: LoadedStudy, axes: Axes, run: str, key: str, x: list[float] | list[int], points: list[Cell]
 ) -> None:
-    values = np.array([cell.value for cell in points])
-    ends = np.array([bounds(cell) for cell in points]).T
-    axes.errorbar(
-        x,
-        values,
-        yerr=np.abs(ends - values),
-        capsize=3,
-        elinewidth=1.2,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-        **_look(loaded, run, key),  # type: ignore[arg-type]
-    )
+    look = {"elinewidth": 1.2, "markeredgecolor": "white", "markeredgewidth": 0.6, **_look(loaded, run, key)}
+    error_bars(axes, x, [cell.value for cell in points], [bounds(cell) for cell in points], **look)
 
 
 def _handles(loaded: LoadedStudy, lines: dict[tuple[str, str], list[tuple[int, str]]]) -> list[Line2D]:
-    return [
-        Line2D([], [], label=f"{run_label(loaded, run)}, {key}", **_look(loaded, run, key))  # type: ignore[arg-type]
-        for run, key in lines
-    ]
+    return [Line2D([], [], label=f"{run_label(loaded, run)}, {key}", **_look(loaded, run, key)) for run, key in lines]
 
 
 def _scale(axes: Axes, cells: Cells, metric: str) -> None:
@@ -173,23 +162,17 @@ def _scale(axes: Axes, cells: Cells, metric: str) -> None:
         linear = 10 ** np.floor(np.log10(np.median(values)) - 1)
         axes.set_yscale("symlog", linthresh=linear)
         axes.axhline(0, color="#AAAAAA", linewidth=0.8, zorder=0)
-        axes.annotate(
-            f"linear below {number(float(linear), 1)}",
-            (0.0, linear),
-            xycoords=axes.get_yaxis_transform(),
-            xytext=(3, 2),
-            textcoords="offset points",
-            fontsize=8,
-            color="#777777",
-        )
+        place: dict[str, Any] = {
+            "xycoords": axes.get_yaxis_transform(),
+            "xytext": (3, 2),
+            "textcoords": "offset points",
+        }
+        axes.annotate(f"linear below {number(float(linear), 1)}", (0.0, linear), fontsize=8, color="#777777", **place)
 
 
 def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str) -> None:
-    lines = [
-        (cell, colour)
-        for name, colour in (("noise", NOISE), ("held-out", REAL))
-        if (cell := cells.get(("real", name, metric))) is not None
-    ]
+    named = [(cells.get(("real", name, metric)), colour) for name, colour in (("noise", NOISE), ("held-out", REAL))]
+    lines = [(cell, colour) for cell, colour in named if cell is not None]
     heights = [axes.transAxes.inverted().transform(axes.transData.transform((1, c.value)))[1] for c, _ in lines]
     close = len(lines) == 2 and abs(heights[0] - heights[1]) < 0.2
     for place, (cell, colour) in enumerate(lines):
@@ -208,47 +191,34 @@ def one_pass_points(frames: Frames, clock: Timings, cells: Cells, axes: Axes, me
         cell = cells.get((name, setting, metric))
         if cell is None or rows.empty:
             continue
-        low, high = bounds(cell)
-        look = {"color": run_colours(frames.loaded)[name], "marker": "*", "markersize": 12, "linestyle": "none"}
-        axes.errorbar(
-            [float(rows["ms_per_image"].mean()) / 1000],
-            [cell.value],
-            yerr=[[cell.value - low], [high - cell.value]],
-            capsize=3,
-            elinewidth=1.2,
-            **look,  # type: ignore[arg-type]
-        )
-        handles.append(Line2D([], [], label=f"{model.label}, one pass", **look))  # type: ignore[arg-type]
+        look: dict[str, Any] = {"color": run_colours(frames.loaded)[name], "marker": "*", "markersize": 12}
+        seconds = float(rows["ms_per_image"].mean()) / 1000
+        error_bars(axes, [seconds], [cell.value], [bounds(cell)], elinewidth=1.2, linestyle="none", **look)
+        handles.append(Line2D([], [], label=f"{model.label}, one pass", linestyle="none", **look))
     return handles
+
+
+def _scored(row: dict[Any, Any] | None) -> Value:
+    if row is None:
+        return NOT_RUN
+    known = optional(row["value"]) is not None
+    low, high = optional(row["low"]), optional(row["high"])
+    return Estimate(float(row["value"]), low, high) if known else f"not available: {row['unavailable']}"
 
 
 def quality(frames: Frames, metrics: list[str]) -> Table:
     """Every value of every run and training seed."""
     rows = Rows()
     by_place = {(r["run"], r["seed"], r["setting"], r["metric"]): r for r in frames.quality.to_dict("records")}
-    for run in diffusion_runs(frames.loaded):
-        for seed in run.seeds:
-            for setting, key, steps in facts.settings(run):
-                places = [(run.name, seed, setting, metric) for metric in metrics]
-                found = [by_place.get(place) for place in places]
-                known = next((row for row in found if row is not None), None)
-                values: list[Value] = [
-                    NOT_RUN
-                    if row is None
-                    else f"not available: {row['unavailable']}"
-                    if optional(row["value"]) is None
-                    else Estimate(float(row["value"]), optional(row["low"]), optional(row["high"]))
-                    for row in found
-                ]
-                counts: list[Value] = [NOT_RUN] * 4
-                if known is not None:
-                    counts = [
-                        NOT_RECORDED if optional(known[c]) is None else int(known[c])
-                        for c in ("nfe", "n", "groups", "images")
-                    ]
-                nfe, *rest = counts
-                links = frames.pedigree.links([known["file"]] if known is not None else ())
-                rows.add(unique_label(frames.loaded, run), seed, key, steps, nfe, *values, *rest, links)
+    for run, seed in seeds_of(diffusion_runs(frames.loaded)):
+        for setting, key, steps in facts.settings(run):
+            found = [by_place.get((run.name, seed, setting, metric)) for metric in metrics]
+            known = next((row for row in found if row is not None), None)
+            nfe, *counts = [
+                NOT_RUN if known is None else recorded(known[c], int) for c in ("nfe", "n", "groups", "images")
+            ]
+            links = frames.pedigree.links([known["file"]] if known is not None else ())
+            rows.add(unique_label(frames.loaded, run), seed, key, steps, nfe, *map(_scored, found), *counts, links)
     titles = metric_titles(metrics, frames.features)
     columns = headers("Run | Seed | Sampler | Steps | Network evaluations", titles, "n | Groups | Images | From")
     caption = "Every value of every run, training seed, sampler and number of steps."

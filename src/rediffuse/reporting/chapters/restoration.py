@@ -24,9 +24,9 @@ def table(frames: Frames) -> Table | None:
     for one in records(frames, "restoration/psnr.json", "tasks"):
         links = frames.pedigree.links([one.file])
         for task, scores in one.record["tasks"].items():
-            damaged = _estimate(scores["damaged"])
+            damaged = Estimate.of(scores["damaged"])
             for method, score in scores["restored"].items():
-                row = (task, method, one.run.label, one.seed, damaged, _estimate(score), score["n"], links)
+                row = (task, method, one.run.label, one.seed, damaged, Estimate.of(score), score["n"], links)
                 tasks.setdefault(task, []).append(row)
     for task in INPUTS:
         rows += tasks.get(task, [])
@@ -100,10 +100,6 @@ def film(frames: Frames) -> Picture | None:
     )
     alt = "Film strips of one sample of each run: the noisy image above, the estimate of the clean one below."
     return finish(drawing, "film", caption, alt, raster=True)
-
-
-def _estimate(score: dict[str, float]) -> Estimate:
-    return Estimate(score["value"], score["low"], score["high"])
 
 
 def chapter(material: Material) -> Chapter | None:

@@ -5,14 +5,22 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import examined
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.picture import WIDTH, Picture, finish, log_steps, outside_legend, plain_log
+from rediffuse.reporting.render.picture import (
+    WIDTH,
+    Picture,
+    error_bars,
+    finish,
+    handle,
+    log_steps,
+    outside_legend,
+    plain_log,
+)
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Estimate, Value, counted, listed, number, whole
@@ -82,12 +90,14 @@ def table(frames: Frames) -> Table | None:
         row: list[Value] = [curve.label, curve.setting, NOT_ASKED if curve.seed is None else curve.seed, total]
         reading: dict[str, Any] | None
         for reading in (at(curve, total), *([at(curve, small)] if small else [])):
-            row.append(NOT_RUN if reading is None else Estimate(reading["value"], reading["low"], reading["high"]))
-            row.append(NOT_ASKED if reading is None or line is None else _share(reading["value"], line["value"]))
+            row.append(NOT_RUN if reading is None else Estimate.of(reading))
+            known = reading is not None and line is not None and reading["value"] > 0
+            row.append(100 * (reading["value"] - line["value"]) / reading["value"] if known else NOT_ASKED)
+        curvature: Value = NOT_ASKED if line is None or line["curvature"] is None else 100 * line["curvature"]
         if line is None:
             row += [NOT_ASKED, NOT_ASKED, curve.record["reason"]]
         else:
-            row += [Estimate(line["value"], line["low"], line["high"]), _curvature(line), doubt(curve) or "none seen"]
+            row += [Estimate.of(line), curvature, doubt(curve) or "none seen"]
         rows.add(*row, frames.pedigree.links([curve.file]))
     pairs = ["At all n", "Bias of that (%)"]
     if small:
@@ -110,14 +120,6 @@ def table(frames: Frames) -> Table | None:
         "extrapolated value is where this line ends, and not the distance of infinitely many images.",
     )
     return Table("sample-count", caption, columns, rows, notes=notes, marked=frozenset([len(rows) - 1]), narrow=True)
-
-
-def _share(distance: float, left: float) -> Value:
-    return 100 * (distance - left) / distance if distance > 0 else NOT_ASKED
-
-
-def _curvature(line: dict[str, Any]) -> Value:
-    return NOT_ASKED if line["curvature"] is None else 100 * line["curvature"]
 
 
 def words(frames: Frames) -> str:
@@ -176,15 +178,7 @@ def figure(frames: Frames) -> Picture | None:
         n, value = (np.array([row[name] for row in rows], dtype=float) for name in ("n", "value"))
         # An interval over two subsets is wider than the figure.
         ends = np.array([(r["low"], r["high"]) if len(r["groups"]) > 2 else (r["value"],) * 2 for r in rows])
-        left.errorbar(
-            n,
-            value,
-            yerr=[value - ends[:, 0], ends[:, 1] - value],
-            color=curve.colour,
-            marker="o",
-            capsize=3,
-            linestyle=_dash(curve),
-        )
+        error_bars(left, n, value, ends, color=curve.colour, marker="o", linestyle=_dash(curve))
         _line(right, curve)
     ticks = sorted({row["n"] for curve in found for row in curve.record["counts"]})
     left.set_yscale("log")
@@ -196,13 +190,9 @@ def figure(frames: Frames) -> Picture | None:
     right.set(title="Extrapolated to infinitely many", xlabel="1 / n", ylabel=short)
     right.set_ylim(bottom=min(0.0, right.get_ylim()[0]))
     right.set_xlim(left=-0.03 * right.get_xlim()[1])
-    handles = [
-        Line2D([], [], color=c.colour, marker="o", linestyle=_dash(c), label=c.label + _seed(c, found)) for c in found
-    ]
-    handles.append(
-        Line2D([], [], color="#666666", marker="*", markersize=11, linestyle="none", label="value at 1/n = 0")
-    )
-    outside_legend(drawing, handles)
+    handles = [handle(c.label + _seed(c, found), c.colour, marker="o", linestyle=_dash(c)) for c in found]
+    star = handle("value at 1/n = 0", "#666666", marker="*", markersize=11, linestyle="none")
+    outside_legend(drawing, [*handles, star])
     caption = (
         f"The {short} against the number of images. Left: disjoint random subsets, with intervals over them where "
         "there are three or more. Right: the points through which the line in 1/n is drawn, the line, and its value at "
@@ -220,8 +210,8 @@ def _line(axes: Axes, curve: Curve) -> None:
     axes.plot(inverse, line["distances"], color=curve.colour, marker="o", linestyle="none")
     reach = np.array([0, inverse.max()])
     axes.plot(reach, line["value"] + line["slope"] * reach, color=curve.colour, linestyle=_dash(curve), linewidth=1.3)
-    error = [[line["value"] - line["low"]], [line["high"] - line["value"]]]
-    axes.errorbar([0], [line["value"]], yerr=error, color=curve.colour, marker="*", markersize=11, capsize=3)
+    ends = [(line["low"], line["high"])]
+    error_bars(axes, [0], [line["value"]], ends, color=curve.colour, marker="*", markersize=11)
 
 
 def _dash(curve: Curve) -> Any:
@@ -229,12 +219,8 @@ def _dash(curve: Curve) -> Any:
 
 
 def _seed(curve: Curve, found: list[Curve]) -> str:
-    several = sum(other.label == curve.label for other in found) > 1
-    return (
-        f", seed {curve.seed}"
-        if several and curve.seed is not None
-        else f" ({counted(curve.record['images'], 'image')})"
-    )
+    several = sum(other.label == curve.label for other in found) > 1 and curve.seed is not None
+    return f", seed {curve.seed}" if several else f" ({counted(curve.record['images'], 'image')})"
 
 
 def chapter(material: Material) -> Chapter | None:

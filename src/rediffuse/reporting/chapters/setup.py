@@ -73,11 +73,11 @@ def runs(frames: Frames) -> Table:
             *(d.timesteps, parameter_count(frames, run), *(trained if here else (IMPORTED,) * 3)),
             *(setting_text(run.seeds), frames.pedigree.links(files)),
         )
-    names = (
-        *("Run", "Role", "Schedule", "Prediction", "Reverse variance", "Loss", "Diffusion steps T"),
-        *("Parameters", "Training steps", "Batch", "EMA decay", "Seeds"),
+    columns = headers(
+        "Run | Role | Schedule | Prediction | Reverse variance | Loss | Diffusion steps T | Parameters | Training steps | "
+        "Batch | EMA decay | Seeds | From"
     )
-    return Table("runs", "The runs compared.", headers(names, "From"), rows)
+    return Table("runs", "The runs compared.", columns, rows)
 
 
 def samplers(frames: Frames) -> Table:
@@ -86,16 +86,12 @@ def samplers(frames: Frames) -> Table:
     for run in diffusion_runs(frames.loaded):
         for key, sampler in run.sampling.samplers.items():
             kind = sampler.kind or key
-            variance, eta = NOT_ASKED, NOT_ASKED
-            if kind == "ancestral":
-                variance = sampler.variance or facts.diffusion(run).variance
-            if kind == "ddim":
-                eta = setting_text(0.0 if sampler.eta is None else sampler.eta)
-            rows.add(
-                run.label, key, kind, variance, eta, sampler.spacing, setting_text(sampler.steps), run.sampling.images
-            )
-    names = ("Run", "Sampler", "Kind", "Reverse variance", "η", "Spacing", "Steps", "Images of each")
-    return Table("samplers", "How the runs were sampled.", headers(names), rows)
+            variance = sampler.variance or facts.diffusion(run).variance if kind == "ancestral" else NOT_ASKED
+            eta = setting_text(sampler.eta or 0.0) if kind == "ddim" else NOT_ASKED
+            steps, images = setting_text(sampler.steps), run.sampling.images
+            rows.add(run.label, key, kind, variance, eta, sampler.spacing, steps, images)
+    columns = headers("Run | Sampler | Kind | Reverse variance | η | Spacing | Steps | Images of each")
+    return Table("samplers", "How the runs were sampled.", columns, rows)
 
 
 def machines(clock: Timings) -> Table | None:
@@ -105,8 +101,9 @@ def machines(clock: Timings) -> Table | None:
         (one.job, *(_value(one.value(name)) for name in facts_), one.date, short(one.commit), Links((one.id,)))
         for one in clock.taken.values()
     ]
-    names = ("Job", "Processor", "Cores", "Threads used", "Device", "PyTorch", "Python", "System", "Date", "Commit")
-    columns = headers(names, "From")
+    columns = headers(
+        "Job | Processor | Cores | Threads used | Device | PyTorch | Python | System | Date | Commit | From"
+    )
     return Table("machines", "Hardware and software of each job.", columns, rows) if rows else None
 
 

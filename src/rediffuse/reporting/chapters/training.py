@@ -10,7 +10,7 @@ from rediffuse.reporting.read.records import parameter_count, parameters
 from rediffuse.reporting.read.timings import Timings, by_setting
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import diffusion_runs, training_of
+from rediffuse.reporting.terms import diffusion_runs, seeds_of, training_of
 from rediffuse.reporting.values import IMPORTED, NOT_RECORDED, NOT_RUN, Links, Value, number, setting_text
 from rediffuse.runs import facts
 
@@ -18,24 +18,23 @@ from rediffuse.runs import facts
 def stability(frames: Frames) -> Table:
     """Spread of loss and gradient norm of each run and seed."""
     rows = Rows()
-    for run in diffusion_runs(frames.loaded):
-        for seed in run.seeds:
-            history = of_run(frames.history, run, seed)
-            if history.empty:
-                rows.add(run.label, seed, *[NOT_RUN if run.weights is None else IMPORTED] * 9, Links(()))
-                continue
-            late = history[history["step"] > history["step"].max() / 2]["loss"]
-            norms = history[history["step"] > training_of(run).warmup]["grad_norm"]
-            held_out = history["held_out_loss"].dropna()
-            spread = float(late.std(ddof=1))
-            numbers = (
-                *(final_loss(history), float(held_out.iloc[-1]) if len(held_out) else math.nan, spread),
-                *(100 * spread / float(late.mean()), float(norms.mean()), float(norms.std(ddof=1))),
-                float(norms.max()),
-            )
-            links = frames.pedigree.links(history["file"].iloc[:1])
-            shown: list[Value] = [NOT_RECORDED if math.isnan(n) else n for n in numbers]
-            rows.add(run.label, seed, *shown, training_of(run).clip_norm, len(history), links)
+    for run, seed in seeds_of(diffusion_runs(frames.loaded)):
+        history = of_run(frames.history, run, seed)
+        if history.empty:
+            rows.add(run.label, seed, *[NOT_RUN if run.weights is None else IMPORTED] * 9, Links(()))
+            continue
+        late = history[history["step"] > history["step"].max() / 2]["loss"]
+        norms = history[history["step"] > training_of(run).warmup]["grad_norm"]
+        held_out = history["held_out_loss"].dropna()
+        spread = float(late.std(ddof=1))
+        numbers = (
+            *(final_loss(history), float(held_out.iloc[-1]) if len(held_out) else math.nan, spread),
+            *(100 * spread / float(late.mean()), float(norms.mean()), float(norms.std(ddof=1))),
+            float(norms.max()),
+        )
+        links = frames.pedigree.links(history["file"].iloc[:1])
+        shown: list[Value] = [NOT_RECORDED if math.isnan(n) else n for n in numbers]
+        rows.add(run.label, seed, *shown, training_of(run).clip_norm, len(history), links)
     columns = headers(
         "Run | Seed | Loss at the end | Held-out loss at the end | Spread of loss | Spread of loss (% of its mean) | "
         "Gradient norm, mean | Gradient norm, std | Gradient norm, max | Clipped at | Logged rows | From"
@@ -54,18 +53,17 @@ def stability(frames: Frames) -> Table:
 def training(material: Material, clock: Timings) -> Table:
     """What training cost."""
     rows = Rows()
-    for run in diffusion_runs(material.loaded):
-        for seed in run.seeds:
-            found = of_run(clock.training, run, seed)
-            if found.empty:
-                rows.add(run.label, seed, *[NOT_RECORDED if run.weights is None else IMPORTED] * 6, Links(()))
-                continue
-            row = found.iloc[0]
-            measured = [recorded(row[name]) for name in ("seconds", "ms_per_step", "images_per_second")]
-            rows.add(
-                *(run.label, seed, parameter_count(material.frames, run), *measured),
-                *(recorded(row["batch_size"], int), str(row["resumed_from"]), clock.links([row["file"]])),
-            )
+    for run, seed in seeds_of(diffusion_runs(material.loaded)):
+        found = of_run(clock.training, run, seed)
+        if found.empty:
+            rows.add(run.label, seed, *[NOT_RECORDED if run.weights is None else IMPORTED] * 6, Links(()))
+            continue
+        row = found.iloc[0]
+        measured = [recorded(row[name]) for name in ("seconds", "ms_per_step", "images_per_second")]
+        rows.add(
+            *(run.label, seed, parameter_count(material.frames, run), *measured),
+            *(recorded(row["batch_size"], int), str(row["resumed_from"]), clock.links([row["file"]])),
+        )
     columns = headers(
         "Run | Seed | Parameters | Training time (s) | Time per step (ms) | Throughput (images/s) | "
         "Batch | Resumed from step | From"
@@ -76,20 +74,19 @@ def training(material: Material, clock: Timings) -> Table:
 def sampling(material: Material, clock: Timings) -> Table:
     """What sampling cost, by sampler and number of steps."""
     rows = Rows()
-    for run in diffusion_runs(material.loaded):
-        for seed in run.seeds:
-            timed = by_setting(clock, run, seed)
-            for setting, key, steps in facts.settings(run):
-                if setting not in timed:
-                    rows.add(run.label, seed, key, steps, *[NOT_RECORDED] * 6, Links(()))
-                    continue
-                row = timed[setting]
-                per_image = optional(row["ms_per_image"])
-                rows.add(
-                    *(run.label, seed, key, steps, recorded(row["nfe"], int), recorded(row["ms_per_step"])),
-                    *(NOT_RECORDED if per_image is None else per_image / 1000, recorded(row["seconds"])),
-                    *(recorded(row["images"], int), recorded(row["batch_size"], int), clock.links([str(row["file"])])),
-                )
+    for run, seed in seeds_of(diffusion_runs(material.loaded)):
+        timed = by_setting(clock, run, seed)
+        for setting, key, steps in facts.settings(run):
+            if setting not in timed:
+                rows.add(run.label, seed, key, steps, *[NOT_RECORDED] * 6, Links(()))
+                continue
+            row = timed[setting]
+            per_image = optional(row["ms_per_image"])
+            rows.add(
+                *(run.label, seed, key, steps, recorded(row["nfe"], int), recorded(row["ms_per_step"])),
+                *(NOT_RECORDED if per_image is None else per_image / 1000, recorded(row["seconds"])),
+                *(recorded(row["images"], int), recorded(row["batch_size"], int), clock.links([str(row["file"])])),
+            )
     columns = headers(
         "Run | Seed | Sampler | Steps | Network evaluations | Time per step (ms) | Time per image (s) | "
         "Time in all (s) | Images | Batch | From"

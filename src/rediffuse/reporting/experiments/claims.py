@@ -93,13 +93,5 @@ def claims_json(verdicts: list[Verdict]) -> list[dict[str, Any]]:
 def _cell_json(name: str, cell: Cell | None) -> dict[str, Any]:
     if cell is None:
         return {"cell": name, "value": None}
-    return {
-        "cell": name,
-        "value": cell.value,
-        "low": cell.low,
-        "high": cell.high,
-        "n": cell.n,
-        "seeds": list(cell.seeds),
-        "interval": cell.interval,
-        "files": list(cell.files),
-    }
+    told = ("value", "low", "high", "n", "seeds", "interval", "files")
+    return {"cell": name} | {field: getattr(cell, field) for field in told}

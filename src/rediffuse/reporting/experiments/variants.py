@@ -110,7 +110,7 @@ def _value(frames: Frames, records: list[dict[str, Any] | None]) -> Value:
         row for record in known for row in metric_rows(record) if row["metric"] == MAIN and row["value"] is not None
     ]
     if len(found) == 1:
-        return Estimate(found[0]["value"], found[0]["low"], found[0]["high"])
+        return Estimate.of(found[0])
     return _spread([row["value"] for row in found], "not available")
 
 

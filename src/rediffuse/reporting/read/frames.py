@@ -13,7 +13,7 @@ from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS
 from rediffuse.pipeline.plan import Plan, evidence_file
 from rediffuse.reporting.read.files import read_json
 from rediffuse.reporting.read.pedigree import Pedigree, read_pedigree
-from rediffuse.reporting.terms import RUN_SETTINGS, every_run
+from rediffuse.reporting.terms import RUN_SETTINGS, every_run, seeds_of
 from rediffuse.runs import facts
 
 NUMBERS = ("value", "low", "high", "std", "n", "interval")
@@ -79,15 +79,10 @@ class Frames:
 
 
 def read_frames(loaded: LoadedStudy, root: Path, plan: Plan | None = None) -> Frames:
-    """Read everything the deterministic part of a report needs.
+    """Read everything the deterministic part of a report needs; paths are relative to `root`, the project's.
 
-    Args:
-        loaded: the study.
-        root: the project's root, to which all paths are relative.
-        plan: the study's jobs; without it the pedigree is empty, and no file is digested.
-
-    Raises:
-        UserError: a file is damaged or was made for another study; the line names it.
+    Without a plan the pedigree is empty, and no file is digested. UserError: a file is damaged or was made for another
+    study; the line names it.
     """
     study, features = loaded.study.study, loaded.study.evaluation.features
     quality: list[dict[str, Any]] = []
@@ -99,22 +94,21 @@ def read_frames(loaded: LoadedStudy, root: Path, plan: Plan | None = None) -> Fr
     for name in ("held-out", "noise"):
         scores, seen = _scored(features, root, Path("runs", study, "real", f"{name}.json"), "real", name)
         quality, colours = quality + scores, colours + seen
-    for run in every_run(loaded):
-        for seed in run.seeds:
-            folder = facts.folder(run, seed)
-            who: dict[str, Any] = {"run": run.name, "seed": seed}
-            for setting, _, _ in facts.settings(run):
-                scores, seen = _scored(features, root, folder / "metrics" / f"{setting}.json", run.name, setting)
-                quality, colours = quality + scores, colours + seen
-            if loaded.study.evaluation.lpips:
-                quality += _perceptual(root, run, seed, held_out=not any(r["metric"] == LPIPS for r in quality))
-            likelihood += [{**who, **row} for row in _likelihood(root, folder / "likelihood" / "nll.json")]
-            one_pass = facts.is_one_pass(run)
-            needed = ("step",) if one_pass else ("step", "loss", "grad_norm")
-            losses = _csv(root, folder / "history.csv", needed, "is not a training history")
-            (one_pass_history if one_pass else history).extend(frame.assign(**who) for frame in losses)
-            terms = _csv(root, folder / "likelihood" / "terms.csv", BOUND, "holds no terms of a bound")
-            bound += [frame[[*BOUND, "file"]].assign(**who) for frame in terms]
+    for run, seed in seeds_of(every_run(loaded)):
+        folder = facts.folder(run, seed)
+        who: dict[str, Any] = {"run": run.name, "seed": seed}
+        for setting, _, _ in facts.settings(run):
+            scores, seen = _scored(features, root, folder / "metrics" / f"{setting}.json", run.name, setting)
+            quality, colours = quality + scores, colours + seen
+        if loaded.study.evaluation.lpips:
+            quality += _perceptual(root, run, seed, held_out=not any(r["metric"] == LPIPS for r in quality))
+        likelihood += [{**who, **row} for row in _likelihood(root, folder / "likelihood" / "nll.json")]
+        one_pass = facts.is_one_pass(run)
+        needed = ("step",) if one_pass else ("step", "loss", "grad_norm")
+        losses = _csv(root, folder / "history.csv", needed, "is not a training history")
+        (one_pass_history if one_pass else history).extend(frame.assign(**who) for frame in losses)
+        terms = _csv(root, folder / "likelihood" / "terms.csv", BOUND, "holds no terms of a bound")
+        bound += [frame[[*BOUND, "file"]].assign(**who) for frame in terms]
     data = root / "data" / loaded.study.data.name
     ablations = read_json(root / evidence_file(study)) or []
     pedigree = Pedigree({}) if plan is None else read_pedigree(plan, root)
@@ -222,12 +216,11 @@ def _joined(parts: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame
 
 def _real_classes(loaded: LoadedStudy, root: Path) -> dict[str, Any] | None:
     """What the evaluation of a class-conditional run says of real images: the same in each of its files."""
-    for run in every_run(loaded):
-        for seed in run.seeds:
-            for setting, _, _ in facts.settings(run):
-                record = read_json(root / facts.folder(run, seed) / "metrics" / f"{setting}.json") or {}
-                if "real_classes" in record:
-                    return record["real_classes"]
+    for run, seed in seeds_of(every_run(loaded)):
+        for setting, _, _ in facts.settings(run):
+            record = read_json(root / facts.folder(run, seed) / "metrics" / f"{setting}.json") or {}
+            if "real_classes" in record:
+                return record["real_classes"]
     return None
 
 

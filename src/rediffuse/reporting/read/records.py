@@ -10,7 +10,7 @@ from rediffuse.config import ResolvedRun
 from rediffuse.errors import UserError
 from rediffuse.reporting.read.files import Parameters, read_json, read_parameters
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.terms import every_run
+from rediffuse.reporting.terms import every_run, seeds_of
 from rediffuse.reporting.values import NOT_RECORDED, Value
 from rediffuse.runs import facts
 
@@ -25,20 +25,15 @@ class Found(NamedTuple):
 
 
 def records(frames: Frames, name: str, *keys: str) -> Iterator[Found]:
-    """Every record `name` (its path in a run's folder) of the main runs, in their order.
-
-    Raises:
-        UserError: one is damaged, as it lacks some of `keys`.
-    """
-    for run in every_run(frames.loaded):
-        for seed in run.seeds:
-            path = facts.folder(run, seed) / name
-            record = read_json(frames.root / path)
-            if record is None:
-                continue
-            if not set(keys) <= set(record):
-                raise UserError(f"{path}: lacks {', '.join(sorted(set(keys) - set(record)))}; run `dvc repro`")
-            yield Found(run, seed, record, str(path))
+    """Every record `name` (its path in a run's folder) of the main runs in order; UserError where it lacks a key."""
+    for run, seed in seeds_of(every_run(frames.loaded)):
+        path = facts.folder(run, seed) / name
+        record = read_json(frames.root / path)
+        if record is None:
+            continue
+        if not set(keys) <= set(record):
+            raise UserError(f"{path}: lacks {', '.join(sorted(set(keys) - set(record)))}; run `dvc repro`")
+        yield Found(run, seed, record, str(path))
 
 
 def examined(frames: Frames) -> list[Found]:

@@ -17,14 +17,10 @@ from rediffuse.reporting.read.files import read_json
 from rediffuse.reporting.read.pedigree import read_receipt
 from rediffuse.reporting.values import NOT_RECORDED, Links
 
-TRAINING = (
-    *("run", "seed", "seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "parameters_trained"),
-    *("resumed_from", "machine", "file"),
-)
-SAMPLING = (
-    *("run", "seed", "setting", "seconds", "ms_per_step", "ms_per_image", "images", "batch_size", "nfe"),
-    *("machine", "file"),
-)
+WHO = ("run", "seed", "machine", "file")
+TOOK = ("seconds", "steps", "batch_size", "ms_per_step", "images_per_second", "parameters_trained", "resumed_from")
+TRAINING = (*WHO, *TOOK)
+SAMPLING = (*WHO, "setting", "seconds", "ms_per_step", "ms_per_image", "images", "batch_size", "nfe")
 
 
 @dataclass(frozen=True)
@@ -76,11 +72,7 @@ class Timings:
 
 
 def read_timings(loaded: LoadedStudy, plan: Plan, root: Path) -> Timings:
-    """Read the files of times that belong to the results on disk; a job without one has no row.
-
-    Raises:
-        UserError: a file is damaged; the line names it.
-    """
+    """The times that belong to the results on disk; a job without any has no row. UserError names a damaged file."""
     taken: dict[str, Taken] = {}
     training: list[dict[str, Any]] = []
     sampling: list[dict[str, Any]] = []

@@ -13,6 +13,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from PIL import Image
 
@@ -113,19 +114,9 @@ def plain_log(axes: Axes, which: str = "y") -> None:
 def reference_line(axes: Axes, value: float, label: str, colour: str, align: str = "center") -> None:
     """A horizontal line across the axes, its name in the margin at its end."""
     axes.axhline(value, color=colour, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
-    axes.annotate(
-        label,
-        (1.0, value),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=(5, 0),
-        textcoords="offset points",
-        ha="left",
-        va=align,
-        color=colour,
-        fontsize=9.5,
-        linespacing=1.15,
-        annotation_clip=False,
-    )
+    place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "xytext": (5, 0), "textcoords": "offset points"}
+    look: dict[str, Any] = {"color": colour, "fontsize": 9.5, "linespacing": 1.15}
+    axes.annotate(label, (1.0, value), ha="left", va=align, annotation_clip=False, **place, **look)
 
 
 def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
@@ -136,22 +127,25 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None
     for (x, y, text), (left, up) in zip(points, places, strict=True):
         if all(abs(left - other) > 18 or not 3 < higher - up < 24 for other, higher in taken):
             taken.append((float(left), float(up) + 12))
-            axes.annotate(
-                text,
-                (x, y),
-                xytext=(0, 6),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-                color="#444444",
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
-            )
+            look: dict[str, Any] = {"ha": "center", "fontsize": 8, "color": "#444444"}
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
+            axes.annotate(text, (x, y), xytext=(0, 6), textcoords="offset points", bbox=box, **look)
 
 
 def outside_legend(figure: Figure, handles: list[Any], columns: int = 3) -> None:
     """A legend below the axes."""
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=3.2)
+
+
+def handle(label: str, colour: str, **look: Any) -> Line2D:
+    """An entry of a legend."""
+    return Line2D([], [], color=colour, label=label, **look)
+
+
+def error_bars(axes: Axes, x: Sequence[float], values: Sequence[float], ends: Sequence[Any], **look: Any) -> None:
+    """Points with their intervals (low, high)."""
+    axes.errorbar(x, values, yerr=np.abs(np.array(ends).T - np.array(values)), capsize=3, **look)
 
 
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
@@ -183,6 +177,5 @@ def show(axes: Axes, image: np.ndarray | None, title: str = "", note: str = "", 
 
 def row_label(axes: Axes, text: str, colour: str) -> None:
     """A name to the left of a row of pictures."""
-    axes.text(
-        -0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes
-    )
+    where: dict[str, Any] = {"ha": "right", "va": "center", "transform": axes.transAxes}
+    axes.text(-0.06, 0.5, text, rotation=90, fontsize=10, color=colour, **where)

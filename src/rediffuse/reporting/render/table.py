@@ -176,48 +176,13 @@ def markdown_escape(text: str) -> str:
     return "".join(parts)
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "`": "'",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "—": "---",
-    "–": "--",
-    "−": "$-$",
-    "→": r"$\to$",
-    "≤": r"$\le$",
-    "≥": r"$\ge$",
-    "≈": r"$\approx$",
-    "·": r"$\cdot$",
-    "…": r"\dots{}",
-    "∞": r"$\infty$",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "γ": r"$\gamma$",
-    "ε": r"$\epsilon$",
-    "η": r"$\eta$",
-    "λ": r"$\lambda$",
-    "μ": r"$\mu$",
-    "σ": r"$\sigma$",
-    "ᾱ": r"$\bar\alpha$",
-    "√": r"$\surd$",
-    "²": r"$^2$",
-    "₀": r"$_0$",
-    "’": "'",
-    "“": "``",
-    "”": "''",
-}
+_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"}
+_MACROS = "textbackslash textasciicircum textasciitilde textless textgreater dots"
+_TEXT = {character: f"\\{name}{{}}" for character, name in zip("\\^~<>…", _MACROS.split(), strict=True)}
+_SIGNS = "pm times to le ge approx cdot infty alpha beta gamma epsilon eta lambda mu sigma surd"
+_MATHS = {character: f"$\\{name}$" for character, name in zip("±×→≤≥≈·∞αβγεηλμσ√", _SIGNS.split(), strict=True)}
+_MARKS = {"`": "'", "—": "---", "–": "--", "−": "$-$", "²": "$^2$", "₀": "$_0$", "’": "'", "“": "``", "”": "''"}
+_LATEX = {**_SPECIAL, **_TEXT, **_MATHS, **_MARKS, "ᾱ": r"$\bar\alpha$"}
 # Letters with a combining tilde, bar or hat come as two characters.
 _COMBINING = {"\u0303": r"\tilde", "\u0304": r"\bar", "\u0302": r"\hat"}
 
