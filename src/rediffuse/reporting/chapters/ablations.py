@@ -13,17 +13,7 @@ from rediffuse.reporting.render.blocks import Bullets, Chapter, chapter_of
 from rediffuse.reporting.render.picture import MARKERS, WIDTH, Picture, finish, handle, outside_legend, plain_log
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import HEADLINE, MAIN, capital, diffusion_runs, run_colours, run_label
-from rediffuse.reporting.values import (
-    NOT_ASKED,
-    NOT_RECORDED,
-    NOT_RUN,
-    Estimate,
-    Value,
-    counted,
-    listed,
-    setting_text,
-    short,
-)
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, counted, listed, setting_text, short
 from rediffuse.runs import facts
 
 
@@ -31,22 +21,18 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     """Each run and its ablations in the main metric."""
     short, sampled = metric_short(MAIN, frames.features), ablation_settings(frames.loaded)
     # A setting that no main run has cannot be read against one: its values stand in the text and among the details.
-    settings = [
-        s for s in sampled if any(s in (n for n, _, _ in facts.settings(run)) for run in diffusion_runs(frames.loaded))
-    ]
-    settings = settings or sampled
+    main = {setting for run in diffusion_runs(frames.loaded) for setting, _, _ in facts.settings(run)}
+    settings = [setting for setting in sampled if setting in main] or sampled
     columns = headers(
         "Run or ablation | Change | Seeds | Parameters | Loss at the end",
         [f"{short}, {setting}" for setting in settings],
         "State | From",
     )
-    cells: list[tuple[Value, ...]] = [
-        (
-            *(row.name, row.change, setting_text(row.seeds), row.parameters, row.loss),
-            *(*(row.values[setting] for setting in settings), row.state, frames.pedigree.links(row.places)),
-        )
-        for row in rows
-    ]
+    cells = Rows()
+    for row in rows:
+        values = (row.values[setting] for setting in settings)
+        links = frames.pedigree.links(row.places)
+        cells.add(row.name, row.change, setting_text(row.seeds), row.parameters, row.loss, *values, row.state, links)
     title = metric_title(MAIN, frames.features)
     notes = [
         f"Values are the {title} (lower is better) from {frames.loaded.study.evaluation.group_size} images. With one "
@@ -70,40 +56,30 @@ def details_table(frames: Frames, metrics: list[str]) -> Table:
     for entry in frames.ablations:
         for setting, record in entry["metrics"].items():
             found = {row["metric"]: row for row in metric_rows(record)}
-            values: list[Value] = []
-            for metric in metrics:
-                row = found.get(metric)
-                known = row is not None and row["value"] is not None
-                values.append(Estimate.of(row) if row and known else NOT_RECORDED)
-            n: Value = next((row["n"] for row in found.values()), NOT_RECORDED)
+            known = {metric: Estimate.of(row) for metric, row in found.items() if row["value"] is not None}
+            values = [known.get(metric, NOT_RECORDED) for metric in metrics]
+            n = next((row["n"] for row in found.values()), NOT_RECORDED)
             links = frames.pedigree.links([ablation_place(frames.ablations_file, entry)])
             rows.add(entry["ablation"], entry["seed"], setting, record.get("features", NOT_RECORDED), *values, n, links)
     titles = [metric_short(metric, frames.features) for metric in metrics]
     columns = headers("Ablation | Seed | Sampler and steps | Features", titles, "n | From")
-    return Table(
-        "ablations-details", "Every value of the finished ablations, seed by seed.", columns, rows, folded=True
-    )
+    caption = "Every value of the finished ablations, seed by seed."
+    return Table("ablations-details", caption, columns, rows, folded=True)
 
 
 def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
     """The main metric of each run and its ablations, a panel for each run."""
     settings = ablation_settings(frames.loaded)
     drawn = [row for row in rows if any(isinstance(value, Estimate) for value in row.values.values())]
-    bases = [
-        base for base in frames.loaded.runs if any(row.base == base and row.question != NOT_ASKED for row in drawn)
-    ]
+    with_ablations = {row.base for row in drawn if row.question != NOT_ASKED}
+    bases = [base for base in frames.loaded.runs if base in with_ablations]
     if not bases:
         return None
     counts = [sum(row.base == base for row in drawn) for base in bases]
-    figure, grid = plt.subplots(
-        len(bases),
-        1,
-        figsize=(WIDTH, 1.3 * len(bases) + 0.5 * sum(counts) + 0.6),
-        sharex=True,
-        squeeze=False,
-        gridspec_kw={"height_ratios": [count + 0.6 for count in counts]},
-    )
+    size, ratios = (WIDTH, 1.3 * len(bases) + 0.5 * sum(counts) + 0.6), [count + 0.6 for count in counts]
+    figure, grid = plt.subplots(len(bases), 1, figsize=size, sharex=True, squeeze=False, height_ratios=ratios)
     shades = [("#333333", "#888888", "#BBBBBB")[i % 3] for i in range(len(settings))]
+    marks = [MARKERS[i % len(MARKERS)] for i in range(len(settings))]
     positive = True
     for axes, base in zip(grid[:, 0], bases, strict=True):
         names = [row for row in drawn if row.base == base]
@@ -117,9 +93,7 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
                 positive = positive and low > 0
                 y = place + min(0.22, 0.8 / len(present)) * (position - (len(present) - 1) / 2)
                 axes.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
-                axes.plot(
-                    value.value, y, marker=MARKERS[index % len(MARKERS)], color=colour, linestyle="none", markersize=7
-                )
+                axes.plot(value.value, y, marker=marks[index], color=colour, linestyle="none", markersize=7)
         axes.set_yticks(range(len(names)), [row.name for row in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_title(f"{run_label(frames.loaded, base)} and its ablations")
@@ -127,7 +101,6 @@ def ablation_dots(frames: Frames, rows: list[Variant]) -> Picture | None:
         grid[-1, 0].set_xscale("log")
         plain_log(grid[-1, 0], "x")
     grid[-1, 0].set_xlabel(f"{metric_short(MAIN, frames.features)} (lower is better, no unit)")
-    marks = [MARKERS[i % len(MARKERS)] for i in range(len(settings))]
     outside_legend(figure, [handle(s, shades[i], marker=marks[i], linestyle="none") for i, s in enumerate(settings)])
     title = metric_title(MAIN, frames.features)
     caption = (

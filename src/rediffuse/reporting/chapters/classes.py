@@ -30,19 +30,13 @@ def table(frames: Frames) -> Table | None:
         if record["classes"] is None:
             continue
         last = last or (record["classes"], file)
-        shares = record["classes"]["samples"]
-        rows.add(
-            *(run.label, record["setting"], seed, *_coverage(shares), *_shown(shares["counts"])),
-            frames.pedigree.links([file]),
-        )
+        shares = _coverage(record["classes"]["samples"])
+        rows.add(run.label, record["setting"], seed, *shares, frames.pedigree.links([file]))
     if last is None:
         return None
     classes, file = last
-    held_out = classes["held_out"]
-    rows.add(
-        *(REAL_LABEL, NOT_ASKED, NOT_ASKED, *_coverage(held_out), *_shown(held_out["counts"])),
-        frames.pedigree.links([file]),
-    )
+    shares = _coverage(classes["held_out"])
+    rows.add(REAL_LABEL, NOT_ASKED, NOT_ASKED, *shares, frames.pedigree.links([file]))
     names = [f"“{name}”" for name in _shown(classes["names"])]
     columns = headers(
         "Images | Setting | Seed | n | Classes covered (%) | Effective number of classes | "
@@ -59,9 +53,10 @@ def table(frames: Frames) -> Table | None:
     return Table("classes", caption, columns, rows, notes=(note,), marked=frozenset([len(rows) - 1]))
 
 
-def _coverage(shares: dict[str, Any]) -> tuple[Value, Value, Value, Value]:
+def _coverage(shares: dict[str, Any]) -> tuple[Value, ...]:
     divergence: Value = NOT_ASKED if shares["divergence"] is None else shares["divergence"]
-    return sum(shares["counts"]), 100 * shares["covered"], shares["effective"], divergence
+    counts = shares["counts"]
+    return sum(counts), 100 * shares["covered"], shares["effective"], divergence, *_shown(counts)
 
 
 def _shown(values: list[Any]) -> list[Any]:

@@ -33,25 +33,19 @@ def table(frames: Frames) -> Table | str | None:
     # As in the file, but real images last.
     for row in [*frames.colours[~real].to_dict("records"), *frames.colours[real].to_dict("records")]:
         shown = [_value(name, row[name]) for name in COLUMNS]
-        who: tuple[Value, Value, Value]
-        if row["run"] == "real":
-            who = (REAL_LINES[row["setting"]], NOT_ASKED, NOT_ASKED)
-        else:
-            who = (labels[row["run"]], row["setting"], int(row["seed"]))
+        who: list[Value] = [REAL_LINES.get(row["setting"], ""), NOT_ASKED, NOT_ASKED]
+        if row["run"] != "real":
+            who = [labels[row["run"]], row["setting"], int(row["seed"])]
         rows.add(*who, *shown, frames.pedigree.links([row["file"]]))
     columns = headers("Images | Setting | Seed", COLUMNS.values(), "From")
-    return Table(
-        "colours",
-        "Colours of samples, of held-out images and of noise, channels in [0, 1].",
-        columns,
-        rows,
-        notes=(
-            "Cast: distance of the mean colour from that of all held-out images. Hues agree: length of their mean "
-            "direction, each pixel or image weighted by its colour; 1 when all are of one hue. A batch in which every "
-            "image has the same hue has 1 in the second where real images have less.",
-        ),
-        marked=frozenset(range(len(rows) - int(real.sum()), len(rows))),
+    caption = "Colours of samples, of held-out images and of noise, channels in [0, 1]."
+    note = (
+        "Cast: distance of the mean colour from that of all held-out images. Hues agree: length of their mean "
+        "direction, each pixel or image weighted by its colour; 1 when all are of one hue. A batch in which every "
+        "image has the same hue has 1 in the second where real images have less."
     )
+    marked = frozenset(range(len(rows) - int(real.sum()), len(rows)))
+    return Table("colours", caption, columns, rows, (note,), marked)
 
 
 def _value(name: str, value: float | None) -> Value:

@@ -71,18 +71,11 @@ def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table
         rows.add(title, NOT_ASKED, *[estimate(line)] * len(runs), *filler, line.n if line else NOT_RUN, links)
     names = [unique_label(loaded, run) for run in runs] + (["Better"] if baseline and improved else [])
     title = metric_title(metric, features)
-    return Table(
-        f"comparison-{metric.replace('_', '-')}",
-        f"{capital(title)} ({direction(metric)} is better) of every run, by sampler and number of steps.",
-        headers("Sampler | Steps", names, "n | From"),
-        rows,
-        notes=(
-            _interval_note(cells, metric),
-            "The last two rows are lines to read the others against: the same in every column.",
-        ),
-        marked=frozenset((len(rows) - 2, len(rows) - 1)),
-        folded=folded,
-    )
+    caption = f"{capital(title)} ({direction(metric)} is better) of every run, by sampler and number of steps."
+    columns, marked = headers("Sampler | Steps", names, "n | From"), frozenset((len(rows) - 2, len(rows) - 1))
+    note = "The last two rows are lines to read the others against: the same in every column."
+    notes = (_interval_note(cells, metric), note)
+    return Table(f"comparison-{metric.replace('_', '-')}", caption, columns, rows, notes, marked, folded)
 
 
 def _winner(baseline: ResolvedRun, improved: ResolvedRun, found: dict[str, Cell | None], setting: str) -> str:
@@ -93,9 +86,8 @@ def _winner(baseline: ResolvedRun, improved: ResolvedRun, found: dict[str, Cell 
         return NOT_RUN
     outcome = compare(ours, theirs)
     names = {"better": improved.label, "worse": baseline.label, "equal": "neither"}
-    return (
-        names[outcome.leaning] if outcome.outcome != "undecided" else f"undecided (leans to {names[outcome.leaning]})"
-    )
+    leaning = names[outcome.leaning]
+    return leaning if outcome.outcome != "undecided" else f"undecided (leans to {leaning})"
 
 
 def _asks(run: ResolvedRun, setting: str) -> bool:
@@ -103,9 +95,8 @@ def _asks(run: ResolvedRun, setting: str) -> bool:
 
 
 def _interval_note(cells: Cells, metric: str) -> str:
-    kinds = dict.fromkeys(
-        c.interval for c in cells.values() if c.metric == metric and c.run != "real" and c.low is not None
-    )
+    found = [c for c in cells.values() if c.metric == metric and c.run != "real" and c.low is not None]
+    kinds = dict.fromkeys(cell.interval for cell in found)
     return INTERVAL_NOTE.format(interval="; ".join(kinds)) if kinds else "No value has an interval."
 
 

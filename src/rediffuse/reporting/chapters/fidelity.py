@@ -23,17 +23,13 @@ def stands_for(run: ResolvedRun) -> list[tuple[str, str, int]]:
 def table(frames: Frames, cells: Cells) -> Table | None:
     """The five metrics of every run and one-pass model beside held-out real images and noise; None without any."""
     rows = Rows()
-    places = [
-        (m.label, key, steps, m.name, setting)
-        for m in every_run(frames.loaded)
-        for setting, key, steps in stands_for(m)
-    ]
-    lines: list[tuple[str, str, Value, str, str]] = [
-        (title, NOT_ASKED, NOT_ASKED, "real", name) for name, title in REAL_LINES.items()
-    ]
+    places: list[tuple[str, str, Value, str, str]] = []
+    for run in every_run(frames.loaded):
+        places += [(run.label, key, steps, run.name, setting) for setting, key, steps in stands_for(run)]
+    places += [(title, NOT_ASKED, NOT_ASKED, "real", name) for name, title in REAL_LINES.items()]
     weighed = frames.loaded.study.evaluation.lpips
     asked = {("real", "held-out")} | {(m.name, facts.shown_setting(m)[0]) for m in every_run(frames.loaded)}
-    for label, sampler, steps, name, setting in [*places, *lines]:
+    for label, sampler, steps, name, setting in places:
         found = [cells.get((name, setting, metric)) for metric in METRICS]
         known = next((cell for cell in found if cell is not None), None)
         links = frames.pedigree.links(known.files if known else ())
@@ -41,12 +37,8 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         rows.add(label, sampler, steps, *map(estimate, found), *perceptual, known.n if known else NOT_RUN, links)
     if not any(metric in METRICS for _, _, metric in cells):
         return None
-    columns = headers(
-        "Model | Sampler | Steps",
-        metric_titles(METRICS, frames.features),
-        ["LPIPS diversity"] if weighed else [],
-        "n | From",
-    )
+    titles = metric_titles(METRICS, frames.features) + (["LPIPS diversity"] if weighed else [])
+    columns = headers("Model | Sampler | Steps", titles, "n | From")
     interval = next((c.interval for c in cells.values() if c.metric in METRICS and c.low is not None), None)
     caption = (
         "Fidelity (precision, density) and variety (recall, coverage, diversity) of the sampler that stands for each "
@@ -61,9 +53,8 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         + (f" Brackets: {interval}." if interval else ""),
         *([_lpips_note(cells, weighed)] if weighed else []),
     )
-    return Table(
-        "fidelity", caption, columns, rows, notes=notes, marked=frozenset((len(rows) - 2, len(rows) - 1)), narrow=True
-    )
+    marked = frozenset((len(rows) - 2, len(rows) - 1))
+    return Table("fidelity", caption, columns, rows, notes, marked, narrow=True)
 
 
 def _lpips_note(cells: Cells, lpips: LpipsWeights) -> str:

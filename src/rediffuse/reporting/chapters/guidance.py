@@ -75,11 +75,8 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         files = [] if cell is None else list(cell.files)
         n = cell.n if cell is not None else real["n"]
         rows.add(REAL_LINES["held-out"], *[NOT_ASKED] * 4, *scores, n, frames.pedigree.links(files))
-    columns = headers(
-        "Run | Sampler | Steps | Guidance | Scale",
-        [metric_short(metric, frames.features) for metric in METRICS],
-        "n | From",
-    )
+    titles = [metric_short(metric, frames.features) for metric in METRICS]
+    columns = headers("Run | Sampler | Steps | Guidance | Scale", titles, "n | From")
     caption = (
         "Samples asked for by class, by guidance scale; sample i is asked for class i mod K. Classifier-free: 0 ignores "
         "the class, 1 is the network as trained. By a classifier: the factor of its gradient."

@@ -35,16 +35,12 @@ def words(frames: Frames) -> str:
                 farther.append(text)
     if not examined(frames):
         return ""
-    texts = [
-        f"Clearly nearer to the training images than held-out images are: {listed(nearer)}."
-        if nearer
-        else "No model's samples lie clearly nearer to the training images than held-out images do."
-    ]
+    text = "No model's samples lie clearly nearer to the training images than held-out images do."
+    if nearer:
+        text = f"Clearly nearer to the training images than held-out images are: {listed(nearer)}."
     if farther:
-        texts.append(
-            f"Clearly farther: {listed(farther)}; samples that lie off the images would hide copies among them."
-        )
-    return " ".join(texts)
+        text += f" Clearly farther: {listed(farther)}; samples that lie off the images would hide copies among them."
+    return text
 
 
 def table(frames: Frames) -> Table | None:
@@ -82,9 +78,8 @@ def duplicates(frames: Frames) -> Table | None:
     rows = Rows()
     last: tuple[dict[str, Any], str] | None = None
     for run, seed, record, file in examined(frames):
-        rows.add(
-            run.label, record["setting"], seed, *_counts(record["duplicates"]["samples"]), frames.pedigree.links([file])
-        )
+        counts = _counts(record["duplicates"]["samples"])
+        rows.add(run.label, record["setting"], seed, *counts, frames.pedigree.links([file]))
         last = last or (record["duplicates"]["held_out"], file)
     if last is None:
         return None

@@ -88,18 +88,16 @@ def _critic(model: ResolvedRun) -> str:
 
 def table(frames: Frames, cells: Cells) -> Table:
     """Quality of every one-pass model beside the compared runs at each step count of their first sampler."""
-    rows = Rows()
-    marked = []
+    rows, marked = Rows(), []
     for model, _, setting, steps in _places(frames):
         if facts.is_one_pass(model):
             marked.append(len(rows))
         found = [cells.get((model.name, setting, metric)) for metric in HEADLINE]
         bound = cells.get((model.name, "likelihood", "bits_per_dim"))
         files = [file for cell in [*found[:1], bound] if cell is not None for file in cell.files]
-        rows.add(
-            *(model.label, setting.rpartition("-")[0], steps, parameter_count(frames, model)),
-            *(*map(estimate, found), estimate(bound, facts.bounds_likelihood(model)), frames.pedigree.links(files)),
-        )
+        scores = (*map(estimate, found), estimate(bound, facts.bounds_likelihood(model)))
+        sampler, size = setting.rpartition("-")[0], parameter_count(frames, model)
+        rows.add(model.label, sampler, steps, size, *scores, frames.pedigree.links(files))
     columns = headers(
         "Model | Sampler | Steps | Parameters", metric_titles(HEADLINE, frames.features), "Bound (bits/dim) | From"
     )
@@ -113,18 +111,15 @@ def table(frames: Frames, cells: Cells) -> Table:
 
 def cost(frames: Frames, clock: Timings) -> Table:
     """Time of training and images a second of every one-pass model and of the compared runs, first seed."""
-    rows = Rows()
-    marked = []
+    rows, marked = Rows(), []
     for model, seed, setting, steps in _places(frames):
         if facts.is_one_pass(model):
             marked.append(len(rows))
         trained, drawn = of_run(clock.training, model, seed), of_run(clock.sampling, model, seed, setting)
         per_image, seconds = _first(drawn, "ms_per_image"), _first(trained, "seconds")
         files = [str(path) for part in (trained, drawn) for path in part["file"].iloc[:1]]
-        rows.add(
-            *(model.label, setting.rpartition("-")[0], steps, recorded(seconds)),
-            *(NOT_RECORDED if per_image is None else 1000 / per_image, clock.links(files)),
-        )
+        sampler, rate = setting.rpartition("-")[0], NOT_RECORDED if per_image is None else 1000 / per_image
+        rows.add(model.label, sampler, steps, recorded(seconds), rate, clock.links(files))
     columns = headers("Model | Sampler | Steps | Training (s) | Images per second | From")
     note = "The time of a one-pass model is the median of repeated batches. All are of the first training seed."
     what = "One-pass models (marked) beside the runs at each number of steps of their first sampler: cost."
@@ -144,10 +139,8 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
         others = {model.name: of_run(clock.sampling, model, model.seeds[0]) for model in one_pass}
         ratios = [_ratio(ours, others[model.name]) for model in one_pass]
         files = [str(path) for part in (ours, *others.values()) for path in part["file"].iloc[:1]]
-        rows.add(
-            *(run.label, setting.rpartition("-")[0], steps, float(ours["ms_per_image"].iloc[0]), *ratios),
-            clock.links(files),
-        )
+        sampler, taken = setting.rpartition("-")[0], float(ours["ms_per_image"].iloc[0])
+        rows.add(run.label, sampler, steps, taken, *ratios, clock.links(files))
     if not rows:
         return None
     columns = headers("Run | Sampler | Steps | Time per image (ms)", [f"× {model.label}" for model in one_pass], "From")

@@ -9,53 +9,25 @@ from matplotlib.lines import Line2D
 
 from rediffuse.config import LoadedStudy
 from rediffuse.evaluation.metrics import metric_short, metric_title
+from rediffuse.reporting import terms
 from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, optional, recorded
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.timings import Timings
+from rediffuse.reporting.render import picture
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.picture import (
-    DASHES,
-    MARKERS,
-    WIDTH,
-    Picture,
-    error_bars,
-    finish,
-    label_points,
-    log_steps,
-    outside_legend,
-    plain_log,
-    reference_line,
-)
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
-from rediffuse.reporting.terms import (
-    HEADLINE,
-    MAIN,
-    NOISE,
-    REAL,
-    capital,
-    cell_label,
-    compared_runs,
-    diffusion_runs,
-    direction,
-    one_pass_runs,
-    run_colours,
-    run_label,
-    sampler_keys,
-    seeds_of,
-    unique_label,
-)
 from rediffuse.reporting.values import NOT_RUN, Estimate, Value, number
 from rediffuse.runs import facts
 
 
-def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name: str) -> Picture | None:
+def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name: str) -> picture.Picture | None:
     """Metrics against the number of sampling steps, one panel each."""
     lines = _lines(frames.loaded, cells, metrics)
     if not lines:
         return None
     height = 5.2 if len(metrics) == 1 else 3.9 * len(metrics)
-    figure, grid = plt.subplots(len(metrics), 1, figsize=(WIDTH, height), squeeze=False)
+    figure, grid = plt.subplots(len(metrics), 1, figsize=(picture.WIDTH, height), squeeze=False)
     for axes, metric in zip(grid[:, 0], metrics, strict=True):
         for place, ((run, key), by_steps) in enumerate(lines.items()):
             # Moved sideways by a few per cent, so that bars at one number of steps can be told apart.
@@ -67,32 +39,34 @@ def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name
                 _draw_points(frames.loaded, axes, run, key, [x for x, _ in points], [cell for _, cell in points])
         _scale(axes, cells, metric)
         _reference_lines(frames.loaded, axes, cells, metric)
-        log_steps(axes, [steps for points in lines.values() for steps, _ in points])
-        better = direction(metric)
+        picture.log_steps(axes, [steps for points in lines.values() for steps, _ in points])
+        better = terms.direction(metric)
         axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")
         axes.set_xlabel("sampling steps")
-        axes.set_title(capital(metric_title(metric, frames.features)))
-    outside_legend(figure, _handles(frames.loaded, lines))
+        axes.set_title(terms.capital(metric_title(metric, frames.features)))
+    picture.outside_legend(figure, _handles(frames.loaded, lines))
     what = " and ".join(metric_title(metric, frames.features) for metric in metrics)
     n = frames.loaded.study.evaluation.group_size
     caption = (
         f"Quality against the number of sampling steps: {what}, from {n} images. Bars are the intervals of the tables, "
         "lines are moved sideways a little to show them; dashed lines are held-out real images and noise at the same n."
     )
-    return finish(figure, name, caption, f"Lines of {what} against sampling steps, one for each run and sampler.")
+    return picture.finish(
+        figure, name, caption, f"Lines of {what} against sampling steps, one for each run and sampler."
+    )
 
 
-def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> Picture | None:
+def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> picture.Picture | None:
     """The main metric against the time that one image takes."""
-    lines = _lines(frames.loaded, cells, [MAIN])
+    lines = _lines(frames.loaded, cells, [terms.MAIN])
     times = clock.sampling.dropna(subset=["ms_per_image"]).groupby(["run", "setting"])["ms_per_image"].mean() / 1000
-    figure, axes = plt.subplots(figsize=(WIDTH, 5.2))
+    figure, axes = plt.subplots(figsize=(picture.WIDTH, 5.2))
     drawn, labels = {}, []
     for (run, key), by_steps in lines.items():
         points = [
-            (float(times[run, setting]), steps, cells[run, setting, MAIN])
+            (float(times[run, setting]), steps, cells[run, setting, terms.MAIN])
             for steps, setting in by_steps
-            if (run, setting) in times.index and (run, setting, MAIN) in cells
+            if (run, setting) in times.index and (run, setting, terms.MAIN) in cells
         ]
         if points:
             drawn[run, key] = by_steps
@@ -101,51 +75,57 @@ def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> Pic
     if not drawn:
         plt.close(figure)
         return None
-    marks = one_pass_points(frames, clock, cells, axes, MAIN)
-    _scale(axes, cells, MAIN)
-    _reference_lines(frames.loaded, axes, cells, MAIN)
+    marks = one_pass_points(frames, clock, cells, axes, terms.MAIN)
+    _scale(axes, cells, terms.MAIN)
+    _reference_lines(frames.loaded, axes, cells, terms.MAIN)
     axes.set_xscale("log")
-    plain_log(axes, "x")
-    label_points(axes, labels)
+    picture.plain_log(axes, "x")
+    picture.label_points(axes, labels)
     axes.set_xlabel("sampling time (s per image)")
-    axes.set_ylabel(f"{metric_short(MAIN, frames.features)}\n(lower is better, no unit)")
-    title = metric_title(MAIN, frames.features)
-    axes.set_title(f"{capital(title)}")
-    outside_legend(figure, _handles(frames.loaded, drawn) + marks)
+    axes.set_ylabel(f"{metric_short(terms.MAIN, frames.features)}\n(lower is better, no unit)")
+    title = metric_title(terms.MAIN, frames.features)
+    axes.set_title(f"{terms.capital(title)}")
+    picture.outside_legend(figure, _handles(frames.loaded, drawn) + marks)
     caption = (
         f"Quality against sampling time: {title} by seconds per image; the small numbers are sampling steps"
         f"{', stars are one-pass models' if marks else ''}."
     )
     alt = f"Lines of {title} against seconds per image, one for each run and sampler."
-    return finish(figure, "quality-seconds", caption, alt)
+    return picture.finish(figure, "quality-seconds", caption, alt)
 
 
 def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[str, str], list[tuple[int, str]]]:
     """(run, sampler) -> [(steps, setting)] by rising steps, for those that have a value."""
     lines: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    for run in compared_runs(loaded):
+    for run in terms.compared_runs(loaded):
         for setting, key, steps in sorted(facts.comparable_settings(run), key=lambda s: s[2]):
             if any((run.name, setting, metric) in cells for metric in metrics):
                 lines.setdefault((run.name, key), []).append((steps, setting))
-    order = sampler_keys(loaded)
-    runs = [run.name for run in diffusion_runs(loaded)]
+    order = terms.sampler_keys(loaded)
+    runs = [run.name for run in terms.diffusion_runs(loaded)]
     return dict(sorted(lines.items(), key=lambda line: (runs.index(line[0][0]), order.index(line[0][1]))))
 
 
 def _look(loaded: LoadedStudy, run: str, key: str) -> dict[str, Any]:
-    index, colour = sampler_keys(loaded).index(key), run_colours(loaded)[run]
-    return {"color": colour, "marker": MARKERS[index % len(MARKERS)], "linestyle": DASHES[index % len(DASHES)]}
+    index, colour = terms.sampler_keys(loaded).index(key), terms.run_colours(loaded)[run]
+    return {
+        "color": colour,
+        "marker": picture.MARKERS[index % len(picture.MARKERS)],
+        "linestyle": picture.DASHES[index % len(picture.DASHES)],
+    }
 
 
 def _draw_points(
     loaded: LoadedStudy, axes: Axes, run: str, key: str, x: list[float] | list[int], points: list[Cell]
 ) -> None:
     look = {"elinewidth": 1.2, "markeredgecolor": "white", "markeredgewidth": 0.6, **_look(loaded, run, key)}
-    error_bars(axes, x, [cell.value for cell in points], [bounds(cell) for cell in points], **look)
+    picture.error_bars(axes, x, [cell.value for cell in points], [bounds(cell) for cell in points], **look)
 
 
 def _handles(loaded: LoadedStudy, lines: dict[tuple[str, str], list[tuple[int, str]]]) -> list[Line2D]:
-    return [Line2D([], [], label=f"{run_label(loaded, run)}, {key}", **_look(loaded, run, key)) for run, key in lines]
+    return [
+        Line2D([], [], label=f"{terms.run_label(loaded, run)}, {key}", **_look(loaded, run, key)) for run, key in lines
+    ]
 
 
 def _scale(axes: Axes, cells: Cells, metric: str) -> None:
@@ -157,7 +137,7 @@ def _scale(axes: Axes, cells: Cells, metric: str) -> None:
         return
     if lowest > 0:
         axes.set_yscale("log")
-        plain_log(axes)
+        picture.plain_log(axes)
     else:
         linear = 10 ** np.floor(np.log10(np.median(values)) - 1)
         axes.set_yscale("symlog", linthresh=linear)
@@ -171,29 +151,32 @@ def _scale(axes: Axes, cells: Cells, metric: str) -> None:
 
 
 def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str) -> None:
-    named = [(cells.get(("real", name, metric)), colour) for name, colour in (("noise", NOISE), ("held-out", REAL))]
+    named = [
+        (cells.get(("real", name, metric)), colour)
+        for name, colour in (("noise", terms.NOISE), ("held-out", terms.REAL))
+    ]
     lines = [(cell, colour) for cell, colour in named if cell is not None]
     heights = [axes.transAxes.inverted().transform(axes.transData.transform((1, c.value)))[1] for c, _ in lines]
     close = len(lines) == 2 and abs(heights[0] - heights[1]) < 0.2
     for place, (cell, colour) in enumerate(lines):
-        label = cell_label(loaded, "real", cell.setting).replace("held-out ", "held-out\n")
+        label = terms.cell_label(loaded, "real", cell.setting).replace("held-out ", "held-out\n")
         align = "center" if not close else "bottom" if heights[place] == max(heights) else "top"
-        reference_line(axes, cell.value, f"{label}\n{number(cell.value)} (n = {cell.n})", colour, align)
+        picture.reference_line(axes, cell.value, f"{label}\n{number(cell.value)} (n = {cell.n})", colour, align)
 
 
 def one_pass_points(frames: Frames, clock: Timings, cells: Cells, axes: Axes, metric: str) -> list[Line2D]:
     """Draw each one-pass model as a star at its seconds per image; the legend's handles."""
     handles = []
-    for model in one_pass_runs(frames.loaded):
+    for model in terms.one_pass_runs(frames.loaded):
         name = model.name
         rows = clock.sampling[clock.sampling["run"] == name].dropna(subset=["ms_per_image"])
         [(setting, _, _)] = facts.settings(model)
         cell = cells.get((name, setting, metric))
         if cell is None or rows.empty:
             continue
-        look: dict[str, Any] = {"color": run_colours(frames.loaded)[name], "marker": "*", "markersize": 12}
+        look: dict[str, Any] = {"color": terms.run_colours(frames.loaded)[name], "marker": "*", "markersize": 12}
         seconds = float(rows["ms_per_image"].mean()) / 1000
-        error_bars(axes, [seconds], [cell.value], [bounds(cell)], elinewidth=1.2, linestyle="none", **look)
+        picture.error_bars(axes, [seconds], [cell.value], [bounds(cell)], elinewidth=1.2, linestyle="none", **look)
         handles.append(Line2D([], [], label=f"{model.label}, one pass", linestyle="none", **look))
     return handles
 
@@ -210,7 +193,7 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
     """Every value of every run and training seed."""
     rows = Rows()
     by_place = {(r["run"], r["seed"], r["setting"], r["metric"]): r for r in frames.quality.to_dict("records")}
-    for run, seed in seeds_of(diffusion_runs(frames.loaded)):
+    for run, seed in terms.seeds_of(terms.diffusion_runs(frames.loaded)):
         for setting, key, steps in facts.settings(run):
             found = [by_place.get((run.name, seed, setting, metric)) for metric in metrics]
             known = next((row for row in found if row is not None), None)
@@ -218,7 +201,9 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
                 NOT_RUN if known is None else recorded(known[c], int) for c in ("nfe", "n", "groups", "images")
             ]
             links = frames.pedigree.links([known["file"]] if known is not None else ())
-            rows.add(unique_label(frames.loaded, run), seed, key, steps, nfe, *map(_scored, found), *counts, links)
+            rows.add(
+                terms.unique_label(frames.loaded, run), seed, key, steps, nfe, *map(_scored, found), *counts, links
+            )
     titles = metric_titles(metrics, frames.features)
     columns = headers("Run | Seed | Sampler | Steps | Network evaluations", titles, "n | Groups | Images | From")
     caption = "Every value of every run, training seed, sampler and number of steps."
@@ -229,8 +214,8 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
 def chapter(material: Material) -> Chapter | None:
     """The other metrics against steps, and every value."""
     frames, cells = material.frames, material.cells
-    figure = quality_against_steps(frames, cells, HEADLINE[1:], "quality-steps-more")
-    return chapter_of("quality", "Quality against steps", figure, quality(frames, HEADLINE))
+    figure = quality_against_steps(frames, cells, terms.HEADLINE[1:], "quality-steps-more")
+    return chapter_of("quality", "Quality against steps", figure, quality(frames, terms.HEADLINE))
 
 
 def timings(material: Material, clock: Timings) -> Chapter | None:

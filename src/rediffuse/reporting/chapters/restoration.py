@@ -10,7 +10,7 @@ from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, row_label, show
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import compared_runs, run_colours
-from rediffuse.reporting.values import Estimate, Value
+from rediffuse.reporting.values import Estimate
 
 SHOWN = 8
 LABELS = 3.0  # inches for the names of rows
@@ -20,16 +20,12 @@ INPUTS = {"inpainting": "middle quarter missing", "denoising": "noise added", "s
 def table(frames: Frames) -> Table | None:
     """PSNR of each task, method, run and seed; None when nothing was restored."""
     rows = Rows()
-    tasks: dict[str, list[tuple[Value, ...]]] = {}
-    for one in records(frames, "restoration/psnr.json", "tasks"):
-        links = frames.pedigree.links([one.file])
-        for task, scores in one.record["tasks"].items():
-            damaged = Estimate.of(scores["damaged"])
-            for method, score in scores["restored"].items():
-                row = (task, method, one.run.label, one.seed, damaged, Estimate.of(score), score["n"], links)
-                tasks.setdefault(task, []).append(row)
     for task in INPUTS:
-        rows += tasks.get(task, [])
+        for one in records(frames, "restoration/psnr.json", "tasks"):
+            scores, links = one.record["tasks"].get(task), frames.pedigree.links([one.file])
+            for method, score in scores["restored"].items() if scores else ():
+                damaged, restored = Estimate.of(scores["damaged"]), Estimate.of(score)
+                rows.add(task, method, one.run.label, one.seed, damaged, restored, score["n"], links)
     if not rows:
         return None
     columns = headers(

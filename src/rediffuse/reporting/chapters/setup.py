@@ -11,26 +11,14 @@ from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import diffusion_runs, feature_title, training_of
-from rediffuse.reporting.values import (
-    IMPORTED,
-    NOT_ASKED,
-    NOT_RECORDED,
-    Links,
-    Value,
-    counted,
-    listed,
-    setting_text,
-    short,
-)
+from rediffuse.reporting.values import IMPORTED, NOT_ASKED, NOT_RECORDED, Value, counted, listed, setting_text, short
 from rediffuse.runs import facts
 
 
 def data(frames: Frames) -> Table:
     """The data card and the card of the reference statistics."""
-    folder = Path("data", frames.loaded.study.data.name)
+    folder, rows = Path("data", frames.loaded.study.data.name), Rows()
     card, reference = frames.card or {}, frames.reference or {}
-    links = frames.pedigree.links([str(folder / "card.json")])
-    reference_links = frames.pedigree.links([str(folder / f"reference-{frames.features}.json")])
     size = [card.get(name) for name in ("channels", "height", "width")]
     shape = " × ".join(str(n) for n in size) if None not in size else NOT_RECORDED
     steps = card.get("preprocessing")
@@ -54,8 +42,9 @@ def data(frames: Frames) -> Table:
         ("Reference images", reference.get("count")),
         ("SHA-256 of the reference", reference.get("sha256")),
     ]
-    rows = [(name, _value(value), links) for name, value in own]
-    rows += [(name, _value(value), reference_links) for name, value in theirs]
+    for told, file in ((own, "card.json"), (theirs, f"reference-{frames.features}.json")):
+        for name, value in told:
+            rows.add(name, _value(value), frames.pedigree.links([str(folder / file)]))
     caption = "The images and the statistics that samples are compared with."
     return Table("data", caption, headers("What | Value | From"), rows)
 
@@ -66,7 +55,7 @@ def runs(frames: Frames) -> Table:
     for run in diffusion_runs(frames.loaded):
         files = [str(facts.folder(run, seed) / "run.yaml") for seed in run.seeds]
         d, t = facts.diffusion(run), training_of(run)
-        trained: tuple[Value, ...] = (t.steps, t.batch_size, setting_text(t.ema_decay) if t.ema_decay else "off")
+        trained = (t.steps, t.batch_size, setting_text(t.ema_decay) if t.ema_decay else "off")
         here = run.weights is None
         rows.add(
             *(run.label, run.role, d.schedule, d.prediction, d.variance, d.loss if here else NOT_RECORDED),
@@ -97,10 +86,10 @@ def samplers(frames: Frames) -> Table:
 def machines(clock: Timings) -> Table | None:
     """Who took which times when, on what; None where nothing was timed."""
     facts_ = ("cpu", "cores", "threads", "device", "torch", "python", "platform")
-    rows: list[tuple[Value, ...]] = [
-        (one.job, *(_value(one.value(name)) for name in facts_), one.date, short(one.commit), Links((one.id,)))
-        for one in clock.taken.values()
-    ]
+    rows = Rows()
+    for path, one in clock.taken.items():
+        told = (_value(one.value(name)) for name in facts_)
+        rows.add(one.job, *told, one.date, short(one.commit), clock.links([path]))
     columns = headers(
         "Job | Processor | Cores | Threads used | Device | PyTorch | Python | System | Date | Commit | From"
     )
