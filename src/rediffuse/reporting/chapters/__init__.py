@@ -1,4 +1,4 @@
-"""The topics of a report: each is a module with a function that makes its chapter, and one line here.
+"""The topics of a report: each is a function of a module here that makes its chapter, and one line below.
 
 A chapter is a function of the `Material` and says the same on every machine. What a machine took for it is another
 function of the same module, of the `Material` and the `Timings`, and stands in the part of this machine.

@@ -23,11 +23,8 @@ def ablation_table(frames: Frames, rows: list[Variant]) -> Table:
     # A setting that no main run has cannot be read against one: its values stand in the text and among the details.
     main = {setting for run in diffusion_runs(frames.loaded) for setting, _, _ in facts.settings(run)}
     settings = [setting for setting in sampled if setting in main] or sampled
-    columns = headers(
-        "Run or ablation | Change | Seeds | Parameters | Loss at the end",
-        [f"{short}, {setting}" for setting in settings],
-        "State | From",
-    )
+    titles = [f"{short}, {setting}" for setting in settings]
+    columns = headers("Run or ablation | Change | Seeds | Parameters | Loss at the end", titles, "State | From")
     cells = Rows()
     for row in rows:
         values = (row.values[setting] for setting in settings)
@@ -119,9 +116,8 @@ def cost_table(clock: Timings) -> Table | None:
         who = [str(machine.get(name) or NOT_RECORDED) for name in ("cpu", "threads", "torch")]
         times = [recorded(entry.get(f"{name}_ms_per_step")) for name in ("train", "sample")]
         date, commit = (entry.get(name) or NOT_RECORDED for name in ("date", "commit"))
-        rows.add(
-            entry["ablation"], entry["seed"], recorded(entry.get("train_seconds")), *times, *who, date, short(commit)
-        )
+        trained = recorded(entry.get("train_seconds"))
+        rows.add(entry["ablation"], entry["seed"], trained, *times, *who, date, short(commit))
     columns = headers(
         "Ablation | Seed | Training time (s) | Training step (ms) | Sampling step of a batch (ms) | Processor | Threads | PyTorch | Date | Commit"
     )

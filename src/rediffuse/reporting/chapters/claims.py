@@ -18,10 +18,8 @@ def table(frames: Frames, verdicts: list[Verdict]) -> Table:
         metric = metric_short(item.claim.metric, frames.features)
         names = [cell_label(frames.loaded, *name.split("/", 1)) for name in (item.claim.better, item.claim.worse)]
         links = frames.pedigree.links(files)
-        rows.add(
-            *(item.claim.claim, item.claim.source, metric, names[0], estimate(item.better), names[1]),
-            *(estimate(item.worse), item.verdict, item.reason, links),
-        )
+        first, second = (names[0], estimate(item.better)), (names[1], estimate(item.worse))
+        rows.add(item.claim.claim, item.claim.source, metric, *first, *second, item.verdict, item.reason, links)
     caption = "Each claim: a metric of the cell said to be better against the same metric of the cell said to be worse."
     columns = headers(
         "Claim | Source | Metric | Said to be better | Its value | Said to be worse | Value of that | "

@@ -38,12 +38,8 @@ def table(frames: Frames) -> Table | None:
     shares = _coverage(classes["held_out"])
     rows.add(REAL_LABEL, NOT_ASKED, NOT_ASKED, *shares, frames.pedigree.links([file]))
     names = [f"“{name}”" for name in _shown(classes["names"])]
-    columns = headers(
-        "Images | Setting | Seed | n | Classes covered (%) | Effective number of classes | "
-        "Divergence from training shares (nats)",
-        names,
-        "From",
-    )
+    coverage = "Classes covered (%) | Effective number of classes | Divergence from training shares (nats)"
+    columns = headers("Images | Setting | Seed | n", coverage, names, "From")
     caption = "Classes that samples show, as a logistic regression on the features of the training images sees them."
     note = (
         f"The classifier is right on {100 * classes['accuracy']:.1f} % of held-out images. Effective number: exp of "
@@ -100,9 +96,8 @@ def figure(frames: Frames) -> Picture | None:
     panels = [part for part in kinds if part]
     classes = found[0][2]["classes"]
     handles: dict[str, Any] = {}
-    drawing, grid = plt.subplots(
-        len(panels), 1, figsize=(WIDTH, 0.9 + 2.7 * len(panels)), squeeze=False, sharex=True, sharey=True
-    )
+    size = (WIDTH, 0.9 + 2.7 * len(panels))
+    drawing, grid = plt.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=True, sharey=True)
     for axes, part in zip(grid[:, 0], panels, strict=True):
         handles |= _bars(axes, part, classes, run_colours(frames.loaded))
     for axes in grid[:, 0]:
@@ -130,9 +125,8 @@ def _bars(axes: Axes, found: list[Any], classes: dict[str, Any], colours: dict[s
         where = place + width * (i - (len(bars) - 1) / 2)
         handles[label] = axes.bar(where, 100 * np.array(counts) / sum(counts), width, color=colour, label=label)
     training = 100 * np.array(classes["training"]) / sum(classes["training"])
-    handles[TRAINING_LABEL] = axes.hlines(
-        training, place - 0.45, place + 0.45, color=REAL, linewidth=1.4, label=TRAINING_LABEL
-    )
+    look: dict[str, Any] = {"color": REAL, "linewidth": 1.4, "label": TRAINING_LABEL}
+    handles[TRAINING_LABEL] = axes.hlines(training, place - 0.45, place + 0.45, **look)
     axes.set_xticks(place, classes["names"])
     axes.grid(False, axis="x")
     return handles

@@ -103,16 +103,10 @@ def _interval_note(cells: Cells, metric: str) -> str:
 def chapter(material: Material) -> Chapter | None:
     """The main metric, its picture and its exceptions; then the others."""
     frames, cells = material.frames, material.cells
-    others: list[Item] = []
+    items: list[Item] = [" ".join(headline(frames, cells) + exceptions(frames, cells))]
+    items.append(comparison(frames, cells, MAIN, folded=False))
+    items.append(quality_against_steps(frames, cells, [MAIN], "quality-steps") or f"Quality against steps: {NOT_RUN}.")
     for metric in HEADLINE[1:]:
-        others += [" ".join(headline(frames, cells, metric)), comparison(frames, cells, metric, folded=True)]
-    return chapter_of(
-        "comparison",
-        "Baseline against improved",
-        " ".join(headline(frames, cells) + exceptions(frames, cells)),
-        comparison(frames, cells, MAIN, folded=False),
-        quality_against_steps(frames, cells, [MAIN], "quality-steps") or f"Quality against steps: {NOT_RUN}.",
-        *others,
-        " ".join(beyond_real(frames, cells)),
-        reference_lines(frames, cells, HEADLINE),
-    )
+        items += [" ".join(headline(frames, cells, metric)), comparison(frames, cells, metric, folded=True)]
+    items += [" ".join(beyond_real(frames, cells)), reference_lines(frames, cells, HEADLINE)]
+    return chapter_of("comparison", "Baseline against improved", *items)

@@ -1,5 +1,7 @@
 """Loss along training, and the noise schedules of the runs among those of the registry."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -74,23 +76,10 @@ def loss_by_quartile(frames: Frames) -> Picture | None:
 def _draw_history(
     frames: Frames, axes: Axes, history: pd.DataFrame, column: str, linestyle: str = "solid", marker: str | None = None
 ) -> None:
-    rows = history.dropna(subset=[column])
-    many = _many_seeds(frames)
-    sns.lineplot(
-        rows,
-        x="step",
-        y=column,
-        hue="run",
-        palette=run_colours(frames.loaded),
-        units="seed",
-        estimator=None,
-        legend=False,
-        ax=axes,
-        linewidth=1.0 if many else 1.6,
-        alpha=0.8 if many else 1.0,
-        linestyle=linestyle,
-        marker=marker,
-    )
+    rows, what = history.dropna(subset=[column]), {"x": "step", "y": column, "hue": "run", "units": "seed"}
+    look: dict[str, Any] = {"linewidth": 1.0, "alpha": 0.8} if _many_seeds(frames) else {"linewidth": 1.6, "alpha": 1.0}
+    look |= {"palette": run_colours(frames.loaded), "linestyle": linestyle, "marker": marker}
+    sns.lineplot(rows, **what, **look, estimator=None, legend=False, ax=axes)
     if (rows[column] > 0).all() and len(rows):
         axes.set_yscale("log")
         plain_log(axes)

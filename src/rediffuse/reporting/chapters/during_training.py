@@ -151,11 +151,8 @@ def table(frames: Frames) -> Table | None:
         for row in one.record["rows"]:
             values = [row[weights].get(metric, NOT_RECORDED) for metric in metrics for weights in WEIGHTS]
             rows.add(one.run.label, one.seed, row["step"], *values, frames.pedigree.links([one.file]))
-    of_weights = [
-        f"{COLOURS.get(metric) or metric_short(metric, frames.features)}, {weights}"
-        for metric in metrics
-        for weights in WEIGHTS
-    ]
+    names = [COLOURS.get(metric) or metric_short(metric, frames.features) for metric in metrics]
+    of_weights = [f"{name}, {weights}" for name in names for weights in WEIGHTS]
     columns = headers("Run | Seed | Training step", of_weights, "From")
     titles = [metric_title(metric, frames.features) for metric in metrics if metric in METRICS]
     title = listed([*titles, *(COLOURS[metric].lower() for metric in metrics if metric in COLOURS)])

@@ -75,12 +75,10 @@ def words(frames: Frames, cells: Cells) -> str:
     parts = []
     for run in every_run(frames.loaded):
         setting, _, _ = facts.shown_setting(run)
-        pairs = {metric: (cells.get((run.name, setting, metric)), line) for metric, line in real.items()}
-        shown = [
-            f"{metric} {number(cell.value, 3)} (real images {number(line.value, 3)})"
-            for metric, (cell, line) in pairs.items()
-            if cell and line
-        ]
+        shown = []
+        for metric, line in real.items():
+            if (cell := cells.get((run.name, setting, metric))) and line:
+                shown.append(f"{metric} {number(cell.value, 3)} (real images {number(line.value, 3)})")
         if shown:
             parts.append(f"{cell_label(frames.loaded, run.name, setting)} has {listed(shown)}")
     if not parts:

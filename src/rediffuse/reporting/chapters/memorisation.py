@@ -51,11 +51,8 @@ def table(frames: Frames) -> Table | None:
         for space, title in SPACES.items():
             m = record["memorisation"][space]
             ratio: Value = NOT_ASKED if m["ratio"] is None else m["ratio"]
-            medians = (m["median_samples"], m["median_held_out"])
-            rows.add(
-                *(run.label, record["setting"], seed, title, *medians, ratio, 100 * m["closer"]),
-                *(m["auroc"], m["z"], m["samples"], m["held_out"], links),
-            )
+            numbers = (m["median_samples"], m["median_held_out"], ratio, 100 * m["closer"], m["auroc"], m["z"])
+            rows.add(run.label, record["setting"], seed, title, *numbers, m["samples"], m["held_out"], links)
     if not rows:
         return None
     columns = headers(
@@ -125,10 +122,8 @@ def figure(frames: Frames) -> Picture | None:
     lines = -(-len(blocks) // columns)
     half = WIDTH / columns
     side = min(SIDE, (half - LABELS / columns - 0.2) / count)
-    drawing, grid = plt.subplots(
-        3 * lines, columns, figsize=(WIDTH, lines * (3 * side + 0.55)), squeeze=False, layout="none"
-    )
     height = lines * (3 * side + 0.55)
+    drawing, grid = plt.subplots(3 * lines, columns, figsize=(WIDTH, height), squeeze=False, layout="none")
     for axes in grid.flat:
         axes.set_axis_off()
     names = ("image", "nearest in\npixels", "nearest in\nfeatures")

@@ -46,13 +46,10 @@ def configurations(frames: Frames) -> Table | None:
     for name, entry in [*named, *((f"preset {name}", entry) for name, entry in presets)]:
         flops, state, side = entry["flops"], entry["state_bytes"], entry["config"]["image_size"]
         total = sum(flops.values())
-        attention = flops["projection"] + flops["attention"]
-        rows.add(
-            *(name, f"{side}×{side}", entry["parameters"], total / GFLOP, 100 * attention / total),
-            *(100 * flops["attention"] / total, entry["activation_bytes"] / MIB),
-            *(entry["checkpointed_bytes"] / MIB, sum(state.values()) / MIB, state["parameters"] / MIB),
-            links,
-        )
+        shares = [100 * part / total for part in (flops["projection"] + flops["attention"], flops["attention"])]
+        held = (entry["activation_bytes"], entry["checkpointed_bytes"], sum(state.values()), state["parameters"])
+        sizes = (count / MIB for count in held)
+        rows.add(name, f"{side}×{side}", entry["parameters"], total / GFLOP, *shares, *sizes, links)
     columns = headers(
         "Network | Images | Parameters | Forward pass (GFLOP/image) | Attention layers (% of it) | "
         "Products QKᵀ and AV (% of it) | Activations saved (MiB/image) | "
@@ -160,11 +157,9 @@ def batches(frames: Frames, clock: Timings) -> Table | None:
     for row in [*({**row, "side": own} for row in timing["batches"]), *timing["resolutions"]]:
         flops = sum(entry["flops_by_resolution"][str(row["side"])].values())
         forward, batch = row["forward"], row["batch"]
-        rows.add(
-            *(f"{row['side']}×{row['side']}", batch, _spread(forward, 1e3)),
-            *(1e3 * forward["median"] / batch, batch / forward["median"]),
-            *(batch * flops / forward["median"] / GFLOP, links),
-        )
+        seconds = forward["median"]
+        rates = (1e3 * seconds / batch, batch / seconds, batch * flops / seconds / GFLOP)
+        rows.add(f"{row['side']}×{row['side']}", batch, _spread(forward, 1e3), *rates, links)
     columns = headers(
         "Images | Batch | Forward pass (ms) | One image (ms) | Throughput (images/s) | Rate (GFLOP/s) | From"
     )
@@ -251,21 +246,16 @@ def resolution(frames: Frames) -> Table | None:
     rows = Rows()
     for side, flops in by_side.items():
         total = sum(flops.values())
-        rows.add(
-            *(f"{side}×{side}", side * side, *(flops[kind] / GFLOP for kind in KINDS), total / GFLOP),
-            *(100 * flops["attention"] / total, links),
-        )
+        kinds, share = [flops[kind] / GFLOP for kind in KINDS], 100 * flops["attention"] / total
+        rows.add(f"{side}×{side}", side * side, *kinds, total / GFLOP, share, links)
     low, high = min(by_side), max(by_side)
     first, last = by_side[low], by_side[high]
     pixels = (high / low) ** 2
     totals = (sum(first.values()), sum(last.values()))
     exponents = [_exponent(first[kind], last[kind], pixels) for kind in KINDS]
     rows.add("exponent p of pixelsᵖ", NOT_ASKED, *exponents, _exponent(*totals, pixels), NOT_ASKED, links)
-    columns = headers(
-        "Images | Pixels",
-        [f"{title[0].upper()}{title[1:]} (GFLOP)" for title, _ in KINDS.values()],
-        "All (GFLOP) | Products of attention (% of all) | From",
-    )
+    titles = [f"{title[0].upper()}{title[1:]} (GFLOP)" for title, _ in KINDS.values()]
+    columns = headers("Images | Pixels", titles, "All (GFLOP) | Products of attention (% of all) | From")
     note = (
         "The same weights on larger images, attention at the same levels of the network. Cost grows as a power of the "
         "number of pixels between 1 and 2, not exponentially, and the number of steps is a factor of its own."

@@ -58,13 +58,10 @@ def models(frames: Frames) -> Table:
         assert isinstance(training, OnePassTraining)
         sizes = parameters(frames, model) or (NOT_RECORDED, NOT_RECORDED)
         files = [str(facts.folder(model, seed) / "run.yaml") for seed in model.seeds]
-        rows.add(
-            *(model.label, facts.latent(model).latent, facts.latent(model).channels, *sizes),
-            *(training.steps, training.batch_size, setting_text(training.learning_rate)),
-            *(setting_text((training.beta1, training.beta2)), _critic(model)),
-            setting_text(training.ema_decay) if training.ema_decay else "off",
-            frames.pedigree.links(files),
-        )
+        shape, averaged = facts.latent(model), setting_text(training.ema_decay) if training.ema_decay else "off"
+        adam = (setting_text(training.learning_rate), setting_text((training.beta1, training.beta2)))
+        trained = (training.steps, training.batch_size, *adam, _critic(model), averaged)
+        rows.add(model.label, shape.latent, shape.channels, *sizes, *trained, frames.pedigree.links(files))
     columns = headers(
         "Model | Latent | Channels | Parameters that make images | Parameters trained | Training steps | Batch | "
         "Learning rate | Adam's β | Critic | EMA decay | From"

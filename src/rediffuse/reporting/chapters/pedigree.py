@@ -6,9 +6,9 @@ from rediffuse.reporting.experiments.variants import COMMAND, differing, flat_se
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, Code, chapter_of
-from rediffuse.reporting.render.table import Table, headers
+from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import diffusion_runs, run_of_role
-from rediffuse.reporting.values import NOT_ASKED, Anchor, Value, counted, short
+from rediffuse.reporting.values import NOT_ASKED, Anchor, counted, short
 from rediffuse.runs import facts
 
 
@@ -18,10 +18,9 @@ def _settings(frames: Frames) -> Table:
     flats = [flat_settings(run) for run in all_runs]
     different = differing(frames)
     same = [key for key in dict.fromkeys(key for flat in flats for key in flat) if key not in different]
-    rows: list[tuple[Value, ...]] = [
-        (key, *(flat.get(key, NOT_ASKED) for flat in flats), "differs" if key in different else "same")
-        for key in (*different, *same)
-    ]
+    rows = Rows()
+    for key in (*different, *same):
+        rows.add(key, *(flat.get(key, NOT_ASKED) for flat in flats), "differs" if key in different else "same")
     files = [str(facts.folder(run, seed) / "run.yaml") for run in all_runs for seed in run.seeds]
     ids = " ".join(frames.pedigree.links(files).ids)
     caption = (
@@ -42,28 +41,24 @@ def repeat(material: Material) -> Chapter | None:
     """The commands, and what they promise."""
     study, baseline = material.loaded.study, run_of_role(material.loaded, "baseline")
     example = baseline.name if baseline else next(iter(material.loaded.runs))
+    one_job = f"rediffuse train {example} --seed {study.seeds[0]}"
     lines = (
         (f"rediffuse use {study.study}", "make this study the active one"),
         ("make repro", "install what is needed and rebuild every result"),
         ("dvc repro", "rebuild what is out of date, in the active environment"),
         (COMMAND, "run the ablations; then `dvc repro` takes them into this report"),
-        (
-            f"rediffuse train {example} --seed {study.seeds[0]}",
-            "one job by itself; the pedigree names the command of each file",
-        ),
+        (one_job, "one job by itself; the pedigree names the command of each file"),
         ("rediffuse status", "say of every job whether it is up to date"),
         ("dvc metrics show", "the numbers of metrics.json; `dvc metrics diff` compares with the last commit"),
         ("make ui", f"the runs in MLflow, also `mlflow ui --backend-store-uri {study.tracking.uri}`"),
         ("rediffuse track", "log to MLflow what is on disk and not there yet"),
     )
-    return chapter_of(
-        "repeat",
-        "How to repeat",
-        "In a clone of the repository, with the environment active after the first `make`:",
-        Code(lines),
+    where = "In a clone of the repository, with the environment active after the first `make`:"
+    promise = (
         "On the same model of processor all of this report comes out as the same bytes, apart from its other part: the "
-        "times of this machine are in [timings.md](timings.md).",
+        "times of this machine are in [timings.md](timings.md)."
     )
+    return chapter_of("repeat", "How to repeat", where, Code(lines), promise)
 
 
 def chapter(material: Material) -> Chapter | None:
@@ -73,10 +68,9 @@ def chapter(material: Material) -> Chapter | None:
 
 def table(frames: Frames) -> Table:
     """For every file: the job that made it, its command, key and code."""
-    rows = tuple(
-        (Anchor(s.id), s.path, s.job, s.command, short(s.key), short(s.code), s.state)
-        for s in frames.pedigree.sources.values()
-    )
+    rows = Rows()
+    for one in frames.pedigree.sources.values():
+        rows.add(Anchor(one.id), one.path, one.job, one.command, short(one.key), short(one.code), one.state)
     columns = headers("Id | `File` | Job | `Command` | `Key` | `Code` | State")
     caption = "Where every number comes from. Key and code are shortened to their first characters."
     notes = (
@@ -90,10 +84,9 @@ def table(frames: Frames) -> Table:
 
 def timings(material: Material, clock: Timings) -> Chapter | None:
     """A row for every file of times."""
-    rows = tuple(
-        (Anchor(one.id), one.path, one.job, one.command, short(one.key), short(one.commit), one.date)
-        for one in clock.taken.values()
-    )
+    rows = Rows()
+    for one in clock.taken.values():
+        rows.add(Anchor(one.id), one.path, one.job, one.command, short(one.key), short(one.commit), one.date)
     columns = headers("Id | `File` | Job | `Command` | `Key` | `Commit` | Date")
     note = (
         "`+changes` marks source that differed from the commit. These files differ from run to run and machine to "

@@ -51,9 +51,8 @@ def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name
         f"Quality against the number of sampling steps: {what}, from {n} images. Bars are the intervals of the tables, "
         "lines are moved sideways a little to show them; dashed lines are held-out real images and noise at the same n."
     )
-    return picture.finish(
-        figure, name, caption, f"Lines of {what} against sampling steps, one for each run and sampler."
-    )
+    alt = f"Lines of {what} against sampling steps, one for each run and sampler."
+    return picture.finish(figure, name, caption, alt)
 
 
 def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> picture.Picture | None:
@@ -151,10 +150,8 @@ def _scale(axes: Axes, cells: Cells, metric: str) -> None:
 
 
 def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str) -> None:
-    named = [
-        (cells.get(("real", name, metric)), colour)
-        for name, colour in (("noise", terms.NOISE), ("held-out", terms.REAL))
-    ]
+    colours = {"noise": terms.NOISE, "held-out": terms.REAL}
+    named = [(cells.get(("real", name, metric)), colour) for name, colour in colours.items()]
     lines = [(cell, colour) for cell, colour in named if cell is not None]
     heights = [axes.transAxes.inverted().transform(axes.transData.transform((1, c.value)))[1] for c, _ in lines]
     close = len(lines) == 2 and abs(heights[0] - heights[1]) < 0.2
@@ -197,13 +194,11 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
         for setting, key, steps in facts.settings(run):
             found = [by_place.get((run.name, seed, setting, metric)) for metric in metrics]
             known = next((row for row in found if row is not None), None)
-            nfe, *counts = [
-                NOT_RUN if known is None else recorded(known[c], int) for c in ("nfe", "n", "groups", "images")
-            ]
+            names = ("nfe", "n", "groups", "images")
+            nfe, *counts = (NOT_RUN if known is None else recorded(known[name], int) for name in names)
             links = frames.pedigree.links([known["file"]] if known is not None else ())
-            rows.add(
-                terms.unique_label(frames.loaded, run), seed, key, steps, nfe, *map(_scored, found), *counts, links
-            )
+            label = terms.unique_label(frames.loaded, run)
+            rows.add(label, seed, key, steps, nfe, *map(_scored, found), *counts, links)
     titles = metric_titles(metrics, frames.features)
     columns = headers("Run | Seed | Sampler | Steps | Network evaluations", titles, "n | Groups | Images | From")
     caption = "Every value of every run, training seed, sampler and number of steps."

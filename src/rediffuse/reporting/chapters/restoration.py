@@ -78,9 +78,8 @@ def film(frames: Frames) -> Picture | None:
     if not runs:
         return None
     count = len((restoration_images(frames, runs[0]) or {})["film-t"])
-    drawing, grid = plt.subplots(
-        2 * len(runs), count + 1, figsize=(WIDTH, 2 * len(runs) * WIDTH / (count + 2) + 0.3), squeeze=False
-    )
+    size = (WIDTH, 2 * len(runs) * WIDTH / (count + 2) + 0.3)
+    drawing, grid = plt.subplots(2 * len(runs), count + 1, figsize=size, squeeze=False)
     for i, run in enumerate(runs):
         arrays = restoration_images(frames, run) or {}
         for j in range(count + 1):

@@ -102,11 +102,8 @@ def table(frames: Frames) -> Table | None:
     pairs = ["At all n", "Bias of that (%)"]
     if small:
         pairs += [f"At {small} images", "Bias of it (%)"]
-    columns = headers(
-        "Images | Setting | Seed | n",
-        pairs,
-        "Extrapolated to n = ∞ | Departure from the line (% of its drop) | Against the line | From",
-    )
+    line_titles = "Extrapolated to n = ∞ | Departure from the line (% of its drop) | Against the line | From"
+    columns = headers("Images | Setting | Seed | n", pairs, line_titles)
     title = metric_title("frechet_distance", frames.features)
     caption = (
         f"{capital(title)} at all images of a setting, at fewer, and extrapolated to infinitely many by "

@@ -24,9 +24,8 @@ def previews(frames: Frames) -> Picture | None:
     if not any(image is not None for image in found.values()):
         return None
     size = min(2.4, (WIDTH - 0.4) / len(steps))
-    figure, grid = plt.subplots(
-        len(runs), len(steps), figsize=(size * len(steps) + 0.4, size * len(runs) + 0.35), squeeze=False
-    )
+    extent = (size * len(steps) + 0.4, size * len(runs) + 0.35)
+    figure, grid = plt.subplots(len(runs), len(steps), figsize=extent, squeeze=False)
     for i, run in enumerate(runs):
         for j, step in enumerate(steps):
             absent = NOT_RUN if step in facts.preview_steps(run) else ""
@@ -55,9 +54,8 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
     if not any(image is not None for image in images.values()):
         return None
     size = min(2.4, (WIDTH - 0.4) / len(steps))
-    figure, grid = plt.subplots(
-        len(keys), len(steps), figsize=(size * len(steps) + 0.4, (size + 0.22) * len(keys) + 0.3), squeeze=False
-    )
+    extent = (size * len(steps) + 0.4, (size + 0.22) * len(keys) + 0.3)
+    figure, grid = plt.subplots(len(keys), len(steps), figsize=extent, squeeze=False)
     short = metric_short("frechet_distance", frames.features)
     for i, key in enumerate(keys):
         for j, count in enumerate(steps):

@@ -57,11 +57,9 @@ def runs(frames: Frames) -> Table:
         d, t = facts.diffusion(run), training_of(run)
         trained = (t.steps, t.batch_size, setting_text(t.ema_decay) if t.ema_decay else "off")
         here = run.weights is None
-        rows.add(
-            *(run.label, run.role, d.schedule, d.prediction, d.variance, d.loss if here else NOT_RECORDED),
-            *(d.timesteps, parameter_count(frames, run), *(trained if here else (IMPORTED,) * 3)),
-            *(setting_text(run.seeds), frames.pedigree.links(files)),
-        )
+        process = (d.schedule, d.prediction, d.variance, d.loss if here else NOT_RECORDED, d.timesteps)
+        size, last = parameter_count(frames, run), (setting_text(run.seeds), frames.pedigree.links(files))
+        rows.add(run.label, run.role, *process, size, *(trained if here else (IMPORTED,) * 3), *last)
     columns = headers(
         "Run | Role | Schedule | Prediction | Reverse variance | Loss | Diffusion steps T | Parameters | Training steps | "
         "Batch | EMA decay | Seeds | From"

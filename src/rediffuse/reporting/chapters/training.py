@@ -27,11 +27,9 @@ def stability(frames: Frames) -> Table:
         norms = history[history["step"] > training_of(run).warmup]["grad_norm"]
         held_out = history["held_out_loss"].dropna()
         spread = float(late.std(ddof=1))
-        numbers = (
-            *(final_loss(history), float(held_out.iloc[-1]) if len(held_out) else math.nan, spread),
-            *(100 * spread / float(late.mean()), float(norms.mean()), float(norms.std(ddof=1))),
-            float(norms.max()),
-        )
+        ends = (final_loss(history), float(held_out.iloc[-1]) if len(held_out) else math.nan)
+        of_norms = (float(norms.mean()), float(norms.std(ddof=1)), float(norms.max()))
+        numbers = (*ends, spread, 100 * spread / float(late.mean()), *of_norms)
         links = frames.pedigree.links(history["file"].iloc[:1])
         shown: list[Value] = [NOT_RECORDED if math.isnan(n) else n for n in numbers]
         rows.add(run.label, seed, *shown, training_of(run).clip_norm, len(history), links)
@@ -60,10 +58,8 @@ def training(material: Material, clock: Timings) -> Table:
             continue
         row = found.iloc[0]
         measured = [recorded(row[name]) for name in ("seconds", "ms_per_step", "images_per_second")]
-        rows.add(
-            *(run.label, seed, parameter_count(material.frames, run), *measured),
-            *(recorded(row["batch_size"], int), str(row["resumed_from"]), clock.links([row["file"]])),
-        )
+        size, last = parameter_count(material.frames, run), (str(row["resumed_from"]), clock.links([row["file"]]))
+        rows.add(run.label, seed, size, *measured, recorded(row["batch_size"], int), *last)
     columns = headers(
         "Run | Seed | Parameters | Training time (s) | Time per step (ms) | Throughput (images/s) | "
         "Batch | Resumed from step | From"
@@ -82,11 +78,10 @@ def sampling(material: Material, clock: Timings) -> Table:
                 continue
             row = timed[setting]
             per_image = optional(row["ms_per_image"])
-            rows.add(
-                *(run.label, seed, key, steps, recorded(row["nfe"], int), recorded(row["ms_per_step"])),
-                *(NOT_RECORDED if per_image is None else per_image / 1000, recorded(row["seconds"])),
-                *(recorded(row["images"], int), recorded(row["batch_size"], int), clock.links([str(row["file"])])),
-            )
+            nfe, images, batch = (recorded(row[name], int) for name in ("nfe", "images", "batch_size"))
+            seconds = NOT_RECORDED if per_image is None else per_image / 1000
+            took, links = (recorded(row["ms_per_step"]), seconds, recorded(row["seconds"])), clock.links([row["file"]])
+            rows.add(run.label, seed, key, steps, nfe, *took, images, batch, links)
     columns = headers(
         "Run | Seed | Sampler | Steps | Network evaluations | Time per step (ms) | Time per image (s) | "
         "Time in all (s) | Images | Batch | From"
@@ -109,12 +104,8 @@ def chapter(material: Material) -> Chapter | None:
     """How steady training was, and how large the two networks are."""
     frames, pair, words = material.frames, main_pair(material.frames), ""
     if pair is not None:
-        words = compared(
-            "Parameters",
-            "",
-            [found and found.makes_images for found in (parameters(frames, run) for run in pair)],
-            [run.label for run in pair],
-        )
+        sizes = [found and found.makes_images for found in (parameters(frames, run) for run in pair)]
+        words = compared("Parameters", "", sizes, [run.label for run in pair])
     return chapter_of("training", "Training stability", stability(frames), words)
 
 

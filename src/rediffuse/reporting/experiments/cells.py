@@ -60,9 +60,8 @@ def _cell(run: str, setting: str, metric: str, rows: pd.DataFrame) -> Cell:
         low, high = optional(row["low"]), optional(row["high"])
         values = row.get("per_image")
         per_image = tuple(values) if isinstance(values, list) else ()
-        return Cell(
-            run, setting, metric, float(row["value"]), low, high, n, seeds, str(row["interval"]), files, per_image
-        )
+        value, interval = float(row["value"]), str(row["interval"])
+        return Cell(run, setting, metric, value, low, high, n, seeds, interval, files, per_image)
     values = rows["value"].astype(float).to_numpy()
     half = t_half_width(values)
     mean = float(values.mean())

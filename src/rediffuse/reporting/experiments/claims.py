@@ -63,12 +63,8 @@ def tally(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return "The study makes no claims."
     counts = Counter(verdict.verdict for verdict in verdicts)
-    words = {
-        HOLDS: ("holds", "hold"),
-        FAILS: ("does not hold", "do not hold"),
-        UNDECIDED: ("is undecided", "are undecided"),
-        NOT_RUN: ("was not run", "were not run"),
-    }
+    words = {HOLDS: ("holds", "hold"), FAILS: ("does not hold", "do not hold")}
+    words |= {UNDECIDED: ("is undecided", "are undecided"), NOT_RUN: ("was not run", "were not run")}
     parts = [f"{counts[kind]} {words[kind][counts[kind] != 1]}" for kind in VERDICTS if counts[kind]]
     return f"Of {counted(len(verdicts), 'claim')}, {listed(parts)}."
 
@@ -76,16 +72,9 @@ def tally(verdicts: list[Verdict]) -> str:
 def claims_json(verdicts: list[Verdict]) -> list[dict[str, Any]]:
     """The content of claims.json."""
     return [
-        {
-            "claim": item.claim.claim,
-            "source": item.claim.source,
-            "metric": item.claim.metric,
-            "better": _cell_json(item.claim.better, item.better),
-            "worse": _cell_json(item.claim.worse, item.worse),
-            "verdict": item.verdict,
-            "reason": item.reason,
-            "sentence": item.sentence,
-        }
+        {field: getattr(item.claim, field) for field in ("claim", "source", "metric")}
+        | {side: _cell_json(getattr(item.claim, side), getattr(item, side)) for side in ("better", "worse")}
+        | {field: getattr(item, field) for field in ("verdict", "reason", "sentence")}
         for item in verdicts
     ]
 

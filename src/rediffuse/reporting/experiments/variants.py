@@ -106,9 +106,8 @@ def _value(frames: Frames, records: list[dict[str, Any] | None]) -> Value:
         return NOT_RUN
     if any(record.get("features") != frames.features for record in known):
         return f"scored with {known[0].get('features')}"
-    found = [
-        row for record in known for row in metric_rows(record) if row["metric"] == MAIN and row["value"] is not None
-    ]
+    every = (row for record in known for row in metric_rows(record) if row["metric"] == MAIN)
+    found = [row for row in every if row["value"] is not None]
     if len(found) == 1:
         return Estimate.of(found[0])
     return _spread([row["value"] for row in found], "not available")

@@ -10,6 +10,7 @@ from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.formats import write_json
 from rediffuse.pipeline.plan import Plan, evidence_file
 from rediffuse.reporting.read.files import read_json, read_parameters
+from rediffuse.reporting.terms import seeds_of
 from rediffuse.runs import facts
 
 Reader = Callable[[LoadedStudy, Plan, Path, ResolvedRun, int], dict[str, Any] | None]
@@ -61,7 +62,8 @@ def collect_ablations(loaded: LoadedStudy, plan: Plan, root: Path) -> list[dict[
     training for the settings of today. Records follow the study's order; those of ablations that the study no longer
     has come last.
     """
-    kept = [_without_times(record) for record in read_json(root / evidence_file(loaded.study.study)) or []]
+    records = read_json(root / evidence_file(loaded.study.study)) or []
+    kept = [{name: value for name, value in record.items() if name not in TIMES} for record in records]
     return _over(loaded, plan, root, kept, _record)
 
 
@@ -75,16 +77,11 @@ def _over(
     loaded: LoadedStudy, plan: Plan, root: Path, kept: list[dict[str, Any]], read: Reader
 ) -> list[dict[str, Any]]:
     records = {(record["ablation"], record["seed"]): record for record in kept}
-    for run in loaded.ablations.values():
-        for seed in run.seeds:
-            if (record := read(loaded, plan, root, run, seed)) is not None:
-                records[run.name, seed] = record
+    for run, seed in seeds_of(loaded.ablations.values()):
+        if (record := read(loaded, plan, root, run, seed)) is not None:
+            records[run.name, seed] = record
     order = {name: position for position, name in enumerate(loaded.ablations)}
     return [records[key] for key in sorted(records, key=lambda key: (order.get(key[0], len(order)), key))]
-
-
-def _without_times(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name not in TIMES}
 
 
 def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:

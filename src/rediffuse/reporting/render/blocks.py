@@ -1,23 +1,20 @@
 """What a chapter holds: paragraphs, tables, figures and commands, the same for every page format."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from rediffuse.reporting.render.picture import Picture
 from rediffuse.reporting.render.table import Table
 
 
-@dataclass(frozen=True)
-class Bullets:
+class Bullets(NamedTuple):
     """Paragraphs as a list."""
 
     texts: tuple[str, ...]
     kind: str = "bullets"
 
 
-@dataclass(frozen=True)
-class Code:
+class Code(NamedTuple):
     """Commands, one a line, each with what it does."""
 
     lines: tuple[tuple[str, str], ...]
@@ -28,8 +25,7 @@ class Code:
 Item: TypeAlias = str | Table | Picture | Bullets | Code | None
 
 
-@dataclass(frozen=True)
-class Chapter:
+class Chapter(NamedTuple):
     """A titled part of the report; its id is the address on the page."""
 
     id: str
@@ -43,16 +39,14 @@ def chapter_of(name: str, title: str, *items: Item) -> Chapter | None:
     return Chapter(name, title, there) if there else None
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A paragraph."""
 
     text: str
     kind: str = "text"
 
 
-@dataclass(frozen=True)
-class TableBlock:
+class TableBlock(NamedTuple):
     """A numbered table."""
 
     number: str
@@ -60,8 +54,7 @@ class TableBlock:
     kind: str = "table"
 
 
-@dataclass(frozen=True)
-class FigureBlock:
+class FigureBlock(NamedTuple):
     """A numbered figure."""
 
     number: str
@@ -72,8 +65,7 @@ class FigureBlock:
 Block: TypeAlias = Text | Bullets | Code | TableBlock | FigureBlock
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A chapter whose tables and figures have their numbers."""
 
     id: str

@@ -26,11 +26,8 @@ def summary(loaded: LoadedStudy, definition: Table, verdicts: list[Verdict]) -> 
     for position, row in enumerate(definition.rows):
         # Intervals stay in the report: a terminal is narrow.
         shown = [row[i].parts()[0] if isinstance(row[i], Estimate) else plain(row[i]) for i in kept]  # type: ignore[union-attr]
-        table.add_row(
-            *(Text(text) for text in shown),
-            style="dim" if position in definition.marked else "",
-            end_section=position == len(definition.rows) - 3,
-        )
+        style, last = "dim" if position in definition.marked else "", position == len(definition.rows) - 3
+        table.add_row(*map(Text, shown), style=style, end_section=last)
     out = Path("reports", loaded.study.study)
     ahead = Printed.grid(padding=(0, 2))
     ahead.add_column(overflow="fold")
