@@ -13,12 +13,9 @@ from rediffuse.pipeline.schedule import schedule
 from rediffuse.pipeline.stage import stages
 from snakemake.exceptions import WorkflowError
 
-Digests.kept = not workflow.dryrun
+Digests.kept = False  # whether this is a dry run, which writes nothing, is not known yet
 try:
     CONTEXT = Context.open("params.yaml")
-    if workflow.is_main_process and not workflow.dryrun:
-        # Snakemake's own lock outlives a killed process (the profile turns it off); this one cannot.
-        LOCK = lock(Path("state/snakemake.lock"), "snakemake")
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -28,10 +25,20 @@ REDIFFUSE = f"{shlex.quote(sys.executable)} -m rediffuse"
 STATE = f"state/{PLAN.study}"
 
 
+onstart:
+    if workflow.is_main_process:
+        # Snakemake's own lock outlives a killed process (the profile turns it off); this one cannot.
+        try:
+            lock(Path("state/snakemake.lock"), "snakemake")
+        except UserError as error:
+            raise WorkflowError(str(error))
+
+
 @functools.cache
 def due():
     """What has to run. Receipts decide that: Snakemake is told once it knows what the user asks for, which is when it
     first asks a rule for its input, and sees to the order. No date of a file counts."""
+    Digests.kept = not workflow.dryrun
     settings = workflow.dag_settings
     decided = schedule(
         CONTEXT,
