@@ -129,8 +129,7 @@ def build(
     stale = why_stale(job, digests)
     digests.save()
     if stale is None:
-        name = stage if run is None else f"{stage}@{run}-{seed}"
-        if is_forced(name, str(job.receipt), context.root):
+        if is_forced(context.root, context.plan.study, job.name):
             do_stage(context, stage, run, seed, force=True)
         return
     alone = stage in ("prepare", "reference", "report")
