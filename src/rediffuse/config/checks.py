@@ -1,13 +1,10 @@
-"""What a run, and the claims of a study, must satisfy that one section cannot see alone."""
-
-from collections.abc import Mapping
+"""What a run must satisfy that one section cannot see alone."""
 
 from rediffuse.config.sections import LpipsWeights
-from rediffuse.config.study import ResolvedRun, Study
+from rediffuse.config.study import ResolvedRun
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
 from rediffuse.data.registry import SOURCES, Source
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS, LPIPS_LEAST
-from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS
 from rediffuse.models.registry import MODELS
 from rediffuse.samplers.registry import SAMPLERS
 
@@ -202,27 +199,3 @@ def _check_steps(run: ResolvedRun, timesteps: int) -> None:
     for name, limit in (("steps", timesteps), ("frames", restoration.steps)):
         if (count := getattr(restoration, name)) > limit:
             raise ValueError(f"restoration.{name}: {count} is more than there are steps to take; use at most {limit}")
-
-
-def check_claims(study: Study, runs: Mapping[str, ResolvedRun]) -> None:
-    """Raise ValueError when a claim names a cell or a metric that the study does not make."""
-    sampled = {"real/held-out", "real/noise"} | {
-        f"{name}/{setting}" for name, run in runs.items() for setting in _settings(run)
-    }
-    bounded = [name for name, run in runs.items() if MODELS[run.model].bound]
-    known = {**METRICS, **CLASS_METRICS, **RUN_METRICS}
-    for index, claim in enumerate(study.claims):
-        if claim.metric not in known:
-            raise ValueError(f"claims.{index}.metric: {claim.metric!r} is not a metric; use one of {', '.join(known)}")
-        setting = known[claim.metric].setting
-        cells = {f"{name}/{setting}" for name in bounded} if setting else sampled
-        wanted = f"run/{setting}" if setting else "run/sampler-steps as `rediffuse check` prints them"
-        for side in ("better", "worse"):
-            if (cell := getattr(claim, side)) not in cells:
-                raise ValueError(f"claims.{index}.{side}: {cell!r} is made by no run of this study; use {wanted}")
-
-
-def _settings(run: ResolvedRun) -> list[str]:
-    if MODELS[run.model].one_pass:
-        return ["one-pass-1"]
-    return [f"{key}-{n}" for key, sampler in run.sampling.samplers.items() for n in sampler.steps]

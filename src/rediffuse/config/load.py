@@ -7,9 +7,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from rediffuse.config.checks import check_claims, check_run
+from rediffuse.config.checks import check_run
+from rediffuse.config.claims import check_claims, check_experiments
+from rediffuse.config.expand import Planned, expand
+from rediffuse.config.experiment import Claim
 from rediffuse.config.sections import Sampling
-from rediffuse.config.study import Overrides, ResolvedRun, Run, Settings, Study, merge
+from rediffuse.config.settings import Overrides, Settings, merge
+from rediffuse.config.study import ResolvedRun, Run, Study
 from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
@@ -21,11 +25,19 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class LoadedStudy(NamedTuple):
-    """A study and its runs, both as the pipeline uses them."""
+    """A study and its runs as the pipeline uses them; ablations: those that experiments train."""
 
     study: Study
     runs: dict[str, ResolvedRun]
     ablations: dict[str, ResolvedRun]
+    experiments: dict[str, Planned]
+
+    def claims(self) -> dict[str, Claim]:
+        """Every claim by where it stands: those of the study, then those of its experiments."""
+        found = {f"claims.{n}": claim for n, claim in enumerate(self.study.claims)}
+        for name, planned in self.experiments.items():
+            found |= {f"experiments.{name}.claims.{n}": claim for n, claim in enumerate(planned.asks.claims)}
+        return found
 
     def run(self, name: str) -> ResolvedRun:
         """The run or ablation `name`; UserError when there is none."""
@@ -50,52 +62,75 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
     if isinstance(defaults, dict) and isinstance(network := defaults.get("network"), dict):
         defaults["network"] = _with_preset(network, path, "defaults")
     study = _validate(Study, raw, path, ())
-    runs: dict[str, ResolvedRun] = {}
+    layered: dict[str, dict[str, Any]] = {}
     for name, run in study.runs.items():
         where, model = f"runs.{name}", MODELS[run.model]
         if name in TAKEN:
             raise UserError(f"{path}: {where}: the name is kept for a folder of the pipeline's own; use another")
+        if not model.one_pass:
+            layered[name] = _layered(study, path, (("defaults", None), (where, run)))
+    _check_roles(study, path)
+    try:
+        found = expand(study, layered)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    runs: dict[str, ResolvedRun] = {}
+    for name, run in study.runs.items():
+        where, model = f"runs.{name}", MODELS[run.model]
         if model.one_pass:
             settings = _one_pass_settings(study, path, where, run)
         else:
-            settings = vars(_settings(study, path, (("defaults", None), (where, run))))
+            settings = _with_samplers(layered[name], found.samplers[name], path, where)
         facts = {"name": name, "model": run.model, "role": run.role, "label": run.label or model.title or name}
         runs[name] = _resolve(
             study, path, where, settings, **facts, seeds=study.seeds, weights=run.weights, classifier=run.classifier
         )
-    _check_roles(study, path)
     ablations: dict[str, ResolvedRun] = {}
-    for name, ablation in study.ablations.items():
-        where = f"ablations.{name}"
-        if name in runs or name in TAKEN:
-            raise UserError(f"{path}: {where}: the name is taken; use another")
-        if (of := study.runs.get(ablation.of)) is None or MODELS[of.model].one_pass:
-            diffusion = ", ".join(key for key, run in study.runs.items() if not MODELS[run.model].one_pass)
-            raise UserError(f"{path}: {where}.of: {ablation.of!r} is not a run of a U-Net; use one of {diffusion}")
-        layers = (
-            ("defaults", None),
-            (f"runs.{ablation.of}", of),
-            ("ablation_defaults", study.ablation_defaults),
-            (where, ablation),
-        )
+    for name, trained in found.trained.items():
+        if name in TAKEN:
+            raise UserError(
+                f"{path}: experiments: would train {name!r}, a folder of the pipeline's own; use another name"
+            )
+        where, values = f"experiments ({name})", layered[trained.of]
+        for section, override in trained.overrides.items():
+            override = _with_preset(override, path, where) if section == "network" else override
+            values = {**values, section: merge(values[section], override)}
+            _validate(_section(section), values[section], path, (where, section))
         ablations[name] = _resolve(
             study,
             path,
             where,
-            vars(_settings(study, path, layers)),
+            _with_samplers(values, trained.samplers, path, where),
             name=name,
-            model=of.model,
+            model="unet",
             role="ablation",
-            label=name,
-            of=ablation.of,
-            question=ablation.question,
-            seeds=ablation.seeds or study.seeds,
+            label=trained.label,
+            of=trained.of,
+            question=trained.question,
+            overrides=trained.overrides,
+            seeds=tuple(trained.seeds),
         )
+    loaded = LoadedStudy(study, runs, ablations, found.planned)
     try:
-        check_claims(study, {**runs, **ablations})
+        check_claims(loaded.claims(), {**runs, **ablations})
+        check_experiments(found.planned)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
-    return LoadedStudy(study, runs, ablations)
+    return loaded
+
+
+def _section(name: str) -> type[BaseModel]:
+    section = Settings.model_fields[name].annotation
+    assert isinstance(section, type)
+    return section
+
+
+def _with_samplers(
+    values: dict[str, Any], samplers: dict[str, dict[str, Any]], path: str | Path, where: str
+) -> dict[str, Any]:
+    """The sections of a run, sampled in these ways."""
+    values = {**values, "sampling": {**values["sampling"], "samplers": samplers}}
+    return {name: _validate(_section(name), value, path, (where, name)) for name, value in values.items()}
 
 
 def _one_pass_settings(study: Study, path: str | Path, where: str, run: Run) -> dict[str, Any]:
@@ -136,21 +171,17 @@ def _check_roles(study: Study, path: str | Path) -> None:
         raise UserError(f"{path}: runs: none has role: baseline; give one, the comparison starts from it")
 
 
-def _settings(study: Study, path: str | Path, layers: tuple[tuple[str, Overrides | None], ...]) -> Settings:
+def _layered(study: Study, path: str | Path, layers: tuple[tuple[str, Overrides | None], ...]) -> dict[str, Any]:
     """Defaults and overrides merged layer by layer, each checked so that a mistake is named where it stands."""
     values = study.defaults.model_dump(mode="json")
-    settings = study.defaults
     for where, layer in layers[1:]:
         assert layer is not None
         for section, override in layer.settings().items():
             if section == "network":
                 override = _with_preset(override, path, where)
             values[section] = merge(values[section], override)
-            settings_section = Settings.model_fields[section].annotation
-            assert isinstance(settings_section, type)
-            _validate(settings_section, values[section], path, (where, section))
-        settings = Settings.model_validate_json(json.dumps(values))
-    return settings
+            _validate(_section(section), values[section], path, (where, section))
+    return values
 
 
 def _with_preset(network: dict[str, Any], path: str | Path, where: str) -> dict[str, Any]:

@@ -1,20 +1,12 @@
-"""A study: defaults, the runs that override them, ablations and claims; and each run fully resolved."""
+"""A study: defaults, the runs that override them, experiments and claims; and each run fully resolved."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from rediffuse.config.sections import (
-    Data,
-    Evaluation,
-    Hardware,
-    Name,
-    Restoration,
-    Sampling,
-    Section,
-    Tracking,
-)
+from rediffuse.config.experiment import Claim, Experiment, Seed
+from rediffuse.config.sections import Data, Evaluation, Hardware, Name, Restoration, Sampling, Section, Tracking
+from rediffuse.config.settings import Overrides, Settings
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network, Weights
 from rediffuse.models.latent_options import CriticNetwork, LatentNetwork
 from rediffuse.training.options import DcganTraining, TrainingConfig, VaeTraining, WganTraining
@@ -22,32 +14,6 @@ from rediffuse.training.options import DcganTraining, TrainingConfig, VaeTrainin
 Kind = Literal["unet", "dcgan", "wgan-gp", "vae"]
 AnyNetwork = Network | CriticNetwork | LatentNetwork
 AnyTraining = TrainingConfig | WganTraining | DcganTraining | VaeTraining
-
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-
-
-class Settings(Section):
-    """Everything that decides the numbers of a U-Net's run, apart from its seed. Of one-pass models: only the number of
-    images and of those at once, in `sampling`.
-    """
-
-    network: Network = Field(Network(), description="the U-Net")
-    diffusion: Diffusion = Field(Diffusion(), description="forward process and objective")
-    training: TrainingConfig = Field(TrainingConfig(), description="optimisation")
-    sampling: Sampling = Field(Sampling(), description="samplers and step counts")
-
-
-class Overrides(Section):
-    """What differs from the defaults. Keys merge into the defaults; lists and `samplers` replace them whole."""
-
-    network: dict[str, Any] = Field({}, description="overrides of defaults.network")
-    diffusion: dict[str, Any] = Field({}, description="overrides of defaults.diffusion")
-    training: dict[str, Any] = Field({}, description="overrides of defaults.training")
-    sampling: dict[str, Any] = Field({}, description="overrides of defaults.sampling")
-
-    def settings(self) -> dict[str, dict[str, Any]]:
-        """The overriding sections, empty ones left out."""
-        return {name: value for name in Settings.model_fields if (value := getattr(self, name))}
 
 
 class Run(Overrides):
@@ -66,24 +32,6 @@ class Run(Overrides):
     weights: Weights | None = Field(None, description="weights to take instead of training")
 
 
-class Ablation(Overrides):
-    """A run that changes one thing of another, made by `snakemake ablations`."""
-
-    of: Name = Field(..., description="the run it starts from")
-    question: str = Field(..., description="what it is meant to answer")
-    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="training seeds; the study's when absent")
-
-
-class Claim(Section):
-    """One sentence of a paper, put to the test: metric of cell `better` against metric of cell `worse`."""
-
-    claim: str = Field(..., description="what the paper says")
-    source: str = Field(..., description="where it says so")
-    metric: str = Field("frechet_distance", description="what is compared")
-    better: str = Field(..., description="run/sampler-steps (or run/likelihood) expected to win")
-    worse: str = Field(..., description="run/sampler-steps expected to lose, or real/held-out, real/noise")
-
-
 class Study(Section):
     """One study: the whole content of `params.yaml`."""
 
@@ -98,14 +46,16 @@ class Study(Section):
     seeds: tuple[Seed, ...] = Field(..., min_length=1, description="training seeds of every run")
     defaults: Settings = Field(Settings(), description="settings that runs start from")
     runs: dict[Name, Run] = Field(..., min_length=1, description="the runs compared, in the report's order")
-    ablation_defaults: Overrides = Field(Overrides(), description="overrides shared by all ablations")
-    ablations: dict[Name, Ablation] = Field({}, description="runs that change one thing of another")
-    claims: tuple[Claim, ...] = Field((), description="statements of the papers to judge")
+    experiments: dict[Name, Experiment] = Field({}, description="questions, in the report's order")
+    experiment_samplers: dict[Name, dict[str, Any]] = Field(
+        {}, description="how an experiment's runs are sampled where it names no samplers"
+    )
+    claims: tuple[Claim, ...] = Field((), description="statements of the papers to judge, beside those of experiments")
 
     @model_validator(mode="after")
     def _seeds_once(self) -> "Study":
         for where, seeds in [("seeds", self.seeds)] + [
-            (f"ablations.{k}.seeds", a.seeds) for k, a in self.ablations.items()
+            (f"experiments.{k}.seeds", e.seeds) for k, e in self.experiments.items()
         ]:
             if seeds and len(set(seeds)) != len(seeds):
                 raise ValueError(f"{where}: {list(seeds)} names a seed twice; use each once")
@@ -121,6 +71,7 @@ class ResolvedRun(Section):
     label: str
     of: str | None = None
     question: str | None = None
+    overrides: dict[str, dict[str, Any]] | None = None
     seeds: tuple[int, ...]
     data: Data
     hardware: Hardware
@@ -133,12 +84,3 @@ class ResolvedRun(Section):
     sampling: Sampling
     classifier: GuidingClassifier | None = None
     weights: Weights | None = None
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, mapping by mapping; lists and the mapping `samplers` are replaced whole."""
-    merged = dict(base)
-    for key, value in over.items():
-        deep = key != "samplers" and isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if deep else value
-    return merged

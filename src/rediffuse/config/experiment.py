@@ -1,0 +1,136 @@
+"""An experiment as a study says it: a question, what is varied, how it is shown, and the claims it puts to the test."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from rediffuse.config.sections import Name, Section
+from rediffuse.config.settings import Overrides
+from rediffuse.options import PositiveFloat, PositiveInt
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+#: The questions that a report asks, in its order, by the key an experiment names.
+CHAPTERS = {
+    "reproduce": "Does it reproduce?",
+    "improved": "What does Improved DDPM buy?",
+    "speed": "What does speed cost?",
+    "parts": "What does each part do?",
+    "trust": "Can the numbers be trusted?",
+}
+#: The forms of a claim: the keys that it must have, and those that it may have.
+FORMS = {
+    "pair": (("better", "worse"), ("margin", "times")),
+    "below": (("cell", "below"), ()),
+    "above": (("cell", "above"), ()),
+    "trend": (("cells", "trend"), ("within", "at")),
+    "same": (("same", "within"), ()),
+    "loss": (("run", "loss_below", "before"), ()),
+}
+
+
+class Claim(Section):
+    """A sentence of a paper, put to the test. A cell is run/sampler-steps, run/likelihood, or real/held-out, real/noise.
+
+    One of: `better` against `worse`; `cell` with `below` or `above`; `cells` with `trend`; `same` with `within`; `run`
+    with `loss_below` and `before`.
+    """
+
+    claim: str = Field(..., description="what the paper says")
+    source: str = Field(..., description="where it says so")
+    metric: str = Field("frechet_distance", description="what is compared")
+    better: str | None = Field(None, description="cell expected to win against `worse`")
+    worse: str | None = Field(None, description="cell expected to lose")
+    margin: PositiveFloat | None = Field(None, description="how far apart they must be, in the metric's unit")
+    times: PositiveFloat | None = Field(None, description="how many times the smaller value the larger must be")
+    cell: str | None = Field(None, description="cell to hold against a number")
+    below: float | None = Field(None, description="number that its value lies below")
+    above: float | None = Field(None, description="number that its value lies above")
+    cells: tuple[str, ...] | None = Field(None, min_length=3, description="cells in the order of what is varied")
+    trend: Literal["rising", "falling", "flat", "linear"] | None = Field(None, description="how their values go")
+    at: tuple[float, ...] | None = Field(
+        None, description="what `linear` is linear in; the numbers of steps when absent"
+    )
+    same: tuple[str, str] | None = Field(None, description="two cells that are two ways to one value")
+    within: PositiveFloat | None = Field(None, description="how far `flat`, `linear` or `same` may be off, in per cent")
+    run: str | None = Field(None, description="run whose training loss is meant")
+    loss_below: PositiveFloat | None = Field(
+        None, description="what its loss, averaged over `log_every` steps, falls to"
+    )
+    before: PositiveInt | None = Field(None, description="training step before which it does")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "Claim":
+        given = {key for form in FORMS.values() for keys in form for key in keys if getattr(self, key) is not None}
+        fits = [n for n, (must, may) in FORMS.items() if set(must) <= given <= {*must, *may}]
+        if not fits:
+            forms = "; ".join(" and ".join(must) for must, _ in FORMS.values())
+            raise ValueError(f"a claim says one of: {forms}; this one has {', '.join(sorted(given)) or 'none of them'}")
+        if fits == ["trend"]:
+            self._check_trend()
+        if len(named := self.named()) != len(set(named)):
+            raise ValueError("a claim compares a cell with itself; name another")
+        return self
+
+    def _check_trend(self) -> None:
+        assert self.cells is not None
+        if (self.trend in ("flat", "linear")) != (self.within is not None):
+            raise ValueError(f"trend: {self.trend} goes {'without' if self.within else 'with'} `within`")
+        if self.at is not None and (self.trend != "linear" or len(self.at) != len(self.cells)):
+            raise ValueError("at: goes with trend: linear, a number for each of `cells`")
+
+    @property
+    def form(self) -> str:
+        """Which of `FORMS` it has."""
+        return next(name for name, (must, _) in FORMS.items() if all(getattr(self, key) is not None for key in must))
+
+    def named(self) -> tuple[str, ...]:
+        """The cells it names, in its order."""
+        alone = (self.better, self.worse, self.cell)
+        return (*(cell for cell in alone if cell is not None), *(self.cells or ()), *(self.same or ()))
+
+
+class Arm(Overrides):
+    """One way of an experiment: what it changes of the run it starts from. `sampling.samplers`: how it alone is sampled."""
+
+    label: str | None = Field(None, description="its name in tables and figures; the key when absent")
+
+
+class Quote(Section):
+    """A figure of the source, shown beside ours and marked as theirs."""
+
+    what: str = Field(..., description="what was measured")
+    value: str = Field(..., description="the figure as printed there")
+    conditions: str = Field(..., description="data, network, number of images, metric")
+    source: str = Field(..., description="where it is printed")
+
+
+class Experiment(Section):
+    """A question, and what is varied to answer it.
+
+    Keys of `vary`: `steps`; `sampler` (entries of `samplers`, of the run's own, or names of samplers); `sampler.OPTION`;
+    and any key of `network`, `diffusion` or `training`, such as `training.batch_size`, which trains anew for each value.
+    All values are combined. A setting that the run has already is not made twice.
+    """
+
+    question: str = Field(..., description="what it is meant to answer")
+    source: str = Field("", description="document or paper, and place, that asks it")
+    chapter: Literal["reproduce", "improved", "speed", "parts", "trust"] = Field(
+        "parts", description="question of the report that it stands under"
+    )
+    of: tuple[Name, ...] | Name | None = Field(None, description="runs it starts from; the baseline when absent")
+    vary: dict[str, tuple[Any, ...]] = Field({}, description="axes: a key and its values, each a list")
+    arms: dict[Name, Arm] = Field({}, description="ways that no axis names; each is trained beside the run itself")
+    samplers: dict[Name, dict[str, Any]] = Field(
+        {}, description="how all are sampled; `experiment_samplers` when absent and no axis names one"
+    )
+    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="training seeds; the study's when absent")
+    metrics: tuple[str, ...] = Field(
+        ("frechet_distance",), min_length=1, description="what is measured; the first is drawn"
+    )
+    picture: Literal["line", "dots", "heat-map", "images", "table"] = Field("dots", description="how it is drawn")
+    quoted: tuple[Quote, ...] = Field((), description="figures of the source to stand beside")
+    claims: tuple[Claim, ...] = Field((), description="what it puts to the test")
+
+    def starts(self) -> tuple[str, ...]:
+        """The runs it names."""
+        return (self.of,) if isinstance(self.of, str) else self.of or ()
