@@ -5,7 +5,6 @@ from rediffuse.config.study import ResolvedRun
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
 from rediffuse.data.registry import SOURCES, Source
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS, LPIPS_LEAST
-from rediffuse.models.registry import MODELS
 from rediffuse.samplers.registry import SAMPLERS
 
 

@@ -71,6 +71,12 @@ class Expansion:
     trained: dict[str, Trained] = field(default_factory=dict)
     planned: dict[str, Planned] = field(default_factory=dict)
 
+    def added(self, run: str, before: Mapping[str, Any]) -> tuple[str, ...]:
+        """Settings of a main run that only experiments ask for."""
+        own = {f"{key}-{steps}" for key, entry in before.items() for steps in entry["steps"]}
+        every = (f"{key}-{steps}" for key, entry in self.samplers[run].items() for steps in entry["steps"])
+        return tuple(setting for setting in every if setting not in own)
+
 
 @dataclass(frozen=True)
 class _Way:

@@ -81,6 +81,7 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
             settings = _one_pass_settings(study, path, where, run)
         else:
             settings = _with_samplers(layered[name], found.samplers[name], path, where)
+            settings["added"] = found.added(name, layered[name]["sampling"]["samplers"])
         facts = {"name": name, "model": run.model, "role": run.role, "label": run.label or model.title or name}
         runs[name] = _resolve(
             study, path, where, settings, **facts, seeds=study.seeds, weights=run.weights, classifier=run.classifier

@@ -63,7 +63,11 @@ class Study(Section):
 
 
 class ResolvedRun(Section):
-    """A run with nothing left to look up; what follows from it is in `rediffuse.runs.facts`."""
+    """A run with nothing left to look up; what follows from it is in `rediffuse.runs.facts`.
+
+    of, question, overrides: of a run that an experiment trains, what it starts from, answers and changes. added: settings
+    that it is sampled with for experiments alone.
+    """
 
     study: str
     name: str
@@ -72,6 +76,7 @@ class ResolvedRun(Section):
     of: str | None = None
     question: str | None = None
     overrides: dict[str, dict[str, Any]] | None = None
+    added: tuple[str, ...] = ()
     seeds: tuple[int, ...]
     data: Data
     hardware: Hardware

@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Iterator
 
 from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config.experiment import Experiment
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.evaluation.metrics import METRICS, RUN_METRICS, find_metric
+from rediffuse.reporting.values import setting_text
 from rediffuse.runs import facts
+from rediffuse.samplers.registry import SAMPLERS
 from rediffuse.training.options import TrainingConfig
 
 #: The metric that sentences, ablations and small figures show.
@@ -117,3 +120,31 @@ def settings_in_order(loaded: LoadedStudy) -> list[tuple[str, str, int]]:
     order = {key: position for position, key in enumerate(sampler_keys(loaded))}
     every = {setting for run in compared_runs(loaded) for setting in facts.comparable_settings(run)}
     return sorted(every, key=lambda setting: (order[setting[1]], -setting[2]))
+
+
+#: Axes of experiments in words, where the key says it badly.
+AXES = {
+    "sampler.eta": "η",
+    "sampler.guidance": "guidance",
+    "sampler.initial_temperature": "temperature of x_T",
+    "sampler.step_temperature": "temperature of steps",
+    "arm": "network or training",
+}
+
+
+def axis_title(axis: str) -> str:
+    """What an axis of an experiment is called."""
+    return AXES.get(axis) or axis.rpartition(".")[2].replace("_", " ")
+
+
+def axis_value(loaded: LoadedStudy, asks: Experiment, axis: str, value: object) -> str:
+    """A value of an axis in words."""
+    if axis == "run":
+        return run_label(loaded, str(value))
+    if axis == "arm":
+        arm = asks.arms.get(str(value))
+        return run_label(loaded, str(value)) if arm is None else arm.label or str(value)
+    if axis == "sampler":
+        entry = asks.samplers.get(str(value), {})
+        return SAMPLERS[str(value)].title if not entry and str(value) in SAMPLERS else str(value)
+    return setting_text(value)

@@ -60,14 +60,18 @@ def settings(run: ResolvedRun) -> list[tuple[str, str, int]]:
     return [(f"{key}-{n}", key, n) for key, sampler in run.sampling.samplers.items() for n in sampler.steps]
 
 
+def own_settings(run: ResolvedRun) -> list[tuple[str, str, int]]:
+    """`settings` without those that experiments alone ask for."""
+    return [setting for setting in settings(run) if setting[0] not in run.added]
+
+
 def shown_setting(run: ResolvedRun) -> tuple[str, str, int]:
     """The setting that stands for the run: its first sampler's most steps, at guidance 1 where a sampler has it."""
     if is_one_pass(run):
         return ONE_PASS
-    samplers = run.sampling.samplers
-    key = next((key for key, sampler in samplers.items() if sampler.guidance == 1), next(iter(samplers)))
-    steps = max(samplers[key].steps)
-    return f"{key}-{steps}", key, steps
+    own, samplers = own_settings(run), run.sampling.samplers
+    key = next((key for _, key, _ in own if samplers[key].guidance == 1), own[0][1])
+    return max((setting for setting in own if setting[1] == key), key=lambda setting: setting[2])
 
 
 def asks_classes(run: ResolvedRun, key: str) -> bool:
@@ -83,10 +87,10 @@ def is_conditional(run: ResolvedRun) -> bool:
 
 
 def comparable_settings(run: ResolvedRun) -> list[tuple[str, str, int]]:
-    """`settings` without those that a classifier guides: told the class, they are no match for those that are not."""
+    """`own_settings` without those that a classifier guides: told the class, they are no match for those that are not."""
     if is_one_pass(run):
         return [ONE_PASS]
-    return [s for s in settings(run) if run.sampling.samplers[s[1]].classifier_scale is None]
+    return [s for s in own_settings(run) if run.sampling.samplers[s[1]].classifier_scale is None]
 
 
 def describe(run: ResolvedRun, key: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ CHAPTERS = (
     "rediffuse.reporting.chapters.network_cost:chapter",
     "rediffuse.reporting.chapters.one_pass:chapter",
     "rediffuse.reporting.chapters.claims:chapter",
-    "rediffuse.reporting.chapters.ablations:chapter",
+    "rediffuse.reporting.chapters.experiments:chapter",
     "rediffuse.reporting.chapters.curves:chapter",
     "rediffuse.reporting.chapters.during_training:chapter",
     "rediffuse.reporting.chapters.samples:chapter",
@@ -38,7 +38,7 @@ TIMINGS = (
     "rediffuse.reporting.chapters.network_cost:timings",
     "rediffuse.reporting.chapters.one_pass:timings",
     "rediffuse.reporting.chapters.during_training:timings",
-    "rediffuse.reporting.chapters.ablations:timings",
+    "rediffuse.reporting.chapters.experiments:timings",
     "rediffuse.reporting.chapters.setup:timings",
     "rediffuse.reporting.chapters.pedigree:timings",
 )

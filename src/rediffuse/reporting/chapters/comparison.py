@@ -91,7 +91,7 @@ def _winner(baseline: ResolvedRun, improved: ResolvedRun, found: dict[str, Cell 
 
 
 def _asks(run: ResolvedRun, setting: str) -> bool:
-    return any(name == setting for name, _, _ in facts.settings(run))
+    return any(name == setting for name, _, _ in facts.own_settings(run))
 
 
 def _interval_note(cells: Cells, metric: str) -> str:

@@ -17,7 +17,7 @@ METRICS = ("precision", "recall", "density", "coverage", "diversity")
 def stands_for(run: ResolvedRun) -> list[tuple[str, str, int]]:
     """(setting, sampler, steps) of the sampler that stands for a run, most steps first."""
     _, main, _ = facts.shown_setting(run)
-    return sorted((s for s in facts.settings(run) if s[1] == main), key=lambda setting: -setting[2])
+    return sorted((s for s in facts.own_settings(run) if s[1] == main), key=lambda setting: -setting[2])
 
 
 def table(frames: Frames, cells: Cells) -> Table | None:

@@ -41,7 +41,7 @@ def guided_settings(frames: Frames) -> list[Guided]:
     """Every such setting of the main runs."""
     found = []
     for run in diffusion_runs(frames.loaded):
-        for setting, key, steps in facts.settings(run):
+        for setting, key, steps in facts.own_settings(run):
             if not facts.asks_classes(run, key):
                 continue
             sampler = run.sampling.samplers[key]

@@ -196,7 +196,7 @@ def _places(frames: Frames) -> Iterator[tuple[ResolvedRun, int, str, int]]:
         yield from ((model, model.seeds[0], setting, steps) for setting, _, steps in facts.settings(model))
     for run in compared_runs(frames.loaded):
         main = next(iter(run.sampling.samplers))
-        chosen = [(setting, steps) for setting, key, steps in facts.settings(run) if key == main]
+        chosen = [(setting, steps) for setting, key, steps in facts.own_settings(run) if key == main]
         yield from ((run, run.seeds[0], setting, n) for setting, n in sorted(chosen, key=lambda s: -s[1]))
 
 

@@ -2,7 +2,8 @@
 
 from rediffuse.reporting.experiments.comparison import altered
 from rediffuse.reporting.experiments.material import Material
-from rediffuse.reporting.experiments.variants import COMMAND, differing, flat_settings
+from rediffuse.reporting.experiments.results import COMMAND
+from rediffuse.reporting.experiments.settings import differing, flat_settings
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, Code, chapter_of

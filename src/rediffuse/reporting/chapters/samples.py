@@ -45,7 +45,7 @@ def previews(frames: Frames) -> Picture | None:
 def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
     """The first samples of every sampler and number of steps of a run."""
     if facts.is_conditional(run):
-        return _samples_by_class(frames, cells, run, facts.settings(run), f"samples-{run.name}")
+        return _samples_by_class(frames, cells, run, facts.own_settings(run), f"samples-{run.name}")
     comparable = facts.comparable_settings(run)
     keys = list(dict.fromkeys(key for _, key, _ in comparable))
     steps = sorted({count for _, _, count in comparable})
@@ -77,7 +77,7 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
 
 def guided_samples(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | None:
     """The first samples that a classifier guided; None when it guides none of the run."""
-    guided = [s for s in facts.settings(run) if run.sampling.samplers[s[1]].classifier_scale is not None]
+    guided = [s for s in facts.own_settings(run) if run.sampling.samplers[s[1]].classifier_scale is not None]
     return _samples_by_class(frames, cells, run, guided, f"samples-{run.name}-guided") if guided else None
 
 

@@ -22,7 +22,7 @@ def main_pair(frames: Frames) -> Pair | None:
 
 def shared_settings(frames: Frames, pair: Pair) -> list[str]:
     """The settings that the study asks of both runs."""
-    asked = [{setting for setting, _, _ in facts.settings(run)} for run in pair]
+    asked = [{setting for setting, _, _ in facts.own_settings(run)} for run in pair]
     return [setting for setting, _, _ in settings_in_order(frames.loaded) if setting in asked[0] & asked[1]]
 
 

@@ -1,12 +1,12 @@
 """All that the chapters are written from: what was read, and what is concluded from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rediffuse.config import LoadedStudy
 from rediffuse.pipeline.plan import Plan
 from rediffuse.reporting.experiments.cells import Cells, make_cells
 from rediffuse.reporting.experiments.claims import Verdict, judge
-from rediffuse.reporting.experiments.variants import Keys
 from rediffuse.reporting.read.frames import Frames
 
 
@@ -20,7 +20,7 @@ class Material:
     frames: Frames
     cells: Cells
     verdicts: list[Verdict]
-    keys: Keys
+    keys: Mapping[tuple[str, int], str]
 
     @property
     def loaded(self) -> LoadedStudy:

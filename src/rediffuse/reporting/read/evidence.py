@@ -139,4 +139,4 @@ def _times(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed: 
 
 def overrides(loaded: LoadedStudy, name: str) -> dict[str, Any]:
     """What an ablation overrides, as its record holds it."""
-    return json.loads(json.dumps(loaded.study.ablations[name].settings()))
+    return json.loads(json.dumps(loaded.ablations[name].overrides))

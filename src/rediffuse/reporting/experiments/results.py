@@ -1,0 +1,193 @@
+"""What an experiment found: a row for each of its members, and the answer in a few sentences."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config.expand import Member, Planned
+from rediffuse.evaluation.metrics import metric_short
+from rediffuse.reporting.experiments.cells import Cell, Cells, Comparison, compare
+from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.read.frames import Frames, final_loss, of_run
+from rediffuse.reporting.read.records import parameter_count
+from rediffuse.reporting.terms import axis_title, axis_value, direction
+from rediffuse.reporting.values import NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
+
+COMMAND = "snakemake --cores 8 ablations"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A member of an experiment. labels: its value at each axis, in words; cells: by metric, None where there is none;
+    parameters, loss, state: of the network that was trained for it.
+    """
+
+    member: Member
+    labels: tuple[str, ...]
+    cells: dict[str, Cell | None]
+    parameters: Value
+    loss: Value
+    state: str
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others."""
+        return ", ".join(self.labels)
+
+
+@dataclass(frozen=True)
+class Result:
+    """An experiment with what was found."""
+
+    planned: Planned
+    titles: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def main(self) -> str:
+        """The metric that is drawn, and that the answer speaks of."""
+        return self.planned.asks.metrics[0]
+
+    def known(self) -> list[tuple[Row, Cell]]:
+        """The rows that have a value of it."""
+        return [(row, cell) for row in self.rows if (cell := row.cells[self.main]) is not None]
+
+    def place(self, axis: str) -> int | None:
+        """Where an axis stands in `labels`."""
+        return self.planned.axes.index(axis) if axis in self.planned.axes else None
+
+
+def result_of(material: Material, planned: Planned) -> Result:
+    """The result of an experiment."""
+    loaded, rows = material.loaded, []
+    for member in planned.members:
+        labels = tuple(
+            axis_value(loaded, planned.asks, axis, value) for axis, value in zip(planned.axes, member.at, strict=True)
+        )
+        cells = {metric: _cell(material.cells, member, metric) for metric in planned.asks.metrics}
+        rows.append(Row(member, labels, cells, *_training(material, loaded.run(member.run))))
+    return Result(planned, tuple(axis_title(axis) for axis in planned.axes), tuple(rows))
+
+
+def _cell(cells: Cells, member: Member, metric: str) -> Cell | None:
+    from rediffuse.reporting.terms import RUN_SETTINGS
+
+    return cells.get((member.run, RUN_SETTINGS.get(metric, member.setting), metric))
+
+
+def _training(material: Material, run: ResolvedRun) -> tuple[Value, Value, str]:
+    """Parameters, loss at the end and state of a run."""
+    frames = material.frames
+    if run.role != "ablation":
+        history = [part for seed in run.seeds if len(part := of_run(frames.history, run, seed))]
+        return parameter_count(frames, run), _mean(final_loss(part) for part in history), "" if history else NOT_RUN
+    done = [entry for entry in frames.ablations if entry["ablation"] == run.name and entry["seed"] in run.seeds]
+    parameters = next(
+        (entry["parameters"] for entry in done if entry.get("parameters")), NOT_RECORDED if done else NOT_RUN
+    )
+    loss = _mean(entry["final_loss"] for entry in done if entry.get("final_loss") is not None)
+    return parameters, loss, _state(run, done, material.keys)
+
+
+def _mean(values: Iterable[float]) -> Value:
+    found = list(values)
+    return sum(found) / len(found) if found else NOT_RECORDED
+
+
+def _state(run: ResolvedRun, done: list[dict[str, Any]], keys: Mapping[tuple[str, int], str]) -> str:
+    """What a reader must know of a training: nothing where all is as it should be."""
+    if not done:
+        return NOT_RUN
+    kept = {entry["seed"]: (entry.get("overrides"), (entry.get("keys") or {}).get("train")) for entry in done}
+    stale = [seed for seed, found in kept.items() if found != (run.overrides, keys.get((run.name, seed)))]
+    parts = [] if len(done) == len(run.seeds) else [f"{len(done)} of {counted(len(run.seeds), 'seed')}"]
+    if stale:
+        parts.append("made with other settings or code" + (f" (seed {setting_text(stale)})" if len(done) > 1 else ""))
+    elif any(entry.get("accepted") for entry in done):
+        parts.append("kept under changed code")
+    return "; ".join(parts)
+
+
+def answers(frames: Frames, result: Result) -> list[str]:
+    """What the values say, in sentences; what is missing, and how it is made."""
+    known = result.known()
+    missing = sorted({row.member.run for row in result.rows if row.cells[result.main] is None})
+    tail = []
+    if missing:
+        trains = set(missing) & set(frames.loaded.ablations)
+        how = f"; `{COMMAND}`, then `dvc repro`, makes them" if trains else ""
+        tail = [f"Not run: {listed(missing)}{how}."]
+    if len(known) < 2:
+        return [_alone(frames, result, *known[0])] * len(known) + tail
+    short = metric_short(result.main, frames.features)
+    beside = _beside_base(frames.loaded, result, short) if result.planned.trains else []
+    return (beside or _best(result, short)) + tail
+
+
+def _alone(frames: Frames, result: Result, row: Row, cell: Cell) -> str:
+    spread = (
+        f", from {number(cell.low)} to {number(cell.high)}" if cell.low is not None and cell.high is not None else ""
+    )
+    of = counted(len(cell.seeds), "training seed")
+    return f"{metric_short(result.main, frames.features)} {number(cell.value)}{spread} ({cell.interval}; {of}, n = {cell.n})."
+
+
+def _best(result: Result, short: str) -> list[str]:
+    """Which is best, and which are clearly worse; of few and of many steps, where steps are varied beside other things."""
+    steps = result.place("steps")
+    if steps is None or len(result.planned.axes) == 1:
+        return [_best_of(result.known(), result.main, short, "")]
+    numbers = sorted({row.member.at[steps] for row, _ in result.known()})
+    chosen = dict.fromkeys((numbers[-1], numbers[0]))
+    groups = {n: [(row, cell) for row, cell in result.known() if row.member.at[steps] == n] for n in chosen}
+    texts = [_best_of(group, result.main, short, f"With {n} steps ") for n, group in groups.items() if len(group) > 1]
+    return texts or [_best_of(result.known(), result.main, short, "")]
+
+
+def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, where: str) -> str:
+    sign = 1 if direction(metric) == "lower" else -1
+    ranked = sorted(known, key=lambda pair: sign * pair[1].value)
+    (row, cell), others = ranked[0], ranked[1:]
+    near = [other.name for other, theirs in others if compare(cell, theirs).outcome != "better"]
+    text = f"{where}{row.name} is best" if where else f"{row.name} is best"
+    text = f"{text[:1].upper()}{text[1:]} ({short} {number(cell.value)}, n = {cell.n})"
+    if not near:
+        return f"{text}, clearly better than {'all others' if len(others) > 1 else others[0][0].name}."
+    apart = (
+        f", clearly better than {len(others) - len(near)} of the {len(others)} others"
+        if len(near) < len(others)
+        else ""
+    )
+    shown = near if len(near) <= 5 else [*near[:4], f"{len(near) - 4} more"]
+    return f"{text}{apart}; not clearly apart from {listed(shown)}."
+
+
+def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
+    """Each trained way beside the run that it starts from, one sentence for each way of sampling."""
+    texts = []
+    bases = {
+        (loaded.run(row.member.run).of or row.member.run, row.member.setting): (row, cell)
+        for row, cell in result.known()
+        if not (loaded.run(row.member.run).overrides or {})
+    }
+    for (of, setting), (base, theirs) in bases.items():
+        found: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
+        for row, cell in result.known():
+            run = loaded.run(row.member.run)
+            if run.overrides and run.of == of and row.member.setting == setting:
+                comparison: Comparison = compare(cell, theirs)
+                change = f" ({100 * (cell.value / theirs.value - 1):+.0f} %)" if theirs.value > 0 else ""
+                found[comparison.outcome].append(f"{row.name}{change}")
+        parts = [
+            f"{words} {listed(found[outcome])}"
+            for outcome, words in (
+                ("better", "clearly better:"),
+                ("worse", "clearly worse:"),
+                ("undecided", "not decided:"),
+            )
+            if found[outcome]
+        ]
+        if parts:
+            texts.append(f"{short} beside {base.name} ({number(theirs.value)}, n = {theirs.n}): {'; '.join(parts)}.")
+    return texts
