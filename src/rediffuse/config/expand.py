@@ -217,7 +217,7 @@ class _Expanding:
                     way.prediction == "velocity"
                 ):
                     continue
-                name = key + "".join(f"-{option}-{_slug(value)}" for option, value in changed.items())
+                name = key + "".join(f"-{_slug(option)}-{_slug(value)}" for option, value in changed.items())
                 for steps in self.asks.vary.get("steps") or entry.get("steps") or ():
                     setting = [self._ask(samplers, name, full, steps) for samplers in bases][-1]
                     at = {"sampler": key, **dict(zip(self.options, options, strict=True)), "steps": steps}
@@ -262,7 +262,10 @@ class _Expanding:
 def _content(key: str, entry: dict[str, Any]) -> str:
     """What a sampler's entry does, whatever it is called and how many steps it takes."""
     made = Sampler(**{**entry, "steps": tuple(entry["steps"]), "kind": entry.get("kind") or key})
-    return made.model_dump_json(exclude={"steps"})
+    # What is not said is the same as saying what then holds.
+    return made.replace(eta=made.eta or 0.0, guidance=1.0 if made.guidance is None else made.guidance).model_dump_json(
+        exclude={"steps"}
+    )
 
 
 def _look_up(values: Mapping[str, Any], key: str) -> Any:

@@ -27,6 +27,10 @@ Name = Annotated[
     str,
     Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60, description="lower-case letters, digits and hyphens"),
 ]
+SamplerName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=80, description="lower-case letters, digits, hyphens and dots"),
+]
 #: A group of a study's keys.
 Section = Options
 
@@ -83,7 +87,7 @@ class Sampling(Section):
     images: PositiveInt = Field(1080, description="images of each setting")
     batch_size: PositiveInt = Field(1080, description="images sampled at once")
     clip: bool = Field(True, description="clip the predicted x0 to [-1, 1] and re-derive ε")
-    samplers: dict[Name, Sampler] = Field(
+    samplers: dict[SamplerName, Sampler] = Field(
         {"ancestral": Sampler(steps=(50,)), "ddim": Sampler(steps=(50,))},
         min_length=1,
         description="the ways of sampling, by a name of one's own",
