@@ -21,7 +21,7 @@ def study(folder: Path, run: dict[str, Any], sampler: dict[str, Any] | None = No
     if sampler is not None:
         values["runs"] = {"baseline": values["runs"]["baseline"]}
         values["defaults"]["sampling"]["samplers"] = {"ddim": sampler}
-        values["ablations"], values["claims"] = {}, []
+        values["experiments"], values["claims"] = {}, []
     (folder / "study.yaml").write_text(yaml.safe_dump(values))
     return load_study(folder / "study.yaml")
 

@@ -8,7 +8,7 @@ import yaml
 
 from rediffuse.config import ResolvedRun, load_study
 from rediffuse.config.checks import check_run
-from rediffuse.config.study import merge
+from rediffuse.config.settings import merge
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.models.latent_options import LatentNetwork
 from rediffuse.runs import facts
@@ -36,7 +36,7 @@ def test_a_run_inherits_what_it_does_not_override():
     assert baseline.diffusion.timesteps == improved.diffusion.timesteps == 1000
 
 
-def test_an_ablation_starts_from_the_run_it_is_of_and_changes_one_thing():
+def test_what_an_experiment_trains_starts_from_the_run_it_is_of_and_changes_one_thing():
     loaded = load_study(ROOT / "studies" / "digits.yaml")
     ablation, improved = loaded.ablations["width-halved"], loaded.runs["improved"]
     assert ablation.diffusion == improved.diffusion
@@ -54,7 +54,7 @@ def with_run(folder: Path, run: dict[str, Any], **data: Any) -> ResolvedRun:
     """A run beside the baseline of the smoke study."""
     values = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text())
     values["runs"] = {"baseline": values["runs"]["baseline"], "other": run}
-    values["ablations"], values["claims"] = {}, []
+    values["experiments"], values["claims"] = {}, []
     values["data"] |= data
     (folder / "study.yaml").write_text(yaml.safe_dump(values))
     return load_study(folder / "study.yaml").runs["other"]

@@ -125,5 +125,5 @@ def test_a_stage(sampled: Project):
 
 
 def test_an_experiment(project: Project):
-    assert "average-shorter (ablation of improved)" in project.rediffuse("check")
-    assert "evaluate/average-shorter/seed0" in project.rediffuse("status")
+    assert "average-0-5 (for experiments, from improved)" in project.rediffuse("check")
+    assert "evaluate/average-0-5/seed0" in project.rediffuse("status")

@@ -31,7 +31,7 @@ def study(**changes: object) -> dict:
             "classifier-4": {**guided, "classifier_scale": 4},
         }
     }
-    content["claims"], content["ablations"] = [], {}
+    content["claims"], content["experiments"] = [], {}
     return content | changes
 
 
@@ -147,8 +147,8 @@ def test_a_classifier_that_cannot_work_is_refused_in_one_line(classifier: dict |
 
 
 def test_an_ablation_has_no_classifier_and_trains_none(tmp_path: Path):
-    content = study(ablations={"wide": {"of": "improved", "question": "Wide?", "network": {"channels": 16}}})
-    content["ablation_defaults"] = {"sampling": {"samplers": {"ddim": {"steps": [3]}}}}
+    wide = {"of": "improved", "question": "Wide?", "arms": {"wide": {"network": {"channels": 16}}}}
+    content = study(experiments={"width": {**wide, "samplers": {"ddim": {"steps": [3]}}}})
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
     context = Context.open(tmp_path / "study.yaml", tmp_path)
     assert [job.name for job in context.plan.jobs.values() if job.stage == "classifier"] == [

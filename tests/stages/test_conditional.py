@@ -41,12 +41,9 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
         }
     }
     flow = {"flow-euler": {"steps": [4]}, "flow-heun": {"steps": [2]}}
-    study["ablations"] = {
-        "straight": {
-            "of": "conditional", "question": "Straight?", "diffusion": {"prediction": "velocity"},
-            "sampling": {"samplers": flow},
-        }
-    }  # fmt: skip
+    straight = {"diffusion": {"prediction": "velocity"}, "sampling": {"samplers": flow}}
+    asks = {"of": "conditional", "question": "Straight?", "arms": {"straight": straight}}
+    study["experiments"] = {"path": {**asks, "samplers": {"plain": {**sampler, "kind": "ddim"}}}}
     study["claims"] = []
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     context = Context.open(root / "params.yaml", root)

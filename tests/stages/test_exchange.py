@@ -51,7 +51,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # What is exported is a network that knows nothing of a classifier beside it.
     improved = {key: value for key, value in study["runs"]["improved"].items() if key not in ("sampling", "classifier")}
     study["runs"] = {"improved": {**improved, "role": "baseline"}}
-    study["ablations"], study["claims"] = {}, []
+    study["experiments"], study["claims"] = {}, []
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     for verb in ("prepare", "reference", "real", "train improved", "sample improved", "evaluate improved"):
         run(root, *verb.split())

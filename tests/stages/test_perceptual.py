@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study["defaults"]["training"] |= {"steps": 12, "checkpoint_every": 12, "preview_steps": [12]}
     study["defaults"]["sampling"]["samplers"] = {"ancestral": {"steps": [2]}}
     study["runs"] = {name: study["runs"][name] for name in ("baseline", "vae")}
-    study["ablations"], study["claims"] = {}, []
+    study["experiments"], study["claims"] = {}, []
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     for verb in (
         "check", "prepare", "reference", "train baseline", "sample baseline", "train vae", "sample vae",

@@ -52,9 +52,10 @@ class Planned:
 
 @dataclass
 class Trained:
-    """A run that experiments train: what it changes of run `of`, with which seeds, for which of them, how sampled."""
+    """A run that experiments train: where it is asked for, what it changes of run `of`, with which seeds, how sampled."""
 
     name: str
+    where: str
     of: str
     overrides: dict[str, dict[str, Any]]
     question: str
@@ -84,7 +85,7 @@ class _Way:
 
     at: dict[str, Any]
     run: str
-    prediction: str
+    diffusion: dict[str, Any]
     samplers: dict[str, dict[str, Any]] | None
 
 
@@ -170,7 +171,7 @@ class _Expanding:
                 for key, value in zip(self.trained, chosen, strict=True):
                     if _look_up(base, key) != value:
                         overrides = merge(overrides, _nested(key, value))
-                words = "-".join(_slug(value) for value in chosen)
+                words = "-".join(_slug(value) for value in chosen).replace(".", "-")
                 name = f"{self.name}-{words}" + (f"-{of}" if len(starts) > 1 else "")
                 yield self._way(
                     {**at, **dict(zip(self.trained, chosen, strict=True))}, of, overrides, self.asks.question, name
@@ -188,20 +189,21 @@ class _Expanding:
     ) -> _Way:
         seeds = self.asks.seeds or self.study.seeds
         more = [seed for seed in seeds if overrides or seed not in self.study.seeds]
-        prediction = merge(self.values[of], overrides)["diffusion"]["prediction"]
+        diffusion = merge(self.values[of], overrides)["diffusion"]
         if not more:
-            return _Way(at, of, prediction, samplers)
+            return _Way(at, of, diffusion, samplers)
         for known in self.into.trained.values():
             if known.of == of and known.overrides == overrides:
                 known.seeds += [seed for seed in more if seed not in known.seeds]
-                return _Way(at, known.name, prediction, samplers)
+                return _Way(at, known.name, diffusion, samplers)
         name = name if overrides else f"{of}-seeds"
         if name in self.study.runs or name in self.into.trained:
             raise self._wrong(
                 "arms" if self.asks.arms else "vary", f"would train {name!r}, a name that is taken; use another"
             )
-        self.into.trained[name] = Trained(name, of, overrides, question, label or name, more)
-        return _Way(at, name, prediction, samplers)
+        where = f"experiments.{self.name}." + (f"arms.{at['arm']}" if self.asks.arms else "vary")
+        self.into.trained[name] = Trained(name, where, of, overrides, question, label or name, more)
+        return _Way(at, name, diffusion, samplers)
 
     def _settings(self, way: _Way) -> Iterator[tuple[dict[str, Any], str]]:
         """(values of the axes of sampling, name of the setting), after the run was asked to make it."""
@@ -209,16 +211,19 @@ class _Expanding:
         own = home.samplers if home else self.into.samplers[way.run]
         of = home.of if home else way.run
         bases = [own] if home is None else [own, self.into.samplers[of]] if not home.overrides else [own]
+        most = way.diffusion["timesteps"]
         for key, entry in self._entries(way, of):
             for options in itertools.product(*(self.asks.vary[option] for option in self.options)):
                 changed = {option.split(".", 1)[1]: value for option, value in zip(self.options, options, strict=True)}
                 full = {"kind": key, **entry, **changed}
                 if (spec := SAMPLERS.get(full["kind"])) is None or (spec.path == "interpolant") != (
-                    way.prediction == "velocity"
+                    way.diffusion["prediction"] == "velocity"
                 ):
                     continue
                 name = key + "".join(f"-{_slug(option)}-{_slug(value)}" for option, value in changed.items())
                 for steps in self.asks.vary.get("steps") or entry.get("steps") or ():
+                    if not isinstance(steps, int) or not 0 < steps <= most:
+                        raise self._wrong("vary.steps", f"{steps!r} is not allowed; use a number from 1 to {most}")
                     setting = [self._ask(samplers, name, full, steps) for samplers in bases][-1]
                     at = {"sampler": key, **dict(zip(self.options, options, strict=True)), "steps": steps}
                     yield at, setting

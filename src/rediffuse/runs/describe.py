@@ -65,13 +65,18 @@ def describe_study(loaded: LoadedStudy, full: bool = False) -> str:
     study = loaded.study
     lines = [f"study {study.study}: {study.title}", f"data {study.data.name}, seeds {list(study.seeds)}"]
     for run in [*loaded.runs.values(), *loaded.ablations.values()]:
-        what = f"{run.role} of {run.of}" if run.of else run.role
+        what = f"for experiments, from {run.of}" if run.of else run.role
         lines += [
             "",
             f"{run.name} ({what}{f', {run.model}' if run.diffusion is None else ''}), seeds {list(run.seeds)}",
         ]
         every = flatten(run.model_dump(mode="json", exclude={"study", "name", "role", "of", "seeds"}))
         lines += [f"  {line}" for line in (every if full else _summary(run))]
+    for name, planned in loaded.experiments.items():
+        lines += ["", f"experiment {name}: {planned.asks.question}"]
+        lines.append(
+            f"  {' × '.join(planned.axes) or 'one cell'}: {' '.join(member.cell for member in planned.members)}"
+        )
     return "\n".join(lines)
 
 
