@@ -8,11 +8,20 @@ import numpy as np
 from rediffuse.config import ResolvedRun
 from rediffuse.evaluation.examination import ImageGroup, class_shares, copies, distance_by_count
 from rediffuse.evaluation.frechet import FrechetReference, moments
+from rediffuse.evaluation.intervals import grouped, t_half_width
 from rediffuse.formats import write_json
 from rediffuse.runs import facts
 
 if TYPE_CHECKING:
     from tests.reporting.study_tree import StudyTree
+
+
+def group_values(value: float, spread: float, groups: int) -> list[float]:
+    """Values of groups whose mean is `value`, with an interval of ± `spread` of it."""
+    if groups == 1:
+        return [value]
+    steps = np.linspace(-1, 1, groups)
+    return list(value + spread * abs(value) / t_half_width(steps) * steps)
 
 
 def metrics_record(
@@ -32,16 +41,7 @@ def metrics_record(
     values["diversity"] = 20 + distance / 1000
     metrics = {}
     for name, value in values.items():
-        half = spread * abs(value) if groups > 1 else None
-        metrics[name] = {
-            "value": value,
-            "low": None if half is None else value - half,
-            "high": None if half is None else value + half,
-            "std": None if half is None else half / 2,
-            "groups": [value] * groups,
-            "n": n,
-            "interval": f"95 % t-interval over {groups} independent groups" if groups > 1 else "none: a single group",
-        }
+        metrics[name] = grouped(group_values(value, spread, groups), n).to_dict()
     return {
         "study": "smoke",
         "run": run,

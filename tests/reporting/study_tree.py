@@ -12,11 +12,18 @@ import numpy as np
 from PIL import Image
 
 from rediffuse.config import LoadedStudy, ResolvedRun, load_study
+from rediffuse.evaluation.intervals import grouped
 from rediffuse.files import sha256
 from rediffuse.formats import write_json
 from rediffuse.pipeline.plan import Plan, make_plan
 from rediffuse.runs import facts
-from tests.reporting.study_records import exact_costs, metrics_record, write_examination, write_training_scores
+from tests.reporting.study_records import (
+    exact_costs,
+    group_values,
+    metrics_record,
+    write_examination,
+    write_training_scores,
+)
 
 PROJECT = Path(__file__).resolve().parents[2]
 MACHINE = {
@@ -251,6 +258,7 @@ class StudyTree:
         """Give a cell another Fréchet distance."""
         path = self.folder(run, seed) / "metrics" / f"{setting}.json"
         record = json.loads(path.read_text())
-        half = distance * spread
-        record["metrics"]["frechet_distance"].update(value=distance, low=distance - half, high=distance + half)
+        found = record["metrics"]["frechet_distance"]
+        values = group_values(distance, spread, len(found["groups"]))
+        record["metrics"]["frechet_distance"] = grouped(values, found["n"]).to_dict()
         write_json(path, record)

@@ -1,6 +1,7 @@
-"""Verbs about studies: check, use, schema, status."""
+"""Verbs about studies: check, use, schema, status, claims."""
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -102,3 +103,27 @@ def status(
         print(f"{job.name:40} {why[job.name] or 'up to date'}")
     if stages and any(why[job.name] for job in jobs):
         raise typer.Exit(1)
+
+
+@app.command()
+def claims(
+    study: StudyFile = ACTIVE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what claims.json would hold instead.")] = False,
+) -> None:
+    """Judge every claim of a study by what is on disk: holds, does not hold, undecided or not run, and why."""
+    from rediffuse.config import load_study
+
+    loaded = load_study(study)
+    from rich.console import Console
+
+    from rediffuse.formats import json_text
+    from rediffuse.reporting import judged
+    from rediffuse.reporting.experiments.claims import claims_json
+    from rediffuse.reporting.render.terminal import claims_table
+
+    verdicts = judged(loaded, Path())
+    if as_json:
+        print(json_text(claims_json(verdicts)), end="")
+        return
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(claims_table(verdicts))

@@ -77,6 +77,13 @@ class Claim(Section):
             raise ValueError(f"trend: {self.trend} goes {'without' if self.within else 'with'} `within`")
         if self.at is not None and (self.trend != "linear" or len(self.at) != len(self.cells)):
             raise ValueError("at: goes with trend: linear, a number for each of `cells`")
+        if self.trend == "linear" and len(set(self.numbers())) < len(self.cells):
+            raise ValueError("at: must say what `linear` is linear in, another number for each of `cells`")
+
+    def numbers(self) -> tuple[float, ...]:
+        """What `linear` is linear in; none where nothing says."""
+        steps = [cell.rpartition("-")[2] for cell in self.cells or ()]
+        return self.at or tuple(float(n) for n in steps if n.isdigit())
 
     @property
     def form(self) -> str:

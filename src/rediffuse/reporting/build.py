@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
     from rediffuse.pipeline.plan import Plan
+    from rediffuse.reporting.experiments.claims import Verdict
     from rediffuse.reporting.experiments.material import Material
 
 
@@ -71,6 +72,8 @@ def metrics_json(material: "Material") -> dict[str, Any]:
 
     result: dict[str, Any] = {}
     for (name, setting, metric), cell in material.cells.items():
+        if name in material.loaded.ablations:  # the evidence itself is kept
+            continue
         result.setdefault(name, {}).setdefault(setting, {})[metric] = cell.value
     for run in diffusion_runs(material.loaded):
         histories = [of_run(material.frames.history, run, seed) for seed in run.seeds]
@@ -91,3 +94,11 @@ def terminal_summary(loaded: LoadedStudy, plan: "Plan", root: Path) -> "Group":
     material = conclude(read_frames(loaded, root), plan)
     table = comparison(material.frames, material.cells, MAIN, folded=False)
     return summary(loaded, table, material.verdicts)
+
+
+def judged(loaded: LoadedStudy, root: Path) -> "list[Verdict]":
+    """The verdict on every claim of a study, from what is on disk."""
+    from rediffuse.reporting.experiments.material import conclude
+    from rediffuse.reporting.read.frames import read_frames
+
+    return conclude(read_frames(loaded, root)).verdicts

@@ -75,7 +75,8 @@ def run_colours(loaded: LoadedStudy) -> dict[str, str]:
 
 def run_label(loaded: LoadedStudy, name: str) -> str:
     """How a run is called in the report."""
-    return next((run.label for run in every_run(loaded) if run.name == name), name)
+    known = {**loaded.runs, **loaded.ablations}
+    return known[name].label if name in known else name
 
 
 def unique_label(loaded: LoadedStudy, run: ResolvedRun) -> str:

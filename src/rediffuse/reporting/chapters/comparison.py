@@ -3,8 +3,9 @@
 from rediffuse.config import ResolvedRun
 from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.chapters.quality import quality_against_steps
-from rediffuse.reporting.experiments.cells import Cell, Cells, compare, estimate
+from rediffuse.reporting.experiments.cells import Cell, Cells, estimate
 from rediffuse.reporting.experiments.comparison import beyond_real, exceptions, headline
+from rediffuse.reporting.experiments.contrasts import compare
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, Item, chapter_of

@@ -1,14 +1,28 @@
-"""One estimate for each run, setting and metric, whatever the number of training seeds; and how two compare."""
+"""One estimate for each run, setting and metric, whatever the number of training seeds."""
 
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 
 from rediffuse.evaluation.intervals import t_half_width, t_interval
-from rediffuse.reporting.terms import direction
-from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, Value, decimals
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.read.trained import pooled, trained_rows
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, Value
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one training seed gave (None: nothing was trained).
+
+    groups: values whose mean it is, each of n images of its own. per_image: where images have a value by themselves,
+    that of each, of the same images in every run.
+    """
+
+    seed: int | None
+    value: float
+    groups: tuple[float, ...] = ()
+    per_image: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -16,8 +30,8 @@ class Cell:
     """A metric of a run and setting.
 
     value, low, high: over groups of n images for one training seed; the mean of the seeds' values and their t-interval
-    where there are several. low and high are None where nothing says how far the value would move. per_image: of one
-    seed, the values whose mean it is, of the same images in every run; empty where images have no value by themselves.
+    where there are several. low and high are None where nothing says how far the value would move. parts: what it was
+    made of, seed by seed.
     """
 
     run: str
@@ -30,15 +44,37 @@ class Cell:
     seeds: tuple[int, ...]
     interval: str
     files: tuple[str, ...]
-    per_image: tuple[float, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     @property
     def name(self) -> str:
         """As a claim names it."""
         return f"{self.run}/{self.setting}"
 
+    @property
+    def half(self) -> float:
+        """Half the width of its interval; 0 where it has none."""
+        low, high = bounds(self)
+        return (high - low) / 2
+
 
 Cells = dict[tuple[str, str, str], Cell]
+
+
+def all_cells(frames: Frames) -> Cells:
+    """The cells of main runs, of real images and noise, and of the runs that experiments trained.
+
+    A trained run that changes nothing adds its seeds to those of its main run: one cell, found under both names.
+    """
+    rows = trained_rows(frames)
+    cells = make_cells(pd.concat([frames.measured(), rows]) if len(rows) else frames.measured())
+    others = pooled(frames.loaded)
+    kept = {(entry["ablation"], setting) for entry in frames.ablations for setting in entry["metrics"]}
+    for (run, setting, metric), cell in list(cells.items()):
+        for (other, name), of in others.items():
+            if of == (run, setting) and (other, name) in kept:
+                cells |= dict.fromkeys(((other, name, metric), (other, setting, metric)), cell)
+    return cells
 
 
 def make_cells(quality: pd.DataFrame) -> Cells:
@@ -53,65 +89,27 @@ def make_cells(quality: pd.DataFrame) -> Cells:
 
 
 def _cell(run: str, setting: str, metric: str, rows: pd.DataFrame) -> Cell:
-    seeds = tuple(int(seed) for seed in rows["seed"] if not pd.isna(seed))
-    files, n = tuple(rows["file"]), int(rows["n"].iloc[0])
-    if len(rows) == 1:
-        row = rows.iloc[0]
+    parts = tuple(_part(row) for _, row in rows.iterrows())
+    seeds = tuple(part.seed for part in parts if part.seed is not None)
+    files, n, row = tuple(rows["file"]), int(rows["n"].iloc[0]), rows.iloc[0]
+    if len(parts) == 1:
         low, high = optional(row["low"]), optional(row["high"])
-        values = row.get("per_image")
-        per_image = tuple(values) if isinstance(values, list) else ()
-        value, interval = float(row["value"]), str(row["interval"])
-        return Cell(run, setting, metric, value, low, high, n, seeds, interval, files, per_image)
-    values = rows["value"].astype(float).to_numpy()
-    half = t_half_width(values)
-    mean = float(values.mean())
+        return Cell(run, setting, metric, parts[0].value, low, high, n, seeds, str(row["interval"]), files, parts)
+    values = [part.value for part in parts]
+    half, mean = t_half_width(values), sum(values) / len(values)
     text = t_interval(f"{len(values)} training seeds")
-    return Cell(run, setting, metric, mean, mean - half, mean + half, n, seeds, text, files)
+    return Cell(run, setting, metric, mean, mean - half, mean + half, n, seeds, text, files, parts)
+
+
+def _part(row: "pd.Series[Any]") -> Part:
+    seed = None if pd.isna(row["seed"]) else int(row["seed"])
+    groups, images = (tuple(v) if isinstance(v := row.get(k), list) else () for k in ("group_values", "per_image"))
+    return Part(seed, float(row["value"]), groups, images)
 
 
 def optional(value: Any) -> float | None:
     """A number, or None for what a frame holds where there is none."""
     return None if value is None or pd.isna(value) else float(value)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How a first cell stands against a second.
-
-    outcome: "better" or "worse" when the intervals are apart (or, of the same images, when that of their differences
-    leaves out 0), "undecided" otherwise; leaning: "better", "worse" or "equal", by the values alone; reason: why.
-    """
-
-    outcome: str
-    leaning: str
-    reason: str
-
-
-def compare(first: Cell, second: Cell) -> Comparison:
-    """Compare two cells of one metric. A cell without an interval counts as a point if the other has one."""
-    sign = 1.0 if direction(first.metric) == "lower" else -1.0
-    difference = sign * (second.value - first.value)
-    leaning = "better" if difference > 0 else "worse" if difference < 0 else "equal"
-    if first.n != second.n:
-        return Comparison("undecided", leaning, f"the numbers of images differ ({first.n} and {second.n})")
-    if first.low is None and second.low is None:
-        return Comparison("undecided", leaning, "neither value has an interval")
-    if first.per_image and len(first.per_image) == len(second.per_image) > 1:
-        return _compare_images(first, second, leaning)
-    (low1, high1), (low2, high2) = bounds(first), bounds(second)
-    if high1 < low2 or high2 < low1:
-        return Comparison(leaning, leaning, "the intervals are apart")
-    return Comparison("undecided", leaning, "the intervals overlap")
-
-
-def _compare_images(first: Cell, second: Cell, leaning: str) -> Comparison:
-    """By the differences image by image: what makes an image hard for both does not blur them (the paired t-test)."""
-    differences = np.subtract(second.per_image, first.per_image)
-    mean, half = float(differences.mean()), t_half_width(differences)
-    places = decimals(mean)
-    found = f"the mean difference on the same {len(differences)} images is {mean:.{places}f}"
-    text = f"{found} [{mean - half:.{places}f}, {mean + half:.{places}f}]"
-    return Comparison(leaning if abs(mean) > half else "undecided", leaning, text)
 
 
 def bounds(cell: Cell) -> tuple[float, float]:

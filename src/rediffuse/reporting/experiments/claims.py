@@ -1,61 +1,104 @@
-"""The statements of the papers, put to the test."""
+"""The statements of the papers, put to the test (`forms` says how)."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rediffuse.config import LoadedStudy
-from rediffuse.config.study import Claim
+from rediffuse.config.experiment import Claim
 from rediffuse.evaluation.metrics import metric_short
-from rediffuse.reporting.experiments.cells import Cell, Cells, compare
-from rediffuse.reporting.terms import cell_label
-from rediffuse.reporting.values import NOT_RUN, counted, decimals, listed
+from rediffuse.reporting.experiments.cells import Cell, Cells, estimate
+from rediffuse.reporting.experiments.forms import FAILS, FORMS, HOLDS, UNDECIDED, Finding, loss
+from rediffuse.reporting.read.trained import Losses
+from rediffuse.reporting.terms import cell_label, run_label
+from rediffuse.reporting.values import NOT_RUN, counted, listed
 
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_RUN)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, its two cells as far as they were run, what follows, why, and all of it as a sentence."""
+    """A claim and what follows from what was run.
 
+    where: its place in the study. cells: those that it names, in its order, None where one was not run. evidence: what
+    was found, in a line. reason: why the verdict, decided_by: what would decide an undecided one. files: what it rests on.
+    """
+
+    where: str
     claim: Claim
-    better: Cell | None
-    worse: Cell | None
+    cells: dict[str, Cell | None]
     verdict: str
+    evidence: str
     reason: str
-    sentence: str
+    decided_by: str
+    files: tuple[str, ...]
+
+    @property
+    def experiment(self) -> str | None:
+        """The experiment that makes the claim, None for the study itself."""
+        kind, name, *_ = self.where.split(".")
+        return name if kind == "experiments" else None
+
+    @property
+    def why(self) -> str:
+        """The reason, and what would decide it."""
+        return self.reason + (f"; {self.decided_by}" if self.decided_by else "")
+
+    @property
+    def sentence(self) -> str:
+        """All of it."""
+        return f"{self.verdict}: {self.evidence}{'; ' if self.evidence else ''}{self.why}"
 
 
-def judge(loaded: LoadedStudy, cells: Cells) -> list[Verdict]:
-    """A verdict on every claim of the study, in its order."""
-    return [_judge(loaded, claim, cells) for claim in loaded.study.claims]
+def judge(loaded: LoadedStudy, cells: Cells, losses: Mapping[tuple[str, int], Losses] | None = None) -> list[Verdict]:
+    """A verdict on every claim of the study and of its experiments, in that order; losses: of trainings, by run and seed."""
+    return [
+        _judge_loss(loaded, where, claim, losses or {})
+        if claim.form == "loss"
+        else _judge_cells(loaded, where, claim, cells)
+        for where, claim in loaded.claims().items()
+    ]
 
 
-def _judge(loaded: LoadedStudy, claim: Claim, cells: Cells) -> Verdict:
-    names = [tuple(name.split("/", 1)) for name in (claim.better, claim.worse)]
-    better, worse = (cells.get((run, setting, claim.metric)) for run, setting in names)
-    if better is None or worse is None:
-        absent = [name for name, cell in ((claim.better, better), (claim.worse, worse)) if cell is None]
-        reason = f"no value for {listed(absent)}"
-        return Verdict(claim, better, worse, NOT_RUN, reason, f"{NOT_RUN}: {reason}")
-    comparison = compare(better, worse)
-    verdict = {"better": HOLDS, "worse": FAILS}.get(comparison.outcome, UNDECIDED)
-    left, right = (cell_label(loaded, run, setting) for run, setting in names)
-    short = metric_short(claim.metric, loaded.study.evaluation.features)
-    places = max(decimals(cell.value) for cell in (better, worse))
-    values = f"{short} {better.value:.{places}f} ({left}) against {worse.value:.{places}f} ({right})"
-    if verdict == HOLDS:
-        reason = comparison.reason
-    elif verdict == FAILS:
-        reason = f"{comparison.reason}, the other way round"
+def _judge_cells(loaded: LoadedStudy, where: str, claim: Claim, cells: Cells) -> Verdict:
+    named = {name: cells.get((*_split(name), claim.metric)) for name in claim.named()}
+    there = {name: cell for name, cell in named.items() if cell is not None}
+    if absent := [name for name in named if name not in there]:
+        found = Finding(NOT_RUN, f"no value for {listed(absent)}")
     else:
-        leaning = {"better": "lean towards the claim", "worse": "lean against the claim", "equal": "are equal"}
-        reason = f"{comparison.reason}, the values {leaning[comparison.leaning]}"
-    points = [label for label, cell in ((left, better), (right, worse)) if cell.low is None]
-    if points and verdict != UNDECIDED:
-        reason += f" ({listed(points)}: no interval, taken as a point)"
-    return Verdict(claim, better, worse, verdict, reason, f"{verdict}: {values}; {reason}")
+        found = FORMS[claim.form](claim, list(there.values()))
+    points = [cell_label(loaded, *_split(name)) for name, cell in there.items() if cell.low is None]
+    if found.verdict in (HOLDS, FAILS) and points and len(points) < len(there):
+        found = found._replace(reason=f"{found.reason} ({listed(points)}: no interval, taken as a point)")
+    short = metric_short(claim.metric, loaded.study.evaluation.features)
+    values = [f"{estimate(cell)} ({cell_label(loaded, *_split(name))}{_made_of(cell)})" for name, cell in there.items()]
+    evidence = f"{short} {(' against ' if claim.form == 'pair' else ', ').join(values)}" if values else ""
+    files = tuple(dict.fromkeys(file for cell in there.values() for file in cell.files))
+    return Verdict(where, claim, named, found.verdict, evidence, found.reason, found.decided_by, files)
+
+
+def _made_of(cell: Cell) -> str:
+    seeds = f", {counted(len(cell.seeds), 'seed')}" if len(cell.seeds) > 1 else ""
+    return f", n = {cell.n}{seeds}"
+
+
+def _judge_loss(loaded: LoadedStudy, where: str, claim: Claim, losses: Mapping[tuple[str, int], Losses]) -> Verdict:
+    assert claim.run is not None
+    curves = {seed: losses.get((claim.run, seed)) for seed in loaded.run(claim.run).seeds}
+    there = {seed: curve for seed, curve in curves.items() if curve is not None and curve.rows}
+    files = tuple(curve.file for curve in there.values())
+    if absent := [f"{claim.run}/seed{seed}" for seed in curves if seed not in there]:
+        return Verdict(where, claim, {}, NOT_RUN, "", f"no losses of {listed(absent)}", "", files)
+    least = min(value for curve in there.values() for _, value in curve.rows)
+    evidence = f"logged loss of {run_label(loaded, claim.run)}, least {least:.4g} ({counted(len(there), 'seed')})"
+    found = loss(claim, there)
+    return Verdict(where, claim, {}, found.verdict, evidence, found.reason, found.decided_by, files)
+
+
+def _split(name: str) -> tuple[str, str]:
+    run, setting = name.split("/", 1)
+    return run, setting
 
 
 def tally(verdicts: list[Verdict]) -> str:
@@ -71,10 +114,12 @@ def tally(verdicts: list[Verdict]) -> str:
 
 def claims_json(verdicts: list[Verdict]) -> list[dict[str, Any]]:
     """The content of claims.json."""
+    told = ("where", "verdict", "evidence", "reason", "decided_by", "sentence")
     return [
-        {field: getattr(item.claim, field) for field in ("claim", "source", "metric")}
-        | {side: _cell_json(getattr(item.claim, side), getattr(item, side)) for side in ("better", "worse")}
-        | {field: getattr(item, field) for field in ("verdict", "reason", "sentence")}
+        item.claim.model_dump(mode="json", exclude_none=True)
+        | {name: getattr(item, name) for name in told}
+        | {"form": item.claim.form, "files": list(item.files)}
+        | {"values": [_cell_json(name, cell) for name, cell in item.cells.items()]}
         for item in verdicts
     ]
 

@@ -4,7 +4,8 @@ from collections import Counter
 
 from rediffuse.config import ResolvedRun
 from rediffuse.evaluation.metrics import metric_title
-from rediffuse.reporting.experiments.cells import Cell, Cells, Comparison, bounds, compare
+from rediffuse.reporting.experiments.cells import Cell, Cells, bounds
+from rediffuse.reporting.experiments.contrasts import Comparison, compare
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.pedigree import ALTERED
 from rediffuse.reporting.terms import MAIN, RUN_SETTINGS, capital, cell_label, direction, run_of_role, settings_in_order
@@ -147,7 +148,7 @@ def beyond_real(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
     past = [
         cell_label(frames.loaded, run, setting)
         for (run, setting, name), cell in cells.items()
-        if name == metric and run != "real" and max(sign * end for end in bounds(cell)) < sign * real.value
+        if name == metric and run in frames.loaded.runs and max(sign * end for end in bounds(cell)) < sign * real.value
     ]
     if not past:
         return []

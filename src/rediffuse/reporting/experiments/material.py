@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from rediffuse.config import LoadedStudy
 from rediffuse.pipeline.plan import Plan
-from rediffuse.reporting.experiments.cells import Cells, make_cells
+from rediffuse.reporting.experiments.cells import Cells, all_cells
 from rediffuse.reporting.experiments.claims import Verdict, judge
 from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.read.trained import losses
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +30,12 @@ class Material:
 
 
 def conclude(frames: Frames, plan: Plan | None = None) -> Material:
-    """Cells, and verdicts on the study's claims."""
-    cells = make_cells(frames.measured())
+    """Cells, and verdicts on the claims of the study and of its experiments."""
+    cells = all_cells(frames)
     jobs = plan.jobs.values() if plan is not None else ()
     keys = {
         (job.of_run.name, job.of_seed): job.key
         for job in jobs
         if job.stage == "train" and job.of_run is not None and job.of_seed is not None
     }
-    return Material(frames, cells, judge(frames.loaded, cells), keys)
+    return Material(frames, cells, judge(frames.loaded, cells, losses(frames)), keys)

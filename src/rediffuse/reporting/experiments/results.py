@@ -7,7 +7,8 @@ from typing import Any
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.expand import Member, Planned
 from rediffuse.evaluation.metrics import metric_short
-from rediffuse.reporting.experiments.cells import Cell, Cells, Comparison, compare
+from rediffuse.reporting.experiments.cells import Cell, Cells
+from rediffuse.reporting.experiments.contrasts import Comparison, compare
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames, final_loss, of_run
 from rediffuse.reporting.read.records import parameter_count

@@ -97,7 +97,7 @@ def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed:
         return None
     if train.get("settings") != json.loads(json.dumps(plan.find("train", run.name, seed).settings)):
         return None
-    counts = read_parameters(folder / "run.yaml")
+    counts, logged = read_parameters(folder / "run.yaml"), pd.read_csv(history, float_precision="round_trip")
     return {
         "ablation": run.name,
         "of": run.of,
@@ -108,7 +108,8 @@ def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed:
         "keys": {stage: receipt.get("key") for stage, receipt in receipts.items()},
         "command": train.get("command"),
         "parameters": counts and counts.makes_images,
-        "final_loss": final_loss(pd.read_csv(history, float_precision="round_trip")),
+        "final_loss": final_loss(logged),
+        "history": {"step": logged["step"].tolist(), "loss": logged["loss"].tolist()},
         "metrics": metrics,
     }
 

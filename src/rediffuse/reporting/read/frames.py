@@ -19,7 +19,7 @@ from rediffuse.runs import facts
 NUMBERS = ("value", "low", "high", "std", "n", "interval")
 FACTS = ("setting", "sampler", "kind", "steps", "eta", "variance", "nfe")
 PLACE = ("run", "seed", "setting", "metric")
-QUALITY = (*PLACE, *FACTS[1:], *NUMBERS, "groups", "images", "unavailable", "file")
+QUALITY = (*PLACE, *FACTS[1:], *NUMBERS, "groups", "group_values", "images", "unavailable", "file")
 QUARTILES = ("loss_q1", "loss_q2", "loss_q3", "loss_q4")
 LOSSES = ("loss", *QUARTILES, "mse", "vlb", "grad_norm", "learning_rate", "held_out_loss")
 HISTORY = ("run", "seed", "step", *LOSSES, "file")
@@ -40,7 +40,8 @@ END = 0.1
 class Frames:
     """All that a report says, as read from disk, but times; what is not on disk has no row.
 
-    quality: one row for each run, seed, setting and metric (run "real" holds the lines of held-out images and noise);
+    quality: one row for each run, seed, setting and metric (run "real" holds the lines of held-out images and noise),
+    groups: how many groups of images it is the mean of, group_values: the value of each;
     history: one row for each run, seed and logged step; one_pass_history: the same of one-pass models, whose columns
     are those of their kinds; colours: one row for each run, seed and setting of coloured images, held-out ones and
     noise as in quality; likelihood: one row for each run and seed, the bound and its parts; bound: one row for each
@@ -142,7 +143,8 @@ def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     for metric in (*METRICS, *CLASS_METRICS):
         if (estimate := record["metrics"].get(metric)) is not None:
             numbers = {name: estimate.get(name) for name in NUMBERS}
-            other = {"groups": len(estimate.get("groups") or ()), "unavailable": estimate.get("unavailable")}
+            groups = list(estimate.get("groups") or ())
+            other = {"groups": len(groups), "group_values": groups, "unavailable": estimate.get("unavailable")}
             rows.append({**shared, "metric": metric, **numbers, **other, "images": record.get("images")})
     return rows
 
@@ -190,7 +192,8 @@ def _perceptual(root: Path, run: ResolvedRun, seed: int, held_out: bool) -> list
         ("real", None, ("held-out", "held-out", None), "held_out"),
     ]
     for name, of_seed, (setting, sampler, steps), group in places if held_out else places[:1]:
-        numbers = {key: found[group][key] for key in NUMBERS} | {"groups": len(found[group]["groups"])}
+        groups = list(found[group]["groups"])
+        numbers = {key: found[group][key] for key in NUMBERS} | {"groups": len(groups), "group_values": groups}
         who = {"run": name, "seed": of_seed, "setting": setting, "sampler": sampler, "steps": steps, "file": str(path)}
         rows.append({**who, "metric": LPIPS, **numbers})
     return rows

@@ -10,6 +10,7 @@ from rich.text import Text
 from rediffuse.config import LoadedStudy
 from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.claims import Verdict, tally
+from rediffuse.reporting.experiments.forms import FAILS, HOLDS, UNDECIDED
 from rediffuse.reporting.render.table import Table, plain
 from rediffuse.reporting.terms import MAIN
 from rediffuse.reporting.values import Estimate
@@ -43,3 +44,15 @@ def summary(loaded: LoadedStudy, definition: Table, verdicts: list[Verdict]) -> 
     claims: list[RenderableType] = [Text(tally(verdicts)), judged, Text("")] if verdicts else []
     heading = Text(f"{loaded.study.study}: {title} of {n} images, lower is better", style="bold")
     return Group(heading, table, *claims, Text("Where to look next:"), ahead)
+
+
+def claims_table(verdicts: list[Verdict]) -> Group:
+    """Each claim with its verdict and what it rests on, for rich to print."""
+    colours = {HOLDS: "green", FAILS: "red", UNDECIDED: "yellow"}
+    table = Printed("Verdict", "Claim", "Evidence", pad_edge=False)
+    for item in verdicts:
+        evidence = "; ".join(text for text in (item.evidence, item.why) if text)
+        table.add_row(
+            Text(item.verdict, style=colours.get(item.verdict, "dim")), Text(item.claim.claim), Text(evidence)
+        )
+    return Group(table, Text(tally(verdicts))) if verdicts else Group(Text(tally(verdicts)))

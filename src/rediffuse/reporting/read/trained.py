@@ -1,0 +1,78 @@
+"""The kept results of the runs that experiments trained, in the form of those of the main runs; and losses of both."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import pandas as pd
+
+from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.reporting.read.evidence import overrides
+from rediffuse.reporting.read.frames import Frames, metric_rows
+from rediffuse.reporting.read.pedigree import ablation_place
+from rediffuse.runs import facts
+
+Place = tuple[str, str]
+
+
+class Losses(NamedTuple):
+    """The logged losses of a training: training step and loss of each row, and where they are kept."""
+
+    rows: tuple[tuple[int, float], ...]
+    file: str
+
+
+def trained_rows(frames: Frames) -> pd.DataFrame:
+    """Rows as of `Frames.quality`, their place in the evidence as the file; further seeds of a main run bear its name."""
+    others, rows = pooled(frames.loaded), []
+    for entry in _entries(frames):
+        for setting, record in entry["metrics"].items():
+            if record.get("features") == frames.features:
+                run, name = others.get((entry["ablation"], setting), (entry["ablation"], setting))
+                who = {"run": run, "seed": entry["seed"], "setting": name}
+                place = ablation_place(frames.ablations_file, entry)
+                rows += [{**row, **who, "file": place} for row in metric_rows(record)]
+    return pd.DataFrame(rows)
+
+
+def pooled(loaded: LoadedStudy) -> dict[Place, Place]:
+    """(run, setting) of trained runs that change nothing but the seed → the same way of sampling of the main run."""
+    found: dict[Place, Place] = {}
+    for run in loaded.ablations.values():
+        if run.of is not None and not run.overrides:
+            theirs = {content: setting for setting, content in _contents(loaded.runs[run.of])}
+            found |= {(run.name, s): (run.of, theirs[content]) for s, content in _contents(run) if content in theirs}
+    return found
+
+
+def _contents(run: ResolvedRun) -> Iterator[tuple[str, tuple[int, str]]]:
+    """Each setting with what it does, whatever its sampler is called."""
+    for setting, key, steps in facts.settings(run):
+        sampler = run.sampling.samplers[key]
+        named = sampler.model_copy(update={"kind": sampler.kind or key})
+        yield setting, (steps, named.model_dump_json(exclude={"steps"}))
+
+
+def losses(frames: Frames) -> dict[tuple[str, int], Losses]:
+    """What was logged of each training, by run and seed."""
+    found = {}
+    for who, rows in frames.history.groupby(["run", "seed"], sort=False):
+        run, seed = cast(tuple[str, int], who)
+        pairs = tuple(zip(map(int, rows["step"]), map(float, rows["loss"]), strict=True))
+        found[str(run), int(seed)] = Losses(pairs, str(rows["file"].iloc[0]))
+    for entry in _entries(frames):
+        if (kept := entry.get("history")) is not None:
+            place = ablation_place(frames.ablations_file, entry)
+            found[entry["ablation"], entry["seed"]] = Losses(tuple(zip(kept["step"], kept["loss"], strict=True)), place)
+    return found
+
+
+def _entries(frames: Frames) -> Iterator[dict[str, Any]]:
+    """The evidence of what the study trains today: other overrides under the same name are another run."""
+    for entry in frames.ablations:
+        run = frames.loaded.ablations.get(entry["ablation"])
+        if (
+            run is not None
+            and entry["seed"] in run.seeds
+            and entry.get("overrides") == overrides(frames.loaded, run.name)
+        ):
+            yield entry
