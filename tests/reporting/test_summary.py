@@ -17,7 +17,7 @@ def test_the_summary_shows_values_claims_and_where_to_look_next(tree: StudyTree)
     text = shown(tree)
     assert "Fréchet distance in EfficientNet-Lite0 features of 20 images" in text
     assert "615.0" in text  # 75 + 3·900/5
-    assert "Of 1 claim, 1 holds." in text
+    assert "Of 2 claims, 2 hold." in text
     for place in ("reports/smoke/report.html", "make ui", "mlflow ui", "dvc metrics show"):
         assert place in text
 
