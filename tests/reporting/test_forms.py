@@ -8,6 +8,7 @@ from rediffuse.config.experiment import Claim
 from rediffuse.reporting.experiments import forms
 from rediffuse.reporting.experiments.cells import Cell
 from rediffuse.reporting.experiments.claims import judge
+from rediffuse.reporting.experiments.contrasts import Sample
 from rediffuse.reporting.read.trained import Losses
 from tests.reporting.made_cells import cell, of_groups
 from tests.reporting.study_tree import StudyTree
@@ -191,6 +192,31 @@ def test_an_undecided_claim_says_how_many_images_would_decide_it() -> None:
     assert found.verdict == UNDECIDED
     assert "lean towards the claim" in found.reason
     assert found.decided_by == "about 470 images (59 groups of 8) would decide it, if the difference stays"
+
+
+#: Means 10, 10.25 and 10.5; first and last differ by 1, 0, 1, 0: 0.5 with deviation 1/√3.
+WIDE = [of_groups(v) for v in ([9.0, 11, 9, 11], [9.5, 11, 9.5, 11], [10.0, 11, 10, 11])]
+
+
+@pytest.mark.parametrize(
+    ("keys", "cells", "std", "distance"),
+    [
+        ({"cell": "a/x-5", "below": 10.3}, WIDE[:1], (4 / 3) ** 0.5, 0.3),
+        ({"cell": "a/x-5", "above": 10.5}, WIDE[:1], (4 / 3) ** 0.5, 0.5),
+        ({"cells": STEPS, "trend": "rising"}, WIDE, (1 / 3) ** 0.5, 0.5),
+        ({"cells": STEPS, "trend": "falling"}, WIDE, (1 / 3) ** 0.5, 0.5),
+        ({"cells": STEPS, "trend": "flat", "within": 8}, WIDE, (1 / 3) ** 0.5, 0.08 * 10.25 - 0.5),
+        ({"same": ("a/x-5", "b/x-5"), "within": 4}, WIDE[::2], (1 / 3) ** 0.5, 0.5 - 0.04 * 10.25),
+        ({**PAIR, "margin": 0.7}, WIDE[::2], (1 / 3) ** 0.5, 0.2),
+    ],
+)
+def test_every_form_says_how_much_would_decide_it(
+    keys: dict[str, Any], cells: list[Cell], std: float, distance: float
+) -> None:
+    asked = claim(**keys)
+    found = forms.FORMS[asked.form](asked, cells)
+    assert found.verdict == UNDECIDED
+    assert found.decided_by == Sample("group", 4, std, n=8).decided_by(distance)
 
 
 def test_where_nothing_has_an_interval_several_groups_would_tell() -> None:

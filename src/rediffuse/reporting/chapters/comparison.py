@@ -25,8 +25,8 @@ from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Value
 from rediffuse.runs import facts
 
 INTERVAL_NOTE = (
-    "Brackets hold the interval of the value: {interval}. It says how far new samples of the same trained network "
-    "would move the value, not how far training again would."
+    "Brackets hold the interval of the value: {interval}. One over groups says how far new samples of the same trained "
+    "network would move the value, one over training seeds how far training again would."
 )
 
 

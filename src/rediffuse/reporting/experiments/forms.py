@@ -90,7 +90,7 @@ def same(claim: Claim, cells: Sequence[Cell]) -> Finding:
     found = contrast(first, second)
     if first.low is None and second.low is None and first.n == second.n:
         mean = (abs(first.value) + abs(second.value)) / 2
-        off = 100 * abs(found.value) / mean if mean else 0.0 if found.value == 0 else float("inf")
+        off = 100 * abs(found.value) / mean if mean else 0.0
         verdict = HOLDS if abs(found.value) <= limit else FAILS
         return Finding(verdict, f"the values are {number(off)} % apart, and {number(claim.within or 0)} % is allowed")
     return _equal(claim, limit, [found])
