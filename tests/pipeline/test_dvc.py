@@ -98,7 +98,7 @@ def test_make_killed_with_all_it_started_goes_on_and_ends_with_the_same_bytes(
 def test_ablations_run_side_by_side_from_a_fresh_store_and_enter_the_report(repeated: Clone, ablated: Clone):
     assert ablated.digests("runs/smoke/*/seed0/**/*.*") == repeated.digests("runs/smoke/*/seed0/**/*.*")
     before, after = (rows(clone, "experiment-parts") for clone in (repeated, ablated))
-    half = [[row for row in table if row["Network or training"] == "half the width"][0] for table in (before, after)]
+    half = [next(row for row in table if row["Network or training"] == "half the width") for table in (before, after)]
     assert [row["Fréchet distance (lower is better)"] == "not run" for row in half] == [True, False]
     names = {"width-halved", "light", "schedule-linear", "improved-seeds"}
     runs = logged(ablated)

@@ -24,7 +24,7 @@ MOST = 400
 
 @dataclass(frozen=True)
 class Member:
-    """A cell of an experiment: the value at each axis, and where it is found. seeds: of the main run and its `more`."""
+    """A cell of an experiment: the value at each axis, and where it is found."""
 
     at: tuple[Any, ...]
     run: str
@@ -216,9 +216,11 @@ class _Expanding:
             for options in itertools.product(*(self.asks.vary[option] for option in self.options)):
                 changed = {option.split(".", 1)[1]: value for option, value in zip(self.options, options, strict=True)}
                 full = {"kind": key, **entry, **changed}
-                if (spec := SAMPLERS.get(full["kind"])) is None or (spec.path == "interpolant") != (
-                    way.diffusion["prediction"] == "velocity"
-                ):
+                if (spec := SAMPLERS.get(full["kind"])) is None:
+                    raise self._wrong(
+                        f"samplers.{key}", f"{full['kind']!r} is not a sampler; use one of {', '.join(SAMPLERS)}"
+                    )
+                if (spec.path == "interpolant") != (way.diffusion["prediction"] == "velocity"):
                     continue
                 name = key + "".join(f"-{_slug(option)}-{_slug(value)}" for option, value in changed.items())
                 for steps in self.asks.vary.get("steps") or entry.get("steps") or ():

@@ -90,9 +90,9 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
     for name, trained in found.trained.items():
         if name in TAKEN:
             raise UserError(
-                f"{path}: experiments: would train {name!r}, a folder of the pipeline's own; use another name"
+                f"{path}: {trained.where}: would train {name!r}, a folder of the pipeline's own; use another name"
             )
-        where, values = f"experiments ({name})", layered[trained.of]
+        where, values = trained.where, layered[trained.of]
         for section, override in trained.overrides.items():
             override = _with_preset(override, path, where) if section == "network" else override
             values = {**values, section: merge(values[section], override)}

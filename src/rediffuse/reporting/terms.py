@@ -1,6 +1,6 @@
 """Names and colours of metrics, runs and settings: the same in every table, figure and sentence."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.experiment import Experiment
@@ -146,6 +146,12 @@ def axis_value(loaded: LoadedStudy, asks: Experiment, axis: str, value: object) 
         arm = asks.arms.get(str(value))
         return run_label(loaded, str(value)) if arm is None else arm.label or str(value)
     if axis == "sampler":
-        entry = asks.samplers.get(str(value), {})
-        return SAMPLERS[str(value)].title if not entry and str(value) in SAMPLERS else str(value)
+        return sampler_label(str(value), asks.samplers.get(str(value), {}))
     return setting_text(value)
+
+
+def sampler_label(key: str, entry: Mapping[str, object]) -> str:
+    """A sampler's entry as people write it: "DDIM", "Ancestral (variance fixed-small)"."""
+    title = SAMPLERS[kind].title if (kind := str(entry.get("kind") or key)) in SAMPLERS else key
+    said = [f"{name.replace('_', ' ')} {setting_text(v)}" for name, v in entry.items() if name not in ("kind", "steps")]
+    return f"{title} ({', '.join(said)})" if said else title

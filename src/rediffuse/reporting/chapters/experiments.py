@@ -60,7 +60,14 @@ def table(material: Material, result: Result) -> Table:
         rows.add(*row.labels, *values, *of_network, n, *state, frames.pedigree.links(dict.fromkeys(places)))
     titles = metric_titles(asks.metrics, frames.features)
     network = ["Parameters", "Loss at the end"] if trains else []
-    columns = headers([capital(title) for title in result.titles], titles, network, ["n"], ["State"] * states, ["From"])
+    columns = headers(
+        [title if len(title) == 1 else capital(title) for title in result.titles],
+        titles,
+        network,
+        ["n"],
+        ["State"] * states,
+        ["From"],
+    )
     caption = f"{asks.question.rstrip('?')}: {listed([metric_title(m, frames.features) for m in asks.metrics])}."
     return Table(f"experiment-{result.planned.name}", caption, columns, rows, folded=len(rows) > 24, narrow=True)
 
@@ -120,13 +127,13 @@ def _picture(material: Material, result: Result) -> Picture | None:
     if kind == "images":
         loaded = material.loaded
         shown = [
-            (row.name, sample_images(material.frames, loaded.run(row.member.run), row.member.setting, STRIP))
+            (row.name(), sample_images(material.frames, loaded.run(row.member.run), row.member.setting, STRIP))
             for row, _ in known
             if loaded.run(row.member.run).role != "ablation"
         ]
         return plots.strips(drawing, shown) if shown else None
     numeric = all(_is_number(row.member.at[axis]) for row, _ in known)
-    points = [_point(row, cell, axis, others, numeric and kind == "line") for row, cell in known]
+    points = [_point(row, cell, axis, others, numeric and kind == "line", kind == "heat-map") for row, cell in known]
     if kind == "heat-map":
         return plots.heat_map(drawing, points, result.titles[others[0]])
     if kind == "line" and numeric:
@@ -151,9 +158,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _point(row: Row, cell: Cell, axis: int, others: list[int], numeric: bool) -> plots.Point:
+def _point(row: Row, cell: Cell, axis: int, others: list[int], numeric: bool, alone: bool) -> plots.Point:
     x = row.member.at[axis] if numeric else row.labels[axis]
-    return plots.Point(x, ", ".join(row.labels[place] for place in others), cell.value, bounds(cell))
+    series = row.labels[others[0]] if alone else ", ".join(row.names[place] for place in others)
+    return plots.Point(x, series, cell.value, bounds(cell))
 
 
 def timings(material: Material, clock: Timings) -> Chapter | None:

@@ -12,7 +12,7 @@ from rediffuse.reporting.experiments.contrasts import Comparison, compare
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames, final_loss, of_run
 from rediffuse.reporting.read.records import parameter_count
-from rediffuse.reporting.terms import axis_title, axis_value, direction
+from rediffuse.reporting.terms import axis_title, axis_value, capital, direction
 from rediffuse.reporting.values import NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
 
 COMMAND = "snakemake --cores 8 ablations"
@@ -20,21 +20,21 @@ COMMAND = "snakemake --cores 8 ablations"
 
 @dataclass(frozen=True)
 class Row:
-    """A member of an experiment. labels: its value at each axis, in words; cells: by metric, None where there is none;
-    parameters, loss, state: of the network that was trained for it.
+    """A member of an experiment. labels: its value at each axis, in words; names: what each says in a sentence; cells: by
+    metric, None where there is none; parameters, loss, state: of the network that was trained for it.
     """
 
     member: Member
     labels: tuple[str, ...]
+    names: tuple[str, ...]
     cells: dict[str, Cell | None]
     parameters: Value
     loss: Value
     state: str
 
-    @property
-    def name(self) -> str:
-        """What tells it from the others."""
-        return ", ".join(self.labels)
+    def name(self, without: int | None = None) -> str:
+        """What tells it from the others, but for one axis."""
+        return ", ".join(name for place, name in enumerate(self.names) if place != without)
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,17 @@ def result_of(material: Material, planned: Planned) -> Result:
         labels = tuple(
             axis_value(loaded, planned.asks, axis, value) for axis, value in zip(planned.axes, member.at, strict=True)
         )
+        names = tuple(_said(axis, *pair) for axis, *pair in zip(planned.axes, member.at, labels, strict=True))
         cells = {metric: _cell(material.cells, member, metric) for metric in planned.asks.metrics}
-        rows.append(Row(member, labels, cells, *_training(material, loaded.run(member.run))))
+        rows.append(Row(member, labels, names, cells, *_training(material, loaded.run(member.run))))
     return Result(planned, tuple(axis_title(axis) for axis in planned.axes), tuple(rows))
+
+
+def _said(axis: str, value: Any, label: str) -> str:
+    """A value in a sentence: "50 steps", "η = 0.3", "DDIM"."""
+    if axis == "steps":
+        return f"{label} steps"
+    return f"{axis_title(axis)} = {label}" if isinstance(value, int | float) else label
 
 
 def _cell(cells: Cells, member: Member, metric: str) -> Cell | None:
@@ -84,16 +92,15 @@ def _training(material: Material, run: ResolvedRun) -> tuple[Value, Value, str]:
         history = [part for seed in run.seeds if len(part := of_run(frames.history, run, seed))]
         return parameter_count(frames, run), _mean(final_loss(part) for part in history), "" if history else NOT_RUN
     done = [entry for entry in frames.ablations if entry["ablation"] == run.name and entry["seed"] in run.seeds]
-    parameters = next(
-        (entry["parameters"] for entry in done if entry.get("parameters")), NOT_RECORDED if done else NOT_RUN
-    )
-    loss = _mean(entry["final_loss"] for entry in done if entry.get("final_loss") is not None)
+    absent = NOT_RECORDED if done else NOT_RUN
+    parameters = next((entry["parameters"] for entry in done if entry.get("parameters")), absent)
+    loss = _mean((entry["final_loss"] for entry in done if entry.get("final_loss") is not None), absent)
     return parameters, loss, _state(run, done, material.keys)
 
 
-def _mean(values: Iterable[float]) -> Value:
+def _mean(values: Iterable[float], absent: str = NOT_RECORDED) -> Value:
     found = list(values)
-    return sum(found) / len(found) if found else NOT_RECORDED
+    return sum(found) / len(found) if found else absent
 
 
 def _state(run: ResolvedRun, done: list[dict[str, Any]], keys: Mapping[tuple[str, int], str]) -> str:
@@ -138,23 +145,24 @@ def _best(result: Result, short: str) -> list[str]:
     """Which is best, and which are clearly worse; of few and of many steps, where steps are varied beside other things."""
     steps = result.place("steps")
     if steps is None or len(result.planned.axes) == 1:
-        return [_best_of(result.known(), result.main, short, "")]
+        return [_best_of(result.known(), result.main, short)]
     numbers = sorted({row.member.at[steps] for row, _ in result.known()})
     chosen = dict.fromkeys((numbers[-1], numbers[0]))
     groups = {n: [(row, cell) for row, cell in result.known() if row.member.at[steps] == n] for n in chosen}
-    texts = [_best_of(group, result.main, short, f"With {n} steps ") for n, group in groups.items() if len(group) > 1]
-    return texts or [_best_of(result.known(), result.main, short, "")]
+    texts = [_best_of(group, result.main, short, steps) for group in groups.values() if len(group) > 1]
+    return texts or [_best_of(result.known(), result.main, short)]
 
 
-def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, where: str) -> str:
+def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, steps: int | None = None) -> str:
     sign = 1 if direction(metric) == "lower" else -1
     ranked = sorted(known, key=lambda pair: sign * pair[1].value)
     (row, cell), others = ranked[0], ranked[1:]
-    near = [other.name for other, theirs in others if compare(cell, theirs).outcome != "better"]
-    text = f"{where}{row.name} is best" if where else f"{row.name} is best"
-    text = f"{text[:1].upper()}{text[1:]} ({short} {number(cell.value)}, n = {cell.n})"
+    near = [other.name(steps) for other, theirs in others if compare(cell, theirs).outcome != "better"]
+    where = "" if steps is None else f"With {row.names[steps]} "
+    name = row.name(steps) if where else capital(row.name())
+    text = f"{where}{name} is best ({short} {number(cell.value)}, n = {cell.n})"
     if not near:
-        return f"{text}, clearly better than {'all others' if len(others) > 1 else others[0][0].name}."
+        return f"{text}, clearly better than {'all others' if len(others) > 1 else others[0][0].name(steps)}."
     apart = (
         f", clearly better than {len(others) - len(near)} of the {len(others)} others"
         if len(near) < len(others)
@@ -162,6 +170,12 @@ def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, where: str)
     )
     shown = near if len(near) <= 5 else [*near[:4], f"{len(near) - 4} more"]
     return f"{text}{apart}; not clearly apart from {listed(shown)}."
+
+
+def _arm(result: Result, row: Row) -> str:
+    """What was changed in training: its name without how it is sampled."""
+    names = zip(result.planned.axes, row.names, strict=True)
+    return ", ".join(name for axis, name in names if axis != "steps" and not axis.startswith("sampler"))
 
 
 def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
@@ -179,7 +193,7 @@ def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
             if run.overrides and run.of == of and row.member.setting == setting:
                 comparison: Comparison = compare(cell, theirs)
                 change = f" ({100 * (cell.value / theirs.value - 1):+.0f} %)" if theirs.value > 0 else ""
-                found[comparison.outcome].append(f"{row.name}{change}")
+                found[comparison.outcome].append(f"{_arm(result, row)}{change}")
         parts = [
             f"{words} {listed(found[outcome])}"
             for outcome, words in (
@@ -190,5 +204,5 @@ def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
             if found[outcome]
         ]
         if parts:
-            texts.append(f"{short} beside {base.name} ({number(theirs.value)}, n = {theirs.n}): {'; '.join(parts)}.")
+            texts.append(f"{short} beside {base.name()} ({number(theirs.value)}, n = {theirs.n}): {'; '.join(parts)}.")
     return texts

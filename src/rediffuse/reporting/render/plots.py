@@ -111,7 +111,7 @@ def heat_map(drawing: Drawing, points: Sequence[Point], series: str) -> Picture:
     values = np.full((len(rows), len(columns)), np.nan)
     for point in points:
         values[rows.index(point.series), columns.index(str(point.x))] = point.value
-    figure, axes = plt.subplots(figsize=(min(WIDTH, 2.8 + 1.4 * len(columns)), 1.7 + 0.55 * len(rows)))
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.5 + 0.5 * len(rows)))
     known = values[np.isfinite(values)]
     norm = LogNorm(known.min(), known.max()) if known.min() > 0 and known.max() > 4 * known.min() else None
     words = [[number(v) if np.isfinite(v) else "" for v in row] for row in values]
@@ -119,6 +119,7 @@ def heat_map(drawing: Drawing, points: Sequence[Point], series: str) -> Picture:
     sns.heatmap(values, annot=np.array(words), fmt="", cmap="cividis_r", norm=norm, ax=axes, **look)
     axes.set_xticklabels(columns)
     axes.set_yticklabels(rows, rotation=0)
+    axes.tick_params(length=0)
     axes.set(xlabel=drawing.x, ylabel=series)
     return finish(figure, drawing.name, drawing.caption, f"A map of {drawing.y} by {series} and {drawing.x}.")
 
