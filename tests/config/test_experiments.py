@@ -21,7 +21,7 @@ def load(tmp_path: Path):
         content = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text())
         asked = {name.replace("_", "-"): {"question": "What?", **entry} for name, entry in experiments.items()}
         content |= {"experiments": asked, "claims": []}
-        (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
         return load_study(tmp_path / "study.yaml")
 
     return with_experiments
