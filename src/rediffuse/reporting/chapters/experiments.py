@@ -33,8 +33,8 @@ def chapter(material: Material) -> Chapter | None:
 
 def _chapter(material: Material, result: Result) -> Chapter | None:
     asks = result.planned.asks
-    verdicts = [v for v in material.verdicts if v.claim in asks.claims]
-    claims = [f"{capital(verdict.verdict)}: {verdict.claim.claim}. {capital(verdict.reason)}." for verdict in verdicts]
+    verdicts = [v for v in material.verdicts if v.experiment == result.planned.name]
+    claims = [f"{capital(verdict.verdict)}: {verdict.claim.claim}. {capital(verdict.why)}." for verdict in verdicts]
     items: list[Item] = [
         *answers(material.frames, result),
         Bullets(tuple(claims)) if claims else None,
