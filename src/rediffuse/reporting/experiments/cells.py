@@ -64,17 +64,17 @@ Cells = dict[tuple[str, str, str], Cell]
 def all_cells(frames: Frames) -> Cells:
     """The cells of main runs, of real images and noise, and of the runs that experiments trained.
 
-    A trained run that changes nothing adds its seeds to those of its main run: one cell, found under both names.
+    A trained run that changes nothing but the seed has the seeds of its main run too.
     """
-    rows = trained_rows(frames)
-    cells = make_cells(pd.concat([frames.measured(), rows]) if len(rows) else frames.measured())
-    others = pooled(frames.loaded)
-    kept = {(entry["ablation"], setting) for entry in frames.ablations for setting in entry["metrics"]}
-    for (run, setting, metric), cell in list(cells.items()):
-        for (other, name), of in others.items():
-            if of == (run, setting) and (other, name) in kept:
-                cells |= dict.fromkeys(((other, name, metric), (other, setting, metric)), cell)
-    return cells
+    measured, rows = frames.measured(), trained_rows(frames)
+    if not len(rows):
+        return make_cells(measured)
+    shared = []
+    for (other, name), (run, setting) in pooled(frames.loaded).items():
+        if ((rows["run"] == other) & (rows["setting"] == name)).any():
+            own = measured[(measured["run"] == run) & (measured["setting"] == setting)]
+            shared.append(own.assign(run=other, setting=name))
+    return make_cells(pd.concat([measured, *shared, rows]))
 
 
 def make_cells(quality: pd.DataFrame) -> Cells:

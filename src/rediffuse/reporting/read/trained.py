@@ -22,13 +22,12 @@ class Losses(NamedTuple):
 
 
 def trained_rows(frames: Frames) -> pd.DataFrame:
-    """Rows as of `Frames.quality`, their place in the evidence as the file; further seeds of a main run bear its name."""
-    others, rows = pooled(frames.loaded), []
+    """Rows as of `Frames.quality`, their place in the evidence as the file."""
+    rows = []
     for entry in _entries(frames):
         for setting, record in entry["metrics"].items():
             if record.get("features") == frames.features:
-                run, name = others.get((entry["ablation"], setting), (entry["ablation"], setting))
-                who = {"run": run, "seed": entry["seed"], "setting": name}
+                who = {"run": entry["ablation"], "seed": entry["seed"], "setting": setting}
                 place = ablation_place(frames.ablations_file, entry)
                 rows += [{**row, **who, "file": place} for row in metric_rows(record)]
     return pd.DataFrame(rows)
