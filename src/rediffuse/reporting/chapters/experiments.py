@@ -9,7 +9,7 @@ from rediffuse.reporting.experiments.results import COMMAND, Result, Row, answer
 from rediffuse.reporting.read.records import sample_images
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render import plots
-from rediffuse.reporting.render.blocks import Bullets, Chapter, Item, chapter_of
+from rediffuse.reporting.render.blocks import Bullets, Chapter, Folded, Item, chapter_of
 from rediffuse.reporting.render.picture import Picture
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import axis_title, axis_value, capital, direction, run_label
@@ -41,7 +41,7 @@ def _chapter(material: Material, result: Result) -> Chapter | None:
         _picture(material, result),
         table(material, result),
         quotes(result),
-        Bullets(tuple(_how(material, result))),
+        Folded("How it was done", (Bullets(tuple(_how(material, result))),)),
     ]
     return chapter_of(f"experiment-{result.planned.name}", asks.question, *items)
 
