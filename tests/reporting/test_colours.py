@@ -67,8 +67,11 @@ def test_every_row_leads_to_its_file(coloured: StudyTree):
     table = colours.table(frames)
     assert isinstance(table, Table)
     paths = {source.id: path for path, source in frames.pedigree.sources.items()}
+    places = {"—": ".json", "One pass": "/one-pass-1.json"}
+    places |= {"Ancestral, 50 steps": "/ancestral-50.json", "Ancestral, 5 steps": "/ancestral-5.json"}
+    places |= {"DDIM, 5 steps": "/ddim-5.json", "DDIM, 10 steps": "/ddim-10.json"}
     for row in csv.DictReader(io.StringIO(table.csv())):
-        assert paths[row["From"]].endswith(f"/{row['Setting']}.json" if row["Setting"] != "—" else ".json")
+        assert paths[row["From"]].endswith(places[row["Setting"]])
 
 
 @pytest.mark.parametrize("damage", [{"mean": [0.5]}, {}, "red"])

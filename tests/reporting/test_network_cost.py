@@ -37,7 +37,9 @@ def test_training_is_predicted_from_the_passes_and_set_against_the_clock(tree: S
 
 
 def test_sampling_is_predicted_for_as_many_images_as_were_timed(tree: StudyTree) -> None:
-    found = next(row for row in rows(network_cost.model(frames_of(tree), clock_of(tree))) if row["What"] == "ddim-5")
+    found = next(
+        row for row in rows(network_cost.model(frames_of(tree), clock_of(tree))) if row["What"] == "DDIM, 5 steps"
+    )
     assert found["Predicted (s)"] == pytest.approx(5 * 0.01 * 1080 / 16, rel=1e-12)
     assert found["Measured (s)"] == pytest.approx(0.5, rel=1e-12)
 
@@ -45,7 +47,13 @@ def test_sampling_is_predicted_for_as_many_images_as_were_timed(tree: StudyTree)
 def test_latency_is_measured_where_the_study_samples_and_predicted_elsewhere(tree: StudyTree) -> None:
     of_baseline = [row for row in rows(network_cost.latency(frames_of(tree), clock_of(tree))) if row["Run"] == "DDPM"]
     how = {row["Steps"]: row["How"] for row in of_baseline}
-    assert how == {10: "predicted", 50: "measured, ancestral-50", 100: "predicted", 500: "predicted", 1000: "predicted"}
+    assert how == {
+        10: "predicted",
+        50: "measured, Ancestral, 50 steps",
+        100: "predicted",
+        500: "predicted",
+        1000: "predicted",
+    }
     thousand = of_baseline[-1]
     # A batch of 16 took 0.01 s; the study samples 40 images at once.
     assert thousand["One batch (s)"] == pytest.approx(1000 * 0.01 * 40 / 16, rel=1e-12)
@@ -80,7 +88,7 @@ def test_guidance_shows_the_network_every_image_twice_a_step(tree: StudyTree) ->
     )
     frames = frames_of(tree)
     frames = replace(frames, loaded=frames.loaded._replace(runs={"improved": guided}))
-    found = next(row for row in rows(network_cost.model(frames, clock_of(tree))) if row["What"] == "ddim-5")
+    found = next(row for row in rows(network_cost.model(frames, clock_of(tree))) if row["What"] == "DDIM, 5 steps")
     assert found["N or S"] == 10
 
 

@@ -55,8 +55,11 @@ def nothing_run(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
     return tree
 
 
+TEXT = ("td", "th", "h2", "h3")
+
+
 class Page(HTMLParser):
-    """Text of table cells and paragraphs, addresses, ids."""
+    """Text of table cells and headings (as Markdown has them, without their links), addresses, ids."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -77,7 +80,7 @@ class Page(HTMLParser):
             self.links.append(values.get("href") or "")
         if values.get("id"):
             self.ids.append(values["id"] or "")
-        if tag in ("td", "th", "h2"):
+        if tag in TEXT:
             self._open.append([])
 
     def handle_data(self, data: str) -> None:
@@ -85,9 +88,12 @@ class Page(HTMLParser):
             self._open[-1].append(data)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th", "h2"):
+        if tag in TEXT:
             text = "".join(self._open.pop())
-            (self.headings if tag == "h2" else self.cells).append(text)
+            if tag in ("h2", "h3"):
+                self.headings.append(("## " if tag == "h2" else "### ") + text.removesuffix("#"))
+            else:
+                self.cells.append(text)
 
 
 def page(tree: StudyTree) -> Page:
@@ -150,25 +156,70 @@ def test_markdown_and_html_say_the_same_in_their_tables(built: StudyTree) -> Non
     assert cells[: start - 1] + cells[start + 1 :] == page(built).cells
 
 
-def test_markdown_and_html_have_the_same_sections(built: StudyTree) -> None:
-    assert re.findall(r"^## (.*)$", markdown(built) + timings(built), re.MULTILINE) == page(built).headings
+def test_markdown_and_html_have_the_same_headings(built: StudyTree) -> None:
+    report = re.findall(r"^##+ .*$", markdown(built), re.MULTILINE)
+    times = re.findall(r"^## (.*)$", timings(built), re.MULTILINE)
+    assert page(built).headings == [*report, "## This machine", *(f"### {title}" for title in times)]
 
 
-def test_the_sections_come_in_order_and_those_of_this_machine_last(built: StudyTree) -> None:
+def test_chapters_stand_under_questions_experiments_first_and_this_machine_last(built: StudyTree) -> None:
     assert page(built).headings == [
-        *("Summary", "What was run and on what", "Baseline against improved", "Class conditioning and guidance"),
-        *("Training stability", "Cost of the networks", "One-pass models", "Claims"),
-        *("Ablations", "Loss during training", "Quality during training", "Samples", "Quality against steps"),
-        *("Fidelity and variety", "The number of images", "Memorisation", "Classes", "Colours", "Noise schedules"),
-        *("Settings", "How to repeat", "Pedigree"),
-        *("Training and sampling", "Quality against sampling time", "The cost model against the clock"),
-        *("One-pass models against the clock", "Looking at a training", "Ablations on their machines", "Machines"),
-        "Files of times",
+        "## In short",
+        "## Does it reproduce?",
+        *("### Baseline against improved", "### Claims", "### Samples", "### One-pass models"),
+        "## What does Improved DDPM buy?",
+        "### What does each part of the improved model buy?",
+        *("### How much of the gain is the cosine schedule?", "### Noise schedules"),
+        "## What does speed cost?",
+        *("### Does noise in the steps help?", "### Which sampler is best at few steps?"),
+        *("### Quality against steps", "### Cost of the networks"),
+        "## What does each part do?",
+        *("### Class conditioning and guidance", "### Quality during training"),
+        "## Can the numbers be trusted?",
+        "### How far do the numbers move with the training seed?",
+        *("### Training stability", "### Loss during training", "### Fidelity and variety", "### The number of images"),
+        *("### Memorisation", "### Classes", "### Colours"),
+        "## How was it done?",
+        *("### What was run and on what", "### How to repeat", "### Settings", "### Pedigree"),
+        "## This machine",
+        *("### Training and sampling", "### Quality against sampling time", "### The cost model against the clock"),
+        *("### One-pass models against the clock", "### Looking at a training", "### Experiments on their machines"),
+        *("### Machines", "### Files of times"),
     ]
 
 
+def test_the_side_bar_names_every_question_and_chapter_in_order(built: StudyTree) -> None:
+    text = (built.out / "report.html").read_text()
+    side = re.findall(r'<a href="#[^"]*">([^<]*)</a>', text.split("<nav")[1].split("</nav>")[0])
+    assert side == [heading.lstrip("# ") for heading in page(built).headings]
+
+
+def test_the_report_opens_with_question_answer_images_steps_and_verdicts(built: StudyTree) -> None:
+    opening = markdown(built).split("## In short")[1].split("\n## ")[0]
+    question = "**Test digits: does Improved DDPM make better images than DDPM, and in how few steps?**"
+    answer = ["- Of 3 pairs with the same sampler and steps", "- Of 2 claims", "it is not FID"]
+    shown = ["figures/real-generated.png", "figures/quality-steps.svg", "tables/verdicts.csv"]
+    places = [opening.index(part) for part in (question, *answer, *shown)]
+    assert places == sorted(places)
+
+
+def test_each_verdict_has_a_sign_and_leads_to_its_evidence(built: StudyTree) -> None:
+    text = (built.out / "report.html").read_text()
+    opening = text.split('id="table-verdicts"')[1].split("</table>")[0]
+    assert re.findall(r'<span class="(\w+)">([^<]*)</span>', opening) == [("holds", "✓ holds")] * 2
+    assert re.findall(r'href="#(c\d)"', opening) == ["c1", "c2"]
+    assert {"c1", "c2"} <= set(page(built).ids)
+
+
+def test_samplers_are_named_as_people_write_them_but_where_settings_stand(built: StudyTree) -> None:
+    text = markdown(built).split("### What was run and on what")[0] + timings(built).split("## Machines")[0]
+    prose = re.sub(r"\([^)]*\.(png|svg|csv|tex)\)|`[^`]*`", "", text)
+    assert "DDIM, 5 steps" in prose
+    assert re.findall(r"[^ |]*\b(?:ancestral|ddim|classifier)-\d+[^ |]*", prose) == []
+
+
 def test_numbers_in_markdown_are_those_of_the_csv(built: StudyTree) -> None:
-    for name in ("comparison-frechet-distance", "quality", "ablations"):
+    for name in ("comparison-frechet-distance", "quality", "experiment-parts"):
         rows = list(csv.reader(io.StringIO((built.out / "tables" / f"{name}.csv").read_text())))
         shown = (built.out / "tables" / f"{name}.md").read_text()
         assert shown.split("\n\n")[1] in markdown(built)
@@ -189,9 +240,11 @@ def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
     assert {path.name for path in (built.out / "figures").iterdir()} == {
         f"{name}.{suffix}"
         for name in (
-            "ablations",
             "classes",
             "during-training",
+            "experiment-parts",
+            "experiment-samplers",
+            "experiment-stochasticity",
             "loss-curves",
             "loss-quartiles",
             "neighbours",
@@ -312,24 +365,22 @@ def test_no_value_is_called_fid_in_efficientnet_features(built: StudyTree) -> No
     assert re.findall(r"\bFIDs?\b[^.]{0,20}", text) == [
         "FID, which is a Fréchet",
         "FID as printed there | ",
+        "FID, cosine against linear, L\\_hyb",
         "FID of 205 from 100 ima",
     ]
     assert "Inception score" not in text
 
 
-def test_an_ablation_of_several_seeds_shows_mean_and_deviation(built: StudyTree) -> None:
-    rows = table(built, "ablations")
-    row = next(row for row in rows if row["Run or ablation"] == "improved-seeds")
-    # 75 + 200·(1 + seed/10)/5 for the seeds 1 and 2: 119 and 123.
-    assert row["Fréchet distance, ddim-5"] == "121.0"
-    assert row["Fréchet distance, ddim-5 std over seeds"] == "2.8"
-    assert row["State"] == "complete"
+def test_an_experiment_of_several_seeds_pools_them(built: StudyTree) -> None:
+    (row,) = table(built, "experiment-spread")
+    # 75 + 200·(1 + seed/10)/5 for the seeds 0, 1 and 2: 115, 119 and 123.
+    assert row["Fréchet distance (lower is better)"] == "119.0"
 
 
-def test_an_ablation_that_was_not_run_says_so_and_how_to_run_it(built: StudyTree) -> None:
-    rows = table(built, "ablations")
-    row = next(row for row in rows if row["Run or ablation"] == "schedule-linear")
-    assert row["State"] == row["Fréchet distance, ddim-5"] == "not run"
+def test_what_no_experiment_has_trained_yet_says_so_and_how_it_is_made(built: StudyTree) -> None:
+    rows = table(built, "experiment-schedule")
+    row = next(row for row in rows if row["Schedule"] == "linear")
+    assert row["State"] == row["Fréchet distance (lower is better)"] == "not run"
     assert "`snakemake --cores 8 ablations`" in markdown(built)
 
 
@@ -379,7 +430,7 @@ def test_a_report_says_what_changed_for_the_worse(tmp_path: Path) -> None:
     assert "Improved DDPM does not win against DDPM, it loses: of 3 settings" in text
     assert "clearly better at 0, clearly worse at 3 and undecided at 0" in text
     assert read_json(tree.out / "claims.json")[0]["verdict"] == "does not hold"
-    assert "made with other settings or code" in (tree.out / "tables" / "ablations.csv").read_text()
+    assert "made with other settings or code" in (tree.out / "tables" / "experiment-parts.csv").read_text()
     assert "3.200 [3.100, 3.300]" in text
     assert "By the variational bound, DDPM gives held-out images the higher likelihood" in text
     assert (tree.out / "figures" / "bound.svg").stat().st_size > 0

@@ -4,7 +4,7 @@ import io
 import pytest
 
 from rediffuse.reporting.render.table import Column, Table, latex_escape
-from rediffuse.reporting.values import Anchor, Estimate, Links
+from rediffuse.reporting.values import Anchor, Estimate, Links, Mark
 
 
 def table(*rows: tuple, columns: tuple[Column, ...] | None = None) -> Table:
@@ -64,3 +64,10 @@ def test_a_column_of_numbers_and_missing_values_is_aligned_to_the_right() -> Non
 def test_a_row_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(ValueError, match="1 cells for 4 columns"):
         table(("a",))
+
+
+def test_a_mark_has_a_sign_where_it_is_read_and_none_where_it_is_counted() -> None:
+    made = table((Mark("✓", "holds", "holds"),), columns=(Column("Verdict"),))
+    assert "| ✓ holds |" in made.markdown()
+    assert made.csv().splitlines()[1] == "holds"
+    assert r"$\surd$ holds" in made.latex()

@@ -4,7 +4,7 @@ from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.cells import Cell
 from rediffuse.reporting.experiments.comparison import headline
 from rediffuse.reporting.read.frames import read_frames
-from rediffuse.reporting.terms import BASELINE, IMPROVED, run_colours
+from rediffuse.reporting.terms import BASELINE, IMPROVED, run_colours, setting_title, setting_words
 from rediffuse.reporting.values import number
 from tests.reporting.study_tree import StudyTree
 
@@ -54,3 +54,16 @@ def test_the_headline_says_whether_the_improved_run_wins(
     (sentence,) = headline(read_frames(empty_tree.loaded, empty_tree.root, empty_tree.plan), cells)
     assert verdict in sentence
     assert sentence.endswith("; 1 setting not run.")
+
+
+@pytest.mark.parametrize(
+    ("setting", "title", "words"),
+    [
+        ("ddim-5", "DDIM, 5 steps", "5 steps of DDIM"),
+        ("ancestral-50", "Ancestral, 50 steps", "50 steps of ancestral sampling"),
+        ("classifier-1-5", "DDIM (classifier scale 1), 5 steps", "5 steps of DDIM (classifier scale 1)"),
+    ],
+)
+def test_a_setting_is_called_what_people_call_it(empty_tree: StudyTree, setting: str, title: str, words: str) -> None:
+    assert setting_title(empty_tree.loaded, "improved", setting) == title
+    assert setting_words(empty_tree.loaded, "improved", setting) == words

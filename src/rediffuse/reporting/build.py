@@ -13,7 +13,7 @@ from rediffuse.config import LoadedStudy
 from rediffuse.files import write_atomically
 from rediffuse.formats import write_json
 from rediffuse.registry import load
-from rediffuse.reporting.chapters import CHAPTERS, TIMINGS
+from rediffuse.reporting.chapters import HEADINGS, PARTS, TIMINGS, reference
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rediffuse.pipeline.plan import Plan
     from rediffuse.reporting.experiments.claims import Verdict
     from rediffuse.reporting.experiments.material import Material
+    from rediffuse.reporting.render.blocks import Chapter
 
 
 def build_report(loaded: LoadedStudy, plan: "Plan", root: Path, out: Path) -> None:
@@ -39,13 +40,14 @@ def build_report(loaded: LoadedStudy, plan: "Plan", root: Path, out: Path) -> No
 
     material, clock = conclude(read_frames(loaded, root, plan), plan), read_timings(loaded, plan, root)
     with styled():
-        chapters = [found for name in CHAPTERS if (found := load(name)(material)) is not None]
-        timings = [found for name in TIMINGS if (found := load(name)(material, clock)) is not None]
-    title = loaded.study.title
+        questions = [(key, HEADINGS[key], _chapters(material, key)) for key in PARTS]
+        timings = [found for name in TIMINGS if (found := load(reference(name))(material, clock)) is not None]
     told = ("What the machines that made this report took for it is told [apart](timings.md).",)
-    report = Part("report", title, told, numbered(chapters), "tables", "figures")
-    stamp = measured_on(clock)
-    machine = Part("timings", "This machine", stamp, numbered(timings, "T"), "timings", "timings", home="report.md")
+    report = Part("report", loaded.study.title, told, numbered(questions), "tables", "figures")
+    machine_groups = numbered([("", "", timings)], "T")
+    machine = Part(
+        "timings", "This machine", measured_on(clock), machine_groups, "timings", "timings", home="report.md"
+    )
     _clear(out)
     for path, content in {**report.files(), **machine.files()}.items():
         write_atomically(out / path, content)
@@ -54,6 +56,14 @@ def build_report(loaded: LoadedStudy, plan: "Plan", root: Path, out: Path) -> No
     write_atomically(out / "report.md", markdown(report))
     write_atomically(out / "timings.md", markdown(machine))
     write_atomically(out / "report.html", page([report, machine]))
+
+
+def _chapters(material: "Material", key: str) -> list["Chapter"]:
+    """The chapters of a question: of the experiments that ask it, then those that every study has."""
+    from rediffuse.reporting.chapters import experiments
+
+    own = [found for name in PARTS[key] if (found := load(reference(name))(material)) is not None]
+    return [*experiments.chapters(material, key), *own]
 
 
 def _clear(out: Path) -> None:

@@ -1,12 +1,12 @@
 """Names and colours of metrics, runs and settings: the same in every table, figure and sentence."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.experiment import Experiment
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.evaluation.metrics import METRICS, RUN_METRICS, find_metric
-from rediffuse.reporting.values import setting_text
+from rediffuse.reporting.values import counted, setting_text
 from rediffuse.runs import facts
 from rediffuse.samplers.registry import SAMPLERS
 from rediffuse.training.options import TrainingConfig
@@ -36,8 +36,8 @@ def direction(metric: str) -> str:
 
 
 def capital(text: str) -> str:
-    """`text` as a sentence or heading begins with it."""
-    return text[:1].upper() + text[1:]
+    """`text` as a sentence or heading begins with it; a Greek letter is a symbol, and stays."""
+    return text[:1].upper() + text[1:] if text[:1].isascii() else text
 
 
 def every_run(loaded: LoadedStudy) -> list[ResolvedRun]:
@@ -90,13 +90,65 @@ def run_seed(run: ResolvedRun, seed: int) -> str:
     return run.label + (f" (seed {seed})" if len(run.seeds) > 1 else "")
 
 
+def sampler_title(run: ResolvedRun, key: str) -> str:
+    """How people call a run's way of sampling: "DPM-Solver++ 2M", "DDIM (η = 1)"."""
+    if facts.is_one_pass(run):
+        return "One pass"
+    sampler = run.sampling.samplers[key]
+    told = (
+        (sampler.eta, f"η = {sampler.eta:g}" if sampler.eta else ""),
+        (sampler.variance, f"{str(sampler.variance).removeprefix('fixed-')} variance"),
+        (sampler.spacing != "uniform", f"{sampler.spacing} spacing"),
+        (sampler.guidance is not None, f"guidance {sampler.guidance or 0:g}"),
+        (sampler.classifier_scale is not None, f"classifier scale {sampler.classifier_scale or 0:g}"),
+        (sampler.initial_temperature != 1, f"x_T × {sampler.initial_temperature:g}"),
+        (sampler.step_temperature != 1, f"noise of steps × {sampler.step_temperature:g}"),
+    )
+    notes = ", ".join(text for said, text in told if said)
+    title = SAMPLERS[sampler.kind or key].title
+    return f"{title} ({notes})" if notes else title
+
+
+def key_title(loaded: LoadedStudy, key: str) -> str:
+    """The same of an entry of `samplers` that the compared runs share; with its key where it is not one thing in all."""
+    titles = {sampler_title(run, key) for run in compared_runs(loaded) if key in run.sampling.samplers}
+    return titles.pop() if len(titles) == 1 else key
+
+
+def setting_title(loaded: LoadedStudy, run: str, setting: str) -> str:
+    """A sampler and its steps in a heading or legend: "DDIM, 20 steps"."""
+    found = _placed(loaded, run, setting)
+    if found is None:
+        return REAL_LINES.get(setting, setting)
+    title = sampler_title(found[0], found[1])
+    return title if facts.is_one_pass(found[0]) else f"{title}, {counted(found[2], 'step')}"
+
+
+def setting_words(loaded: LoadedStudy, run: str, setting: str) -> str:
+    """The same in a sentence: "20 steps of DDIM"."""
+    found = _placed(loaded, run, setting)
+    return setting if found is None else f"{counted(found[2], 'step')} of {in_sentence(sampler_title(*found[:2]))}"
+
+
+def in_sentence(title: str) -> str:
+    """A title as it stands within a sentence; names and abbreviations keep their capitals."""
+    text = title if title[1:2].isupper() else title[:1].lower() + title[1:]
+    return text.replace("ancestral", "ancestral sampling", 1)
+
+
+def _placed(loaded: LoadedStudy, run: str, setting: str) -> tuple[ResolvedRun, str, int] | None:
+    known = {**loaded.runs, **loaded.ablations}.get(run)
+    found = {name: (known, key, steps) for name, key, steps in facts.settings(known)} if known else {}
+    return found.get(setting)
+
+
 def cell_label(loaded: LoadedStudy, run: str, setting: str) -> str:
     """How a run and setting, or a line of real images or noise, is called in a sentence."""
     if run == "real":
         return REAL_LINES.get(setting, setting)
     label = run_label(loaded, run)
     alone = setting in RUN_SETTINGS.values() or run in {model.name for model in one_pass_runs(loaded)}
-    return label if alone else f"{label} with {setting}"
+    return label if alone else f"{label} with {setting_words(loaded, run, setting)}"
 
 
 def training_of(run: ResolvedRun) -> TrainingConfig:
@@ -146,12 +198,7 @@ def axis_value(loaded: LoadedStudy, asks: Experiment, axis: str, value: object) 
         arm = asks.arms.get(str(value))
         return run_label(loaded, str(value)) if arm is None else arm.label or str(value)
     if axis == "sampler":
-        return sampler_label(str(value), asks.samplers.get(str(value), {}))
+        every = (*loaded.runs.values(), *loaded.ablations.values())
+        titles = (sampler_title(run, str(value)) for run in every if value in run.sampling.samplers)
+        return next(titles, SAMPLERS[str(value)].title if str(value) in SAMPLERS else str(value))
     return setting_text(value)
-
-
-def sampler_label(key: str, entry: Mapping[str, object]) -> str:
-    """A sampler's entry as people write it: "DDIM", "Ancestral (variance fixed-small)"."""
-    title = SAMPLERS[kind].title if (kind := str(entry.get("kind") or key)) in SAMPLERS else key
-    said = [f"{name.replace('_', ' ')} {setting_text(v)}" for name, v in entry.items() if name not in ("kind", "steps")]
-    return f"{title} ({', '.join(said)})" if said else title

@@ -57,7 +57,19 @@ class Anchor:
     id: str
 
 
-Value: TypeAlias = str | int | float | Estimate | Links | Anchor
+@dataclass(frozen=True)
+class Mark:
+    """A word that a page colours by its tone ("holds", "fails" or "open"), and a sign, as colour alone tells nothing."""
+
+    sign: str
+    text: str
+    tone: str
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.text}"
+
+
+Value: TypeAlias = str | int | float | Estimate | Links | Anchor | Mark
 
 
 def decimals(magnitude: float, digits: int = 4) -> int:

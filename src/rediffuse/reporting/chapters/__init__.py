@@ -1,44 +1,36 @@
 """The topics of a report: each is a function of a module here that makes its chapter, and one line below.
 
 A chapter is a function of the `Material` and says the same on every machine. What a machine took for it is another
-function of the same module, of the `Material` and the `Timings`, and stands in the part of this machine.
+function of the same module, of the `Material` and the `Timings`, and stands in the part of this machine. The chapters
+of the study's experiments stand first under the question that each names.
 """
 
-#: The chapters in the reader's order, as "module:function".
-CHAPTERS = (
-    "rediffuse.reporting.chapters.summary:chapter",
-    "rediffuse.reporting.chapters.setup:chapter",
-    "rediffuse.reporting.chapters.comparison:chapter",
-    "rediffuse.reporting.chapters.likelihood:chapter",
-    "rediffuse.reporting.chapters.guidance:chapter",
-    "rediffuse.reporting.chapters.training:chapter",
-    "rediffuse.reporting.chapters.network_cost:chapter",
-    "rediffuse.reporting.chapters.one_pass:chapter",
-    "rediffuse.reporting.chapters.claims:chapter",
-    "rediffuse.reporting.chapters.experiments:chapter",
-    "rediffuse.reporting.chapters.curves:chapter",
-    "rediffuse.reporting.chapters.during_training:chapter",
-    "rediffuse.reporting.chapters.samples:chapter",
-    "rediffuse.reporting.chapters.quality:chapter",
-    "rediffuse.reporting.chapters.fidelity:chapter",
-    "rediffuse.reporting.chapters.sample_count:chapter",
-    "rediffuse.reporting.chapters.memorisation:chapter",
-    "rediffuse.reporting.chapters.classes:chapter",
-    "rediffuse.reporting.chapters.colours:chapter",
-    "rediffuse.reporting.chapters.restoration:chapter",
-    "rediffuse.reporting.chapters.curves:noise",
-    "rediffuse.reporting.chapters.pedigree:settings",
-    "rediffuse.reporting.chapters.pedigree:repeat",
-    "rediffuse.reporting.chapters.pedigree:chapter",
-)
+from rediffuse.config.experiment import CHAPTERS
+
+_HERE = "rediffuse.reporting.chapters."
+#: The opening, before all questions.
+OPENING = "in-short"
+#: The chapters of each question as "module:function", in the reader's order, by the question's key.
+PARTS = {
+    OPENING: ("summary:chapter",),
+    "reproduce": ("comparison:chapter", "claims:chapter", "samples:chapter", "likelihood:chapter", "one_pass:chapter"),
+    "improved": ("curves:noise",),
+    "speed": ("quality:chapter", "network_cost:chapter"),
+    "parts": ("guidance:chapter", "restoration:chapter", "during_training:chapter"),
+    "trust": (
+        *("training:chapter", "curves:chapter", "fidelity:chapter", "sample_count:chapter", "memorisation:chapter"),
+        *("classes:chapter", "colours:chapter"),
+    ),
+    "how": ("setup:chapter", "pedigree:repeat", "pedigree:settings", "pedigree:chapter"),
+}
 #: The chapters of this machine.
 TIMINGS = (
-    "rediffuse.reporting.chapters.training:timings",
-    "rediffuse.reporting.chapters.quality:timings",
-    "rediffuse.reporting.chapters.network_cost:timings",
-    "rediffuse.reporting.chapters.one_pass:timings",
-    "rediffuse.reporting.chapters.during_training:timings",
-    "rediffuse.reporting.chapters.experiments:timings",
-    "rediffuse.reporting.chapters.setup:timings",
-    "rediffuse.reporting.chapters.pedigree:timings",
+    *("training:timings", "quality:timings", "network_cost:timings", "one_pass:timings", "during_training:timings"),
+    *("experiments:timings", "setup:timings", "pedigree:timings"),
 )
+HEADINGS = {OPENING: "In short", **CHAPTERS, "how": "How was it done?"}
+
+
+def reference(name: str) -> str:
+    """The "module:function" of a line above, as `rediffuse.registry.load` takes it."""
+    return _HERE + name

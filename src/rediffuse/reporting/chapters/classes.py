@@ -13,7 +13,7 @@ from rediffuse.reporting.read.records import examined
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours, run_seed
+from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours, run_seed, setting_title
 from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
 from rediffuse.runs import facts
 
@@ -31,7 +31,13 @@ def table(frames: Frames) -> Table | None:
             continue
         last = last or (record["classes"], file)
         shares = _coverage(record["classes"]["samples"])
-        rows.add(run.label, record["setting"], seed, *shares, frames.pedigree.links([file]))
+        rows.add(
+            run.label,
+            setting_title(frames.loaded, run.name, record["setting"]),
+            seed,
+            *shares,
+            frames.pedigree.links([file]),
+        )
     if last is None:
         return None
     classes, file = last
@@ -143,7 +149,13 @@ def by_class(frames: Frames) -> Table | None:
             if record["classes"] is not None:
                 names = [record["classes"]["names"][label] for label in scores["classes"]]
             last = last or (scores, names, file)
-            rows.add(run.label, record["setting"], seed, *_distances(scores["samples"]), frames.pedigree.links([file]))
+            rows.add(
+                run.label,
+                setting_title(frames.loaded, run.name, record["setting"]),
+                seed,
+                *_distances(scores["samples"]),
+                frames.pedigree.links([file]),
+            )
     if last is None:
         return None
     scores, names, file = last

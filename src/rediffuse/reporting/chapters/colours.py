@@ -4,7 +4,7 @@ from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import REAL_LINES, every_run
+from rediffuse.reporting.terms import REAL_LINES, every_run, setting_title
 from rediffuse.reporting.values import NOT_ASKED, Value
 
 COLUMNS = {
@@ -35,7 +35,7 @@ def table(frames: Frames) -> Table | str | None:
         shown = [_value(name, row[name]) for name in COLUMNS]
         who: list[Value] = [REAL_LINES.get(row["setting"], ""), NOT_ASKED, NOT_ASKED]
         if row["run"] != "real":
-            who = [labels[row["run"]], row["setting"], int(row["seed"])]
+            who = [labels[row["run"]], setting_title(frames.loaded, row["run"], row["setting"]), int(row["seed"])]
         rows.add(*who, *shown, frames.pedigree.links([row["file"]]))
     columns = headers("Images | Setting | Seed", COLUMNS.values(), "From")
     caption = "Colours of samples, of held-out images and of noise, channels in [0, 1]."

@@ -2,9 +2,14 @@
 
 from rediffuse.config import ResolvedRun
 from rediffuse.evaluation.metrics import metric_title
-from rediffuse.reporting.chapters.quality import quality_against_steps
 from rediffuse.reporting.experiments.cells import Cell, Cells, estimate
-from rediffuse.reporting.experiments.comparison import beyond_real, exceptions, headline
+from rediffuse.reporting.experiments.comparison import (
+    best_settings,
+    beyond_real,
+    exceptions,
+    headline,
+    real_line,
+)
 from rediffuse.reporting.experiments.contrasts import compare
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
@@ -17,6 +22,7 @@ from rediffuse.reporting.terms import (
     capital,
     compared_runs,
     direction,
+    key_title,
     run_of_role,
     settings_in_order,
     unique_label,
@@ -59,7 +65,7 @@ def comparison(frames: Frames, cells: Cells, metric: str, folded: bool) -> Table
     for setting, key, steps in settings_in_order(loaded):
         found = {run.name: cells.get((run.name, setting, metric)) for run in runs}
         values = [estimate(found[run.name], _asks(run, setting)) for run in runs]
-        row: list[Value] = [key, steps, *values]
+        row: list[Value] = [key_title(loaded, key), steps, *values]
         if baseline and improved:
             row.append(_winner(baseline, improved, found, setting))
         there = [cell for cell in found.values() if cell is not None]
@@ -104,9 +110,11 @@ def _interval_note(cells: Cells, metric: str) -> str:
 def chapter(material: Material) -> Chapter | None:
     """The main metric, its picture and its exceptions; then the others."""
     frames, cells = material.frames, material.cells
-    items: list[Item] = [" ".join(headline(frames, cells) + exceptions(frames, cells))]
-    items.append(comparison(frames, cells, MAIN, folded=False))
-    items.append(quality_against_steps(frames, cells, [MAIN], "quality-steps") or f"Quality against steps: {NOT_RUN}.")
+    told = (
+        headline(frames, cells) + exceptions(frames, cells),
+        best_settings(frames, cells) + real_line(frames, cells),
+    )
+    items: list[Item] = [*map(" ".join, told), comparison(frames, cells, MAIN, folded=False)]
     for metric in HEADLINE[1:]:
         items += [" ".join(headline(frames, cells, metric)), comparison(frames, cells, metric, folded=True)]
     items += [" ".join(beyond_real(frames, cells)), reference_lines(frames, cells, HEADLINE)]

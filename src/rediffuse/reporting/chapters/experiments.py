@@ -9,7 +9,7 @@ from rediffuse.reporting.experiments.results import COMMAND, Result, Row, answer
 from rediffuse.reporting.read.records import sample_images
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render import plots
-from rediffuse.reporting.render.blocks import Bullets, Chapter, Item, chapter_of
+from rediffuse.reporting.render.blocks import Bullets, Chapter, Folded, Item, chapter_of
 from rediffuse.reporting.render.picture import Picture
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import axis_title, axis_value, capital, direction, run_label
@@ -41,7 +41,7 @@ def _chapter(material: Material, result: Result) -> Chapter | None:
         _picture(material, result),
         table(material, result),
         quotes(result),
-        Bullets(tuple(_how(material, result))),
+        Folded("How it was done", (Bullets(tuple(_how(material, result))),)),
     ]
     return chapter_of(f"experiment-{result.planned.name}", asks.question, *items)
 
@@ -51,13 +51,17 @@ def table(material: Material, result: Result) -> Table:
     frames, asks = material.frames, result.planned.asks
     trains, rows = result.planned.trains, Rows()
     states = any(row.state for row in result.rows)
+    several = any(len(cell.seeds) > 1 for _, cell in result.known())
     for row in result.rows:
         values = (estimate(cell) for cell in row.cells.values())
         places = [file for cell in row.cells.values() if cell is not None for file in cell.files]
         of_network = (row.parameters, row.loss) if trains else ()
         n = next((cell.n for cell in row.cells.values() if cell is not None), NOT_ASKED)
         state = (row.state or "complete",) if states else ()
-        rows.add(*row.labels, *values, *of_network, n, *state, frames.pedigree.links(dict.fromkeys(places)))
+        seeds = (
+            next((setting_text(cell.seeds) for cell in row.cells.values() if cell is not None), NOT_ASKED),
+        ) * several
+        rows.add(*row.labels, *values, *of_network, n, *seeds, *state, frames.pedigree.links(dict.fromkeys(places)))
     titles = metric_titles(asks.metrics, frames.features)
     network = ["Parameters", "Loss at the end"] if trains else []
     columns = headers(
@@ -65,6 +69,7 @@ def table(material: Material, result: Result) -> Table:
         titles,
         network,
         ["n"],
+        ["Seeds"] * several,
         ["State"] * states,
         ["From"],
     )

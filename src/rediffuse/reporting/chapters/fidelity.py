@@ -7,7 +7,7 @@ from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import LPIPS, Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
-from rediffuse.reporting.terms import REAL_LINES, cell_label, every_run
+from rediffuse.reporting.terms import REAL_LINES, cell_label, every_run, sampler_title
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Value, counted, listed, number
 from rediffuse.runs import facts
 
@@ -25,7 +25,9 @@ def table(frames: Frames, cells: Cells) -> Table | None:
     rows = Rows()
     places: list[tuple[str, str, Value, str, str]] = []
     for run in every_run(frames.loaded):
-        places += [(run.label, key, steps, run.name, setting) for setting, key, steps in stands_for(run)]
+        places += [
+            (run.label, sampler_title(run, key), steps, run.name, setting) for setting, key, steps in stands_for(run)
+        ]
     places += [(title, NOT_ASKED, NOT_ASKED, "real", name) for name, title in REAL_LINES.items()]
     weighed = frames.loaded.study.evaluation.lpips
     asked = {("real", "held-out")} | {(m.name, facts.shown_setting(m)[0]) for m in every_run(frames.loaded)}

@@ -19,6 +19,7 @@ from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import MAIN, REAL, REAL_LINES, diffusion_runs, run_colours, run_label, seeds_of
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Links, Value
 from rediffuse.runs import facts
+from rediffuse.samplers.registry import SAMPLERS
 
 CLASSIFIER_FREE, BY_CLASSIFIER = "classifier-free", "by a classifier"
 METRICS = (MAIN, *CLASS_METRICS)
@@ -50,7 +51,7 @@ def guided_settings(frames: Frames) -> list[Guided]:
             else:
                 method, asked = CLASSIFIER_FREE, sampler.guidance is not None
                 scale = 1.0 if sampler.guidance is None else sampler.guidance
-            found.append(Guided(run, setting, sampler.kind or key, steps, method, scale, asked))
+            found.append(Guided(run, setting, SAMPLERS[sampler.kind or key].title, steps, method, scale, asked))
     return found
 
 

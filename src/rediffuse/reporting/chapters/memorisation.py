@@ -11,9 +11,8 @@ from rediffuse.reporting.read.records import examined, images_at, sample_images
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import REAL, REAL_LABEL, run_colours, run_seed
+from rediffuse.reporting.terms import REAL, REAL_LABEL, run_colours, run_seed, setting_title
 from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
-from rediffuse.runs import facts
 
 SPACES = {"pixels": "pixels", "features": "features"}
 LABELS = 2.6  # inches for the names of rows
@@ -52,7 +51,16 @@ def table(frames: Frames) -> Table | None:
             m = record["memorisation"][space]
             ratio: Value = NOT_ASKED if m["ratio"] is None else m["ratio"]
             numbers = (m["median_samples"], m["median_held_out"], ratio, 100 * m["closer"], m["auroc"], m["z"])
-            rows.add(run.label, record["setting"], seed, title, *numbers, m["samples"], m["held_out"], links)
+            rows.add(
+                run.label,
+                setting_title(frames.loaded, run.name, record["setting"]),
+                seed,
+                title,
+                *numbers,
+                m["samples"],
+                m["held_out"],
+                links,
+            )
     if not rows:
         return None
     columns = headers(
@@ -76,7 +84,13 @@ def duplicates(frames: Frames) -> Table | None:
     last: tuple[dict[str, Any], str] | None = None
     for run, seed, record, file in examined(frames):
         counts = _counts(record["duplicates"]["samples"])
-        rows.add(run.label, record["setting"], seed, *counts, frames.pedigree.links([file]))
+        rows.add(
+            run.label,
+            setting_title(frames.loaded, run.name, record["setting"]),
+            seed,
+            *counts,
+            frames.pedigree.links([file]),
+        )
         last = last or (record["duplicates"]["held_out"], file)
     if last is None:
         return None
@@ -108,7 +122,7 @@ def figure(frames: Frames) -> Picture | None:
         images = sample_images(frames, run, record["setting"], len(rows))
         strips = _strips(frames, rows, images)
         if strips:
-            how = "one pass" if facts.is_one_pass(run) else record["setting"]
+            how = setting_title(frames.loaded, run.name, record["setting"])
             blocks.append((f"{run.label}, {how}", run_colours(frames.loaded)[run.name], strips))
         if held_out is None:
             real = record["neighbours"]["held_out"]

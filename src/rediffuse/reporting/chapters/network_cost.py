@@ -15,7 +15,15 @@ from rediffuse.reporting.read.timings import Timings, by_setting
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, log_steps, plain_log
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import BASELINE, IMPROVED, VARIANTS, diffusion_runs, run_label, training_of
+from rediffuse.reporting.terms import (
+    BASELINE,
+    IMPROVED,
+    VARIANTS,
+    diffusion_runs,
+    run_label,
+    setting_title,
+    training_of,
+)
 from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, Estimate, Links, Value
 from rediffuse.runs import facts
 
@@ -101,7 +109,15 @@ def model(frames: Frames, clock: Timings) -> Table | None:
                 passes, images = int(row["nfe"]) * (2 if _guided(run, key) else 1), int(row["images"])
                 predicted = fitted and (fitted.sampling_rate, fitted.sampling_seconds(passes, images))
                 against = _against(clock, predicted, optional(row["seconds"]), [row["file"]])
-                rows.add(run.label, seed, setting, passes, images, NOT_ASKED, *against)
+                rows.add(
+                    run.label,
+                    seed,
+                    setting_title(frames.loaded, run.name, setting),
+                    passes,
+                    images,
+                    NOT_ASKED,
+                    *against,
+                )
     columns = headers(
         "Run | Seed | What | N or S | B | κ | Rate (GFLOP/s) | Predicted (s) | Measured (s) | "
         "Measured / predicted | From"
@@ -129,7 +145,7 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
                 row = timed[found]
                 images = int(row["batch_size"])
                 per_step, per_image = float(row["ms_per_step"]), float(row["ms_per_image"])
-                how, links = f"measured, {found}", clock.links([row["file"]])
+                how, links = f"measured, {setting_title(frames.loaded, run.name, found)}", clock.links([row["file"]])
             elif fitted is not None:
                 images = min(run.sampling.batch_size, run.sampling.images)
                 per_step = 1e3 * fitted.sampling_seconds(1, images)

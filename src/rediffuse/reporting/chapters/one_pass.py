@@ -17,7 +17,16 @@ from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, handle, mosaic, show
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
-from rediffuse.reporting.terms import HEADLINE, MAIN, REAL_LINES, compared_runs, one_pass_runs, run_colours
+from rediffuse.reporting.terms import (
+    HEADLINE,
+    MAIN,
+    REAL_LINES,
+    compared_runs,
+    one_pass_runs,
+    run_colours,
+    sampler_title,
+    setting_words,
+)
 from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
 from rediffuse.runs import facts
 from rediffuse.training.options import OnePassTraining, WganTraining
@@ -93,7 +102,7 @@ def table(frames: Frames, cells: Cells) -> Table:
         bound = cells.get((model.name, "likelihood", "bits_per_dim"))
         files = [file for cell in [*found[:1], bound] if cell is not None for file in cell.files]
         scores = (*map(estimate, found), estimate(bound, facts.bounds_likelihood(model)))
-        sampler, size = setting.rpartition("-")[0], parameter_count(frames, model)
+        sampler, size = _sampler(model, setting), parameter_count(frames, model)
         rows.add(model.label, sampler, steps, size, *scores, frames.pedigree.links(files))
     columns = headers(
         "Model | Sampler | Steps | Parameters", metric_titles(HEADLINE, frames.features), "Bound (bits/dim) | From"
@@ -115,7 +124,7 @@ def cost(frames: Frames, clock: Timings) -> Table:
         trained, drawn = of_run(clock.training, model, seed), of_run(clock.sampling, model, seed, setting)
         per_image, seconds = _first(drawn, "ms_per_image"), _first(trained, "seconds")
         files = [str(path) for part in (trained, drawn) for path in part["file"].iloc[:1]]
-        sampler, rate = setting.rpartition("-")[0], NOT_RECORDED if per_image is None else 1000 / per_image
+        sampler, rate = _sampler(model, setting), NOT_RECORDED if per_image is None else 1000 / per_image
         rows.add(model.label, sampler, steps, recorded(seconds), rate, clock.links(files))
     columns = headers("Model | Sampler | Steps | Training (s) | Images per second | From")
     note = "The time of a one-pass model is the median of repeated batches. All are of the first training seed."
@@ -136,7 +145,7 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
         others = {model.name: of_run(clock.sampling, model, model.seeds[0]) for model in one_pass}
         ratios = [_ratio(ours, others[model.name]) for model in one_pass]
         files = [str(path) for part in (ours, *others.values()) for path in part["file"].iloc[:1]]
-        sampler, taken = setting.rpartition("-")[0], float(ours["ms_per_image"].iloc[0])
+        sampler, taken = _sampler(run, setting), float(ours["ms_per_image"].iloc[0])
         rows.add(run.label, sampler, steps, taken, *ratios, clock.links(files))
     if not rows:
         return None
@@ -159,7 +168,7 @@ def latency_sentence(frames: Frames, clock: Timings) -> str:
     )
     if slowest is None:
         return quoted
-    run, seed, setting, steps = slowest
+    run, seed, setting, _ = slowest
     ours = of_run(clock.sampling, run, seed, setting)
     parts = []
     for model in one_pass_runs(frames.loaded):
@@ -170,7 +179,7 @@ def latency_sentence(frames: Frames, clock: Timings) -> str:
         return quoted
     batch = int(ours["batch_size"].iloc[0])
     return (
-        f"Here an image of {run.label} with {steps} steps of {setting.rpartition('-')[0]} took {', '.join(parts)}: same "
+        f"Here an image of {run.label} with {setting_words(frames.loaded, run.name, setting)} took {', '.join(parts)}: same "
         f"machine, same batch of {batch}, same threads. {quoted}"
     )
 
@@ -198,6 +207,10 @@ def _places(frames: Frames) -> Iterator[tuple[ResolvedRun, int, str, int]]:
         main = next(iter(run.sampling.samplers))
         chosen = [(setting, steps) for setting, key, steps in facts.own_settings(run) if key == main]
         yield from ((run, run.seeds[0], setting, n) for setting, n in sorted(chosen, key=lambda s: -s[1]))
+
+
+def _sampler(run: ResolvedRun, setting: str) -> str:
+    return sampler_title(run, setting.rpartition("-")[0])
 
 
 def _first(rows: pd.DataFrame, column: str) -> float | None:

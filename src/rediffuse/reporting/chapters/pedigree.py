@@ -14,7 +14,7 @@ from rediffuse.runs import facts
 
 
 def _settings(frames: Frames) -> Table:
-    """Every setting of every run, those that differ first and marked."""
+    """Every setting of every run but its samplers', those that differ first and marked."""
     all_runs = diffusion_runs(frames.loaded)
     flats = [flat_settings(run) for run in all_runs]
     different = differing(frames)
@@ -29,7 +29,8 @@ def _settings(frames: Frames) -> Table:
         f"{'s' if len(different) == 1 else ''} and stand{'s' if len(different) == 1 else ''} first."
     )
     columns = headers("`Setting`", [f"`{run.label}`" for run in all_runs], "Same?")
-    notes = (f"As resolved from the study; the files {ids} hold what was trained.",) if ids else ()
+    held = f" The files {ids} hold what was trained." if ids else ""
+    notes = (f"As resolved from the study; samplers stand in the table “How the runs were sampled”.{held}",)
     return Table("settings", caption, columns, rows, notes=notes, marked=frozenset(range(len(different))), folded=True)
 
 
@@ -80,7 +81,7 @@ def table(frames: Frames) -> Table:
         "State: whether the file is byte for byte the one its receipt describes. When, where and at which commit "
         "each was made stands with the times of this machine.",
     )
-    return Table("pedigree", caption, columns, rows, notes=notes)
+    return Table("pedigree", caption, columns, rows, notes=notes, folded=True)
 
 
 def timings(material: Material, clock: Timings) -> Chapter | None:
@@ -94,5 +95,5 @@ def timings(material: Material, clock: Timings) -> Chapter | None:
         "machine, and no digest covers them; a job without one is not shown."
     )
     what = "Where the times come from, and at which commit, when, each job was done. Key and commit are shortened."
-    table = Table("timing-files", what, columns, rows, (note,)) if rows else None
+    table = Table("timing-files", what, columns, rows, (note,), folded=True) if rows else None
     return chapter_of("timing-files", "Files of times", table)

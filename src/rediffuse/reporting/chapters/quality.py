@@ -19,6 +19,10 @@ from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.values import NOT_RUN, Estimate, Value, number
 from rediffuse.runs import facts
+from rediffuse.samplers.registry import SAMPLERS
+
+#: How points with bars are edged, so that those close together can be told apart.
+EDGES: dict[str, Any] = {"elinewidth": 1.2, "markeredgecolor": "white", "markeredgewidth": 0.6}
 
 
 def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name: str) -> picture.Picture | None:
@@ -53,6 +57,53 @@ def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name
     )
     alt = f"Lines of {what} against sampling steps, one for each run and sampler."
     return picture.finish(figure, name, caption, alt)
+
+
+def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
+    """The main metric against the number of sampling steps, a panel for each kind of sampler."""
+    loaded, metric = frames.loaded, terms.MAIN
+    panels: dict[str, list[tuple[str, str, list[tuple[int, str]]]]] = {}
+    for (run, key), by_steps in _lines(loaded, cells, [metric]).items():
+        kind = loaded.run(run).sampling.samplers[key].kind or key
+        panels.setdefault(kind, []).append((run, key, by_steps))
+    if not panels:
+        return None
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    size = (picture.WIDTH, 3.7 * rows + 0.6)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
+    _scale(grid[0, 0], cells, metric)
+    handles: dict[str, Line2D] = {}
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    for place, (axes, (kind, lines)) in enumerate(zip(grid.flat, panels.items(), strict=False)):
+        variants = list(dict.fromkeys(key for _, key, _ in lines))
+        for run, key, by_steps in lines:
+            notes = terms.sampler_title(loaded.run(run), key).removeprefix(SAMPLERS[kind].title).strip(" ()")
+            label, index = terms.run_label(loaded, run) + (f", {notes}" if notes else ""), variants.index(key)
+            points = [(n, cells[run, setting, metric]) for n, setting in by_steps if (run, setting, metric) in cells]
+            look = {"color": terms.run_colours(loaded)[run], "marker": picture.MARKERS[index % len(picture.MARKERS)]}
+            look["linestyle"] = picture.DASHES[index % len(picture.DASHES)]
+            found = [cell for _, cell in points]
+            bars = (axes, [n for n, _ in points], [cell.value for cell in found], [bounds(cell) for cell in found])
+            picture.error_bars(*bars, **{**EDGES, **look})
+            handles.setdefault(label, Line2D([], [], label=label, **look))
+        _reference_lines(loaded, axes, cells, metric, named=place % columns == columns - 1 or place == len(panels) - 1)
+        picture.log_steps(axes, [steps for _, _, by_steps in lines for steps, _ in by_steps])
+        axes.set(title=SAMPLERS[kind].title, xlabel="sampling steps")
+        axes.tick_params(axis="x", labelsize=9)
+    for axes in grid[:, 0]:
+        better = terms.direction(metric)
+        axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")
+    picture.outside_legend(figure, list(handles.values()), columns=4)
+    title, n = metric_title(metric, frames.features), loaded.study.evaluation.group_size
+    caption = (
+        f"Quality against the number of sampling steps, by sampler: {title}, n = {n} images a value. The lower a line, "
+        "and the flatter towards few steps, the better. Bars are the intervals of the tables; dashed lines are held-out "
+        "real images and noise at the same n."
+    )
+    alt = f"Panels of {title} against sampling steps, one for each sampler, with a line for each run."
+    return picture.finish(figure, "quality-steps", caption, alt)
 
 
 def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> picture.Picture | None:
@@ -117,13 +168,19 @@ def _look(loaded: LoadedStudy, run: str, key: str) -> dict[str, Any]:
 def _draw_points(
     loaded: LoadedStudy, axes: Axes, run: str, key: str, x: list[float] | list[int], points: list[Cell]
 ) -> None:
-    look = {"elinewidth": 1.2, "markeredgecolor": "white", "markeredgewidth": 0.6, **_look(loaded, run, key)}
+    look = {**EDGES, **_look(loaded, run, key)}
     picture.error_bars(axes, x, [cell.value for cell in points], [bounds(cell) for cell in points], **look)
 
 
 def _handles(loaded: LoadedStudy, lines: dict[tuple[str, str], list[tuple[int, str]]]) -> list[Line2D]:
     return [
-        Line2D([], [], label=f"{terms.run_label(loaded, run)}, {key}", **_look(loaded, run, key)) for run, key in lines
+        Line2D(
+            [],
+            [],
+            label=f"{terms.run_label(loaded, run)}, {terms.sampler_title(loaded.run(run), key)}",
+            **_look(loaded, run, key),
+        )
+        for run, key in lines
     ]
 
 
@@ -149,16 +206,17 @@ def _scale(axes: Axes, cells: Cells, metric: str) -> None:
         axes.annotate(f"linear below {number(float(linear), 1)}", (0.0, linear), fontsize=8, color="#777777", **place)
 
 
-def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str) -> None:
+def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str, named: bool = True) -> None:
     colours = {"noise": terms.NOISE, "held-out": terms.REAL}
-    named = [(cells.get(("real", name, metric)), colour) for name, colour in colours.items()]
-    lines = [(cell, colour) for cell, colour in named if cell is not None]
+    found = [(cells.get(("real", name, metric)), colour) for name, colour in colours.items()]
+    lines = [(cell, colour) for cell, colour in found if cell is not None]
     heights = [axes.transAxes.inverted().transform(axes.transData.transform((1, c.value)))[1] for c, _ in lines]
     close = len(lines) == 2 and abs(heights[0] - heights[1]) < 0.2
     for place, (cell, colour) in enumerate(lines):
         label = terms.cell_label(loaded, "real", cell.setting).replace("held-out ", "held-out\n")
         align = "center" if not close else "bottom" if heights[place] == max(heights) else "top"
-        picture.reference_line(axes, cell.value, f"{label}\n{number(cell.value)} (n = {cell.n})", colour, align)
+        text = f"{label}\n{number(cell.value)} (n = {cell.n})" if named else ""
+        picture.reference_line(axes, cell.value, text, colour, align)
 
 
 def one_pass_points(frames: Frames, clock: Timings, cells: Cells, axes: Axes, metric: str) -> list[Line2D]:
@@ -198,7 +256,7 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
             nfe, *counts = (NOT_RUN if known is None else recorded(known[name], int) for name in names)
             links = frames.pedigree.links([known["file"]] if known is not None else ())
             label = terms.unique_label(frames.loaded, run)
-            rows.add(label, seed, key, steps, nfe, *map(_scored, found), *counts, links)
+            rows.add(label, seed, terms.sampler_title(run, key), steps, nfe, *map(_scored, found), *counts, links)
     titles = metric_titles(metrics, frames.features)
     columns = headers("Run | Seed | Sampler | Steps | Network evaluations", titles, "n | Groups | Images | From")
     caption = "Every value of every run, training seed, sampler and number of steps."
@@ -210,7 +268,11 @@ def chapter(material: Material) -> Chapter | None:
     """The other metrics against steps, and every value."""
     frames, cells = material.frames, material.cells
     figure = quality_against_steps(frames, cells, terms.HEADLINE[1:], "quality-steps-more")
-    return chapter_of("quality", "Quality against steps", figure, quality(frames, terms.HEADLINE))
+    text = (
+        f"{terms.capital(metric_title(terms.MAIN, frames.features))} against steps opens this report; here are the other "
+        "metrics, then every value. Against seconds it stands with the times of this machine, [apart](timings.md)."
+    )
+    return chapter_of("quality", "Quality against steps", text, figure, quality(frames, terms.HEADLINE))
 
 
 def timings(material: Material, clock: Timings) -> Chapter | None:

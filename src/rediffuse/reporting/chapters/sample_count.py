@@ -22,7 +22,7 @@ from rediffuse.reporting.render.picture import (
     plain_log,
 )
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours
+from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours, setting_title
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Estimate, Value, counted, listed, number, whole
 from rediffuse.runs import facts
 
@@ -49,8 +49,8 @@ def curves(frames: Frames) -> list[Curve]:
     found, real = [], None
     for model, seed, record, file in examined(frames):
         counts, colour = record["by_count"], run_colours(frames.loaded)[model.name]
-        one_pass = facts.is_one_pass(model)
-        found.append(Curve(model.label, record["setting"], seed, colour, counts["samples"], file, one_pass))
+        one_pass, how = facts.is_one_pass(model), setting_title(frames.loaded, model.name, record["setting"])
+        found.append(Curve(model.label, how, seed, colour, counts["samples"], file, one_pass))
         real = real or Curve(REAL_LABEL, NOT_ASKED, None, REAL, counts["held_out"], file)
     return [*found, real] if real else []
 
@@ -130,7 +130,7 @@ def words(frames: Frames) -> str:
         line, reading = curve.record["extrapolation"], at(curve, small)
         if line is not None and reading is not None and reading["value"] > 0:
             excess = reading["value"] - line["value"]
-            who = curve.label if curve.one_pass else f"{curve.label} with {curve.setting}"
+            who = curve.label if curve.one_pass else f"{curve.label} ({curve.setting})"
             share = f"{number(excess)} ({100 * excess / reading['value']:.0f} %)"
             parts.append(f"of the {number(reading['value'])} of {who}, {share}")
     real, texts = at(found[-1], small), []

@@ -1,17 +1,28 @@
 """Figures of images: by training step, by number of sampling steps, real beside generated. No image is chosen."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from rediffuse.config import ResolvedRun
 from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.cells import Cells
+from rediffuse.reporting.experiments.comparison import main_pair
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import held_out_images, preview_image, sample_images
 from rediffuse.reporting.render.blocks import Chapter, Item, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, row_label, show
-from rediffuse.reporting.terms import REAL_LINES, diffusion_runs, run_colours
+from rediffuse.reporting.terms import (
+    REAL_LABEL,
+    capital,
+    compared_runs,
+    diffusion_runs,
+    run_colours,
+    sampler_title,
+    setting_title,
+)
 from rediffuse.reporting.values import NOT_RUN, number, whole
 from rediffuse.runs import facts
 
@@ -65,7 +76,7 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
             sheet = None if image is None else mosaic(image, 4)
             title = f"{count} steps" if i == 0 else ""
             show(grid[i, j], sheet, title, note, absent=NOT_RUN if setting else "")
-        row_label(grid[i, 0], key, run_colours(frames.loaded)[run.name])
+        row_label(grid[i, 0], sampler_title(run, key).replace(" (", "\n("), run_colours(frames.loaded)[run.name])
     seed = f", training seed {run.seeds[0]}" if len(run.seeds) > 1 else ""
     caption = (
         f"{run.label}: the first 16 samples of each sampler by number of steps{seed}, and below each its {short}. "
@@ -97,7 +108,11 @@ def _samples_by_class(
         axes.set_axis_off()
     for axes, (setting, key, steps), found in zip(grid.flat, settings, images, strict=False):
         sampler, cell = run.sampling.samplers[key], cells.get((run.name, setting, "frechet_distance"))
-        title = f"{key}, {steps} steps" if sampler.guidance is None else f"guidance {sampler.guidance:g}, {steps} steps"
+        title = (
+            setting_title(frames.loaded, run.name, setting)
+            if sampler.guidance is None
+            else f"guidance {sampler.guidance:g}, {steps} steps"
+        )
         if sampler.classifier_scale is not None:
             title = f"classifier's scale {sampler.classifier_scale:g}, {steps} steps"
         show(axes, None if found is None else mosaic(found, 10), title, f"{short} {number(cell.value)}" if cell else "")
@@ -109,39 +124,53 @@ def _samples_by_class(
 
 
 def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
-    """Held-out real images beside the first samples of each run at its first sampler's largest number of steps."""
-    sheets: list[tuple[str, np.ndarray | None, str]] = []
-    real = held_out_images(frames, 64)
-    line = cells.get(("real", "held-out", "frechet_distance"))
-    short = metric_short("frechet_distance", frames.features)
-    sheets.append((REAL_LINES["held-out"], real, f"{short} {number(line.value)}" if line else ""))
-    for run in diffusion_runs(frames.loaded):
-        setting, _, _ = facts.shown_setting(run)
-        cell = cells.get((run.name, setting, "frechet_distance"))
-        images = sample_images(frames, run, setting, 64)
-        sheets.append((f"{run.label}\n{setting}", images, f"{short} {number(cell.value)}" if cell else ""))
-    if all(images is None for _, images, _ in sheets[1:]):
+    """Held-out real images beside samples of the main pair (or of all that compare) at most and at fewest steps."""
+    loaded, pair = frames.loaded, main_pair(frames)
+    runs = list(pair) if pair else compared_runs(loaded)[:3]
+    real, short = held_out_images(frames, 64), metric_short("frechet_distance", frames.features)
+    places = [(run, setting) for run in runs for setting in _most_and_fewest(runs, run)]
+    found = [sample_images(frames, run, setting, 32) for run, setting in places]
+    if all(images is None for images in found):
         return None
-    size = min(3.6, WIDTH / len(sheets))
-    rows = max(-(-len(images) // 8) for _, images, _ in sheets if images is not None)
-    figure, grid = plt.subplots(1, len(sheets), figsize=(size * len(sheets), size * rows / 8 + 0.9), squeeze=False)
-    for axes, (title, images, note) in zip(grid[0], sheets, strict=True):
-        show(axes, None if images is None else mosaic(images, 8), title, note)
+    across = len(places) // len(runs)
+    tallest = max(-(-len(images) // 8) for images in found if images is not None)
+    size = WIDTH / (across + 1)
+    figure = plt.figure(figsize=(WIDTH, len(runs) * (size * tallest / 8 + 0.75)))
+    grid = figure.add_gridspec(len(runs), across + 1)
+    line = cells.get(("real", "held-out", "frechet_distance"))
+    sheets: list[tuple[Any, str, np.ndarray | None, Any]] = [(grid[:, 0], capital(REAL_LABEL), real, line)]
+    for place, ((run, setting), images) in enumerate(zip(places, found, strict=True)):
+        title = f"{run.label}\n{setting_title(loaded, run.name, setting)}"
+        cell = cells.get((run.name, setting, "frechet_distance"))
+        sheets.append((grid[place // across, 1 + place % across], title, images, cell))
+    for where, title, images, cell in sheets:
+        sheet = None if images is None else mosaic(images, 8)
+        show(figure.add_subplot(where), sheet, title, f"{short} {number(cell.value)}" if cell else "")
+    n = loaded.study.evaluation.group_size
     caption = (
-        f"Real images beside generated ones: {0 if real is None else len(real)} held-out images spread evenly over the "
-        "split, and the first samples (at most 64) of each run with its first sampler's most steps, "
-        "of a class-conditional run at guidance 1. None was picked."
+        f"Real images (left: {0 if real is None else len(real)} held-out ones, spread evenly over the split) beside the "
+        "first samples of each run at the most and at the fewest steps of its first sampler; sample i starts from the "
+        f"same noise everywhere and none was picked. Below each: its {short} from {n} images, lower is better."
     )
-    alt = "A grid of real images beside a grid of samples of each run."
+    alt = "A grid of real images beside grids of samples, one row for each run: at many steps and at few."
     return finish(figure, "real-generated", caption, alt, raster=True)
+
+
+def _most_and_fewest(runs: list[ResolvedRun], run: ResolvedRun) -> list[str]:
+    """The settings of a run's first sampler with the most and the fewest steps that all of the runs have."""
+    key = facts.shown_setting(run)[1]
+    shared = set.intersection(*({s for s, _, _ in facts.comparable_settings(other)} for other in runs))
+    own = [s for s in facts.comparable_settings(run) if s[1] == key]
+    chosen = sorted((s for s in own if s[0] in shared), key=lambda s: -s[2]) or own
+    return [chosen[0][0], chosen[-1][0]]
 
 
 def chapter(material: Material) -> Chapter | None:
     """Images of every run, as they come."""
     frames, cells = material.frames, material.cells
-    found: list[Item] = [previews(frames) or f"Samples by training step: {NOT_RUN}."]
+    found: list[Item] = []
     for run in diffusion_runs(material.loaded):
         found.append(samples_by_steps(frames, cells, run) or f"Samples of {run.label}: {NOT_RUN}.")
         found.append(guided_samples(frames, cells, run))
-    found.append(real_beside_generated(frames, cells) or f"Real images beside generated ones: {NOT_RUN}.")
+    found.append(previews(frames) or f"Samples by training step: {NOT_RUN}.")
     return chapter_of("images", "Samples", *found)

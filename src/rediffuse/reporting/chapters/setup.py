@@ -10,7 +10,7 @@ from rediffuse.reporting.read.records import parameter_count
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import diffusion_runs, feature_title, training_of
+from rediffuse.reporting.terms import diffusion_runs, feature_title, sampler_title, training_of
 from rediffuse.reporting.values import IMPORTED, NOT_ASKED, NOT_RECORDED, Value, counted, listed, setting_text, short
 from rediffuse.runs import facts
 
@@ -76,8 +76,8 @@ def samplers(frames: Frames) -> Table:
             variance = sampler.variance or facts.diffusion(run).variance if kind == "ancestral" else NOT_ASKED
             eta = setting_text(sampler.eta or 0.0) if kind == "ddim" else NOT_ASKED
             steps, images = setting_text(sampler.steps), run.sampling.images
-            rows.add(run.label, key, kind, variance, eta, sampler.spacing, steps, images)
-    columns = headers("Run | Sampler | Kind | Reverse variance | η | Spacing | Steps | Images of each")
+            rows.add(run.label, key, sampler_title(run, key), variance, eta, sampler.spacing, steps, images)
+    columns = headers("Run | `Key` | Sampler | Reverse variance | η | Spacing | Steps | Images of each")
     return Table("samplers", "How the runs were sampled.", columns, rows)
 
 
@@ -91,7 +91,7 @@ def machines(clock: Timings) -> Table | None:
     columns = headers(
         "Job | Processor | Cores | Threads used | Device | PyTorch | Python | System | Date | Commit | From"
     )
-    return Table("machines", "Hardware and software of each job.", columns, rows) if rows else None
+    return Table("machines", "Hardware and software of each job.", columns, rows, folded=True) if rows else None
 
 
 def _value(value: Any) -> Value:

@@ -1,29 +1,46 @@
-"""The answer in a few sentences."""
+"""The opening: the question, the answer in three sentences, images, quality against steps, and the verdicts."""
 
 from rediffuse.evaluation.metrics import metric_title
+from rediffuse.reporting.chapters.claims import short_table
+from rediffuse.reporting.chapters.quality import quality_by_sampler
+from rediffuse.reporting.chapters.samples import real_beside_generated
 from rediffuse.reporting.experiments.claims import tally
-from rediffuse.reporting.experiments.comparison import best_settings, headline, likelihood_sentence, real_line
+from rediffuse.reporting.experiments.comparison import in_short, main_pair
 from rediffuse.reporting.experiments.material import Material
-from rediffuse.reporting.render.blocks import Bullets, Chapter, chapter_of
-from rediffuse.reporting.terms import MAIN
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.render.blocks import Bullets, Chapter, Lead, chapter_of
+from rediffuse.reporting.terms import MAIN, capital, compared_runs
+from rediffuse.reporting.values import NOT_RUN, listed
+
+
+def _question(frames: Frames) -> str:
+    """What the study asks of its main runs."""
+    pair, data = main_pair(frames), (frames.card or {}).get("title") or frames.loaded.study.data.name
+    if pair is None:
+        labels = listed([run.label for run in compared_runs(frames.loaded)])
+        return f"{capital(data)}: how good are the images of {labels}, and what do they cost?"
+    baseline, improved = (run.label for run in pair)
+    return f"{capital(data)}: does {improved} make better images than {baseline}, and in how few steps?"
+
+
+def _measure(frames: Frames) -> str:
+    """What the distance is, and what it is not."""
+    title, n = metric_title(MAIN, frames.features), frames.loaded.study.evaluation.group_size
+    if title != "FID":
+        return (
+            f"The {title} says how far samples lie from the training images as that network sees them (0: not to be "
+            f"told apart); it is not FID, which is a Fréchet distance in Inception-v3 features, and comes from {n} "
+            "images where papers take 50,000: compare it within this report, not with published values."
+        )
+    few = f" It comes from {n:,} images where papers take 50,000, which raises it." if n < 50_000 else ""
+    return f"FID says how far samples lie from the training images as Inception-v3 sees them: compare it at one n.{few}"
 
 
 def chapter(material: Material) -> Chapter | None:
     """What the study asks and what came out."""
     frames, cells, verdicts = material.frames, material.cells, material.verdicts
-    study, n = frames.loaded.study, frames.loaded.study.evaluation.group_size
-    texts = headline(frames, cells) + best_settings(frames, cells) + real_line(frames, cells)
-    texts += likelihood_sentence(frames, cells) + ([tally(verdicts)] if verdicts else [])
-    fid = metric_title(MAIN, frames.features)
-    if fid != "FID":
-        texts.append(
-            f"The {fid} is not FID, which is a Fréchet distance in Inception-v3 features, and it is computed from {n} "
-            "images where papers take 50,000: the values here may be compared with one another and with the lines of "
-            "real images and noise, not with published ones."
-        )
-    elif n < 50_000:
-        texts.append(
-            f"FID here is computed from {n:,} images where papers take 50,000, which raises it: compare it only at the "
-            "same n."
-        )
-    return chapter_of("summary", "Summary", study.summary, Bullets(tuple(texts)))
+    answer = Bullets((in_short(frames, cells), tally(verdicts), _measure(frames)))
+    images = real_beside_generated(frames, cells) or f"Real images beside generated ones: {NOT_RUN}."
+    steps = quality_by_sampler(frames, cells) or f"Quality against steps: {NOT_RUN}."
+    table = short_table(verdicts) if verdicts else None
+    return chapter_of("summary", "", Lead(_question(frames)), frames.loaded.study.summary, answer, images, steps, table)

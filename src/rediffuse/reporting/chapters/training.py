@@ -10,7 +10,7 @@ from rediffuse.reporting.read.records import parameter_count, parameters
 from rediffuse.reporting.read.timings import Timings, by_setting
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import diffusion_runs, seeds_of, training_of
+from rediffuse.reporting.terms import diffusion_runs, sampler_title, seeds_of, training_of
 from rediffuse.reporting.values import IMPORTED, NOT_RECORDED, NOT_RUN, Links, Value, number, setting_text
 from rediffuse.runs import facts
 
@@ -74,14 +74,14 @@ def sampling(material: Material, clock: Timings) -> Table:
         timed = by_setting(clock, run, seed)
         for setting, key, steps in facts.settings(run):
             if setting not in timed:
-                rows.add(run.label, seed, key, steps, *[NOT_RECORDED] * 6, Links(()))
+                rows.add(run.label, seed, sampler_title(run, key), steps, *[NOT_RECORDED] * 6, Links(()))
                 continue
             row = timed[setting]
             per_image = optional(row["ms_per_image"])
             nfe, images, batch = (recorded(row[name], int) for name in ("nfe", "images", "batch_size"))
             seconds = NOT_RECORDED if per_image is None else per_image / 1000
             took, links = (recorded(row["ms_per_step"]), seconds, recorded(row["seconds"])), clock.links([row["file"]])
-            rows.add(run.label, seed, key, steps, nfe, *took, images, batch, links)
+            rows.add(run.label, seed, sampler_title(run, key), steps, nfe, *took, images, batch, links)
     columns = headers(
         "Run | Seed | Sampler | Steps | Network evaluations | Time per step (ms) | Time per image (s) | "
         "Time in all (s) | Images | Batch | From"

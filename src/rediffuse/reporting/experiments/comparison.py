@@ -8,7 +8,16 @@ from rediffuse.reporting.experiments.cells import Cell, Cells, bounds
 from rediffuse.reporting.experiments.contrasts import Comparison, compare
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.pedigree import ALTERED
-from rediffuse.reporting.terms import MAIN, RUN_SETTINGS, capital, cell_label, direction, run_of_role, settings_in_order
+from rediffuse.reporting.terms import (
+    MAIN,
+    RUN_SETTINGS,
+    capital,
+    cell_label,
+    direction,
+    run_of_role,
+    setting_words,
+    settings_in_order,
+)
 from rediffuse.reporting.values import NOT_RUN, counted, listed, number
 from rediffuse.runs import facts
 
@@ -66,6 +75,35 @@ def headline(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
     return [text + (f"; {counted(missing, 'setting')} {NOT_RUN}." if missing else ".")]
 
 
+def in_short(frames: Frames, cells: Cells, metric: str = MAIN) -> str:
+    """Who is better at how many settings, and where by how much: the first sentence of a report."""
+    pair = main_pair(frames)
+    judged = _judged(frames, cells, metric, pair) if pair else {}
+    if pair is None or not judged:
+        return " ".join(headline(frames, cells, metric))
+    baseline, improved = pair
+    parts = []
+    for outcome, winner in (("better", improved), ("worse", baseline)):
+        found = [(s, ours, theirs) for s, (theirs, ours, how) in judged.items() if how.outcome == outcome]
+        if found:
+            gap = max(found, key=lambda one: abs(one[1].value - one[2].value) / abs(one[1].value + one[2].value or 1))
+            setting, ours, theirs = gap
+            values = [number(cell.value) for cell in ((ours, theirs) if outcome == "better" else (theirs, ours))]
+            most = "" if len(found) == 1 else "most "
+            words = setting_words(frames.loaded, improved.name, setting)
+            parts.append(f"{winner.label} in {len(found)} ({most}with {words}: {values[0]} against {values[1]})")
+        else:
+            parts.append(f"{winner.label} in none")
+    undecided = sum(comparison.outcome == "undecided" for _, _, comparison in judged.values())
+    parts += [f"{undecided} {'is' if undecided == 1 else 'are'} undecided"] if undecided else []
+    n = next(iter(judged.values()))[0].n
+    return (
+        f"Of {counted(len(judged), 'pair')} with the same sampler and steps, one is clearly better by "
+        f"{metric_title(metric, frames.features)} ({direction(metric)} is better, n = {n} images a value): "
+        f"{listed(parts)}."
+    )
+
+
 def exceptions(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
     """The settings at which the improved run does not win."""
     pair = main_pair(frames)
@@ -75,7 +113,7 @@ def exceptions(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]:
     sentences = []
     for outcome, opening in (("worse", f"{baseline.label} is clearly better with"), ("undecided", "Undecided:")):
         found = [
-            f"{setting} ({baseline.label} {number(theirs.value)}, {improved.label} {number(ours.value)})"
+            f"{setting_words(frames.loaded, improved.name, setting)} ({baseline.label} {number(theirs.value)}, {improved.label} {number(ours.value)})"
             for setting, (theirs, ours, comparison) in _judged(frames, cells, metric, pair).items()
             if comparison.outcome == outcome
         ]
@@ -122,10 +160,10 @@ def best_settings(frames: Frames, cells: Cells, metric: str = MAIN) -> list[str]
         "worse": f"{baseline.label} is clearly better at its best",
         "undecided": "at their best the two are not clearly apart",
     }[compare(ours, theirs).outcome]
+    names = [setting_words(frames.loaded, cell.run, cell.setting) for cell in (theirs, ours)]
     text = (
-        f"The best setting of {baseline.label} is {theirs.setting} with {_with_interval(theirs)}, that of "
-        f"{improved.label} {ours.setting} with {_with_interval(ours)}: {verdict}. Each is the best of several values "
-        "of its run, which flatters both."
+        f"{baseline.label} is at its best with {names[0]}, {_with_interval(theirs)}, {improved.label} with {names[1]}, "
+        f"{_with_interval(ours)}: {verdict}. Each is the best of several values of its run, which flatters both."
     )
     return [text]
 

@@ -127,7 +127,7 @@ def answers(frames: Frames, result: Result) -> list[str]:
         how = f"; `{COMMAND}`, then `dvc repro`, makes them" if trains else ""
         tail = [f"Not run: {listed(missing)}{how}."]
     if len(known) < 2:
-        return [_alone(frames, result, *known[0])] * len(known) + tail
+        return [_alone(frames, result, *one) for one in known] + tail
     short = metric_short(result.main, frames.features)
     beside = _beside_base(frames.loaded, result, short) if result.planned.trains else []
     return (beside or _best(result, short)) + tail

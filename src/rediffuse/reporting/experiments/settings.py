@@ -11,7 +11,7 @@ SECTIONS = ("data", "hardware", "network", "diffusion", "training", "sampling", 
 
 
 def flat_settings(run: ResolvedRun) -> dict[str, str]:
-    """Every setting of a run, by dotted key."""
+    """Every setting of a run, by dotted key, but those of its samplers, which have a table of their own."""
     values = run.model_dump(mode="json")
     flat: dict[str, str] = {}
     for section in SECTIONS:
@@ -19,7 +19,7 @@ def flat_settings(run: ResolvedRun) -> dict[str, str]:
             _flatten(section, values[section], flat)
     if run.weights is not None:
         _flatten("weights", values["weights"], flat)
-    return flat
+    return {key: text for key, text in flat.items() if not key.startswith("sampling.samplers.")}
 
 
 def _flatten(key: str, value: Any, into: dict[str, str]) -> None:

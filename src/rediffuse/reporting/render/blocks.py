@@ -1,6 +1,7 @@
 """What a chapter holds: paragraphs, tables, figures and commands, the same for every page format."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from rediffuse.reporting.render.picture import Picture
@@ -21,12 +22,26 @@ class Code(NamedTuple):
     kind: str = "code"
 
 
+class Folded(NamedTuple):
+    """Items that few readers need, under a line that opens them: "How it was done"."""
+
+    title: str
+    items: tuple["Item", ...]
+
+
+class Lead(NamedTuple):
+    """A paragraph in larger letters: the question that a chapter answers."""
+
+    text: str
+    kind: str = "lead"
+
+
 #: A paragraph (`code` stands in backquotes), a list, commands, a table or a figure; what there is nothing of is None.
-Item: TypeAlias = str | Table | Picture | Bullets | Code | None
+Item: TypeAlias = "str | Table | Picture | Bullets | Code | Folded | Lead | None"
 
 
 class Chapter(NamedTuple):
-    """A titled part of the report; its id is the address on the page."""
+    """A titled part of the report; its id is the address on the page. One without a title has only that of its question."""
 
     id: str
     title: str
@@ -62,7 +77,15 @@ class FigureBlock(NamedTuple):
     kind: str = "figure"
 
 
-Block: TypeAlias = Text | Bullets | Code | TableBlock | FigureBlock
+class FoldedBlock(NamedTuple):
+    """Blocks that open on demand."""
+
+    title: str
+    blocks: tuple["Block", ...]
+    kind: str = "folded"
+
+
+Block: TypeAlias = "Text | Lead | Bullets | Code | TableBlock | FigureBlock | FoldedBlock"
 
 
 class Section(NamedTuple):
@@ -73,22 +96,45 @@ class Section(NamedTuple):
     blocks: tuple[Block, ...]
 
 
-def numbered(chapters: Iterable[Chapter], letter: str = "") -> list[Section]:
-    """The chapters of a part with its tables and figures numbered as they are read, `letter` before each number."""
-    tables = figures = 0
-    sections = []
-    for chapter in chapters:
-        blocks: list[Block] = []
-        for item in chapter.items:
+class Group(NamedTuple):
+    """Chapters under one heading, a question of the study."""
+
+    id: str
+    title: str
+    sections: list[Section]
+
+
+Questions: TypeAlias = Iterable[tuple[str, str, Iterable[Chapter]]]
+
+
+def numbered(questions: Questions, letter: str = "") -> list[Group]:
+    """Each (id, title, chapters) that has chapters, its tables and figures numbered as they are read, after `letter`."""
+    tables, figures = itertools.count(1), itertools.count(1)
+
+    def blocks(items: Iterable[Item]) -> Iterator[Block]:
+        for item in items:
             if isinstance(item, Table):
-                tables += 1
-                blocks.append(TableBlock(f"{letter}{tables}", item))
+                yield TableBlock(f"{letter}{next(tables)}", item)
             elif isinstance(item, Picture):
-                figures += 1
-                blocks.append(FigureBlock(f"{letter}{figures}", item))
+                yield FigureBlock(f"{letter}{next(figures)}", item)
+            elif isinstance(item, Folded):
+                yield FoldedBlock(item.title, tuple(blocks(item.items)))
             elif isinstance(item, str):
-                blocks.append(Text(item))
+                yield Text(item)
             elif item is not None:
-                blocks.append(item)
-        sections.append(Section(chapter.id, chapter.title, tuple(blocks)))
-    return sections
+                yield item
+
+    groups = [
+        Group(name, title, [Section(one.id, one.title, tuple(blocks(one.items))) for one in chapters])
+        for name, title, chapters in questions
+    ]
+    return [group for group in groups if group.sections]
+
+
+def every(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The blocks, with those inside folded ones in their place."""
+    for block in blocks:
+        if isinstance(block, FoldedBlock):
+            yield from every(block.blocks)
+        else:
+            yield block

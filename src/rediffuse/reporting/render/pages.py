@@ -2,13 +2,14 @@
 
 import html
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
-from rediffuse.reporting.render.blocks import FigureBlock, Section, TableBlock
+from rediffuse.reporting.render.blocks import Block, FigureBlock, Group, TableBlock, every
 from rediffuse.reporting.render.table import cell_html, markdown_escape
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -16,27 +17,30 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Part:
-    """One page of Markdown: its name, its sections, where its tables and figures lie, and the pedigree's rows."""
+    """One page of Markdown: its name, its questions, where its tables and figures lie; home: the pedigree's page."""
 
     name: str
     title: str
     introduction: tuple[str, ...]
-    sections: list[Section]
+    groups: list[Group]
     tables: str
     figures: str
     home: str = ""
 
+    def blocks(self) -> Iterator[Block]:
+        """All of its blocks, in order."""
+        return (block for group in self.groups for section in group.sections for block in every(section.blocks))
+
     def files(self) -> dict[str, str | bytes]:
         """The files of its tables and figures by path, relative to the report's folder."""
         files: dict[str, str | bytes] = {}
-        for section in self.sections:
-            for block in section.blocks:
-                if isinstance(block, TableBlock):
-                    for suffix, content in block.table.files().items():
-                        files[f"{self.tables}/{block.table.name}.{suffix}"] = content
-                elif isinstance(block, FigureBlock):
-                    files[f"{self.figures}/{block.picture.name}.png"] = block.picture.png
-                    files[f"{self.figures}/{block.picture.name}.svg"] = block.picture.svg
+        for block in self.blocks():
+            if isinstance(block, TableBlock):
+                for suffix, content in block.table.files().items():
+                    files[f"{self.tables}/{block.table.name}.{suffix}"] = content
+            elif isinstance(block, FigureBlock):
+                files[f"{self.figures}/{block.picture.name}.png"] = block.picture.png
+                files[f"{self.figures}/{block.picture.name}.svg"] = block.picture.svg
         return files
 
 

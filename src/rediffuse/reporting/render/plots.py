@@ -115,12 +115,12 @@ def heat_map(drawing: Drawing, points: Sequence[Point], series: str) -> Picture:
     known = values[np.isfinite(values)]
     norm = LogNorm(known.min(), known.max()) if known.min() > 0 and known.max() > 4 * known.min() else None
     words = [[number(v) if np.isfinite(v) else "" for v in row] for row in values]
-    look = {"linewidths": 1.5, "linecolor": "white", "cbar_kws": {"label": drawing.y}}
+    look = {"linewidths": 1.5, "linecolor": "white"}
     sns.heatmap(values, annot=np.array(words), fmt="", cmap="cividis_r", norm=norm, ax=axes, **look)
     axes.set_xticklabels(columns)
     axes.set_yticklabels(rows, rotation=0)
     axes.tick_params(length=0)
-    axes.set(xlabel=drawing.x, ylabel=series)
+    axes.set(title=drawing.y, xlabel=drawing.x, ylabel=series)
     return finish(figure, drawing.name, drawing.caption, f"A map of {drawing.y} by {series} and {drawing.x}.")
 
 

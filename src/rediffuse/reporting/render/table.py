@@ -9,7 +9,18 @@ from dataclasses import dataclass
 
 from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.terms import direction
-from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Anchor, Estimate, Links, Value, number, whole
+from rediffuse.reporting.values import (
+    NOT_ASKED,
+    NOT_RECORDED,
+    NOT_RUN,
+    Anchor,
+    Estimate,
+    Links,
+    Mark,
+    Value,
+    number,
+    whole,
+)
 
 
 @dataclass(frozen=True)
@@ -137,6 +148,8 @@ def plain(value: Value) -> str:
 def _csv(value: Value) -> str:
     if isinstance(value, Estimate):
         return value.parts()[0]
+    if isinstance(value, Mark):
+        return value.text
     return number(value) if isinstance(value, int | float) else plain(value)
 
 
@@ -160,6 +173,8 @@ def cell_html(column: Column, value: Value) -> str:
         head, gap, tail = str(value).partition(" ")
         return head + (f' <span class="nowrap">{html.escape(tail)}</span>' if gap else "")
     text = html.escape(plain(value))
+    if isinstance(value, Mark):
+        return f'<span class="{value.tone}">{text}</span>'
     return f"<code>{text}</code>" if column.code and text else text
 
 
@@ -181,7 +196,19 @@ _MACROS = "textbackslash textasciicircum textasciitilde textless textgreater dot
 _TEXT = {character: f"\\{name}{{}}" for character, name in zip("\\^~<>…", _MACROS.split(), strict=True)}
 _SIGNS = "pm times to le ge approx cdot infty alpha beta gamma epsilon eta lambda mu sigma surd"
 _MATHS = {character: f"$\\{name}$" for character, name in zip("±×→≤≥≈·∞αβγεηλμσ√", _SIGNS.split(), strict=True)}
-_MARKS = {"`": "'", "—": "---", "–": "--", "−": "$-$", "²": "$^2$", "₀": "$_0$", "’": "'", "“": "``", "”": "''"}
+_MARKS = {
+    "✓": r"$\surd$",
+    "✗": r"$\times$",
+    "`": "'",
+    "—": "---",
+    "–": "--",
+    "−": "$-$",
+    "²": "$^2$",
+    "₀": "$_0$",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+}
 _LATEX = {**_SPECIAL, **_TEXT, **_MATHS, **_MARKS, "ᾱ": r"$\bar\alpha$"}
 # Letters with a combining tilde, bar or hat come as two characters.
 _COMBINING = {"\u0303": r"\tilde", "\u0304": r"\bar", "\u0302": r"\hat"}
