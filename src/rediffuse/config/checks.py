@@ -6,19 +6,25 @@ from rediffuse.config.sections import LpipsWeights
 from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
 from rediffuse.data.registry import SOURCES, Source
+from rediffuse.errors import shown
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS, LPIPS_LEAST
 from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS
 from rediffuse.models.registry import MODELS
 from rediffuse.samplers.registry import SAMPLERS
 
+#: Snapshots of weights that a training keeps to be scored.
+MOST_SCORINGS = 1000
+#: A convolution of as many channels has 10^11 weights and more.
+MOST_CHANNELS = 10**5
+
 
 def check_run(run: ResolvedRun) -> None:
     """Raise ValueError (`section.key: message`) when settings that are right by themselves do not fit together."""
     if (source := SOURCES.get(run.data.source_name)) is None:
-        raise ValueError(f"data.name: {run.data.source_name!r} is not a data set; use one of {', '.join(SOURCES)}")
+        raise ValueError(f"data.name: {shown(run.data.source_name)} is not a data set; use one of {', '.join(SOURCES)}")
     if run.evaluation.features not in FEATURE_NETWORKS:
         raise ValueError(
-            f"evaluation.features: {run.evaluation.features!r} is not a feature network; "
+            f"evaluation.features: {shown(run.evaluation.features)} is not a feature network; "
             f"use one of {', '.join(FEATURE_NETWORKS)}"
         )
     if run.evaluation.features == "torchscript" and run.evaluation.weights is None:
@@ -58,7 +64,7 @@ def _check_unet(run: ResolvedRun, diffusion: Diffusion, source: Source, side: in
         flow = diffusion.prediction == "velocity"
         fitting = [name for name, spec in SAMPLERS.items() if (spec.path == "interpolant") == flow and spec.evaluations]
         if kind not in SAMPLERS or SAMPLERS[kind].evaluations is None:
-            raise ValueError(f"{where}.kind: {kind!r} is not a sampler; use one of {', '.join(fitting)}")
+            raise ValueError(f"{where}.kind: {shown(kind)} is not a sampler; use one of {', '.join(fitting)}")
         if kind not in fitting:
             raise ValueError(
                 f"{where}.kind: {kind} does not sample a network that predicts {diffusion.prediction}; "
@@ -135,6 +141,8 @@ def _check_sizes(run: ResolvedRun, size: int | None) -> None:
     if run.classifier is not None:
         networks.append(("classifier", run.classifier))
     for where, network in networks:
+        if (width := network.channels * max(network.multipliers)) > MOST_CHANNELS:
+            raise ValueError(f"{where}.multipliers: {width:,} channels are too many; use at most {MOST_CHANNELS:,}")
         halvings = len(network.multipliers) - 1
         if size % 2**halvings:
             raise ValueError(
@@ -179,6 +187,12 @@ def _check_counts(run: ResolvedRun, source: Source) -> None:
                 f"{where}: {count} exceeds the {held_out} held-out images of {run.data.source_name}; "
                 f"use at most {held_out}"
             )
+    during = run.evaluation.during_training
+    if during is not None and run.weights is None and run.training.steps > MOST_SCORINGS * during.every:
+        raise ValueError(
+            f"evaluation.during_training.every: {during.every} scores the {run.training.steps:,} training steps of "
+            f"{run.name} more than {MOST_SCORINGS} times; use at least {-(-run.training.steps // MOST_SCORINGS)}"
+        )
     trained = [] if run.weights is not None else [("training", run.training.batch_size)]
     if run.classifier is not None:
         trained.append(("classifier", run.classifier.batch_size))
@@ -209,20 +223,31 @@ def check_claims(study: Study, runs: Mapping[str, ResolvedRun]) -> None:
     sampled = {"real/held-out", "real/noise"} | {
         f"{name}/{setting}" for name, run in runs.items() for setting in _settings(run)
     }
-    bounded = [name for name, run in runs.items() if MODELS[run.model].bound]
+    bounded = [name for name, run in runs.items() if MODELS[run.model].bound and run.role != "ablation"]
     known = {**METRICS, **CLASS_METRICS, **RUN_METRICS}
     for index, claim in enumerate(study.claims):
         if claim.metric not in known:
-            raise ValueError(f"claims.{index}.metric: {claim.metric!r} is not a metric; use one of {', '.join(known)}")
-        setting = known[claim.metric].setting
-        cells = {f"{name}/{setting}" for name in bounded} if setting else sampled
-        wanted = f"run/{setting}" if setting else "run/sampler-steps as `rediffuse check` prints them"
+            raise ValueError(
+                f"claims.{index}.metric: {shown(claim.metric)} is not a metric; use one of {', '.join(known)}"
+            )
+        cells, wanted = sampled, "run/sampler-steps as `rediffuse check` prints them"
+        if setting := known[claim.metric].setting:
+            cells, wanted = {f"{name}/{setting}" for name in bounded}, f"run/{setting}"
+        elif claim.metric in CLASS_METRICS:
+            cells = {f"{name}/{setting}" for name, run in runs.items() for setting in _settings(run, by_class=True)}
+            wanted = "run/sampler-steps of a class-conditional run, or of a sampler with `classifier_scale`"
         for side in ("better", "worse"):
             if (cell := getattr(claim, side)) not in cells:
-                raise ValueError(f"claims.{index}.{side}: {cell!r} is made by no run of this study; use {wanted}")
+                missing = f"has no {claim.metric}" if cell in sampled else "is made by no run of this study"
+                raise ValueError(f"claims.{index}.{side}: {shown(cell)} {missing}; use {wanted}")
+        if claim.better == claim.worse:
+            raise ValueError(f"claims.{index}.worse: {shown(claim.worse)} is also `better`; use another cell")
 
 
-def _settings(run: ResolvedRun) -> list[str]:
+def _settings(run: ResolvedRun, by_class: bool = False) -> list[str]:
+    """The settings that a run is sampled in; with `by_class` those whose samples are asked for by class."""
     if MODELS[run.model].one_pass:
-        return ["one-pass-1"]
-    return [f"{key}-{n}" for key, sampler in run.sampling.samplers.items() for n in sampler.steps]
+        return [] if by_class else ["one-pass-1"]
+    told = not by_class or getattr(run.network, "class_conditional", False)
+    samplers = {k: s for k, s in run.sampling.samplers.items() if told or s.classifier_scale is not None}
+    return [f"{key}-{n}" for key, sampler in samplers.items() for n in sampler.steps]

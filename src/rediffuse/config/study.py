@@ -17,6 +17,7 @@ from rediffuse.config.sections import (
 )
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network, Weights
 from rediffuse.models.latent_options import CriticNetwork, LatentNetwork
+from rediffuse.options import Line, Words
 from rediffuse.training.options import DcganTraining, TrainingConfig, VaeTraining, WganTraining
 
 Kind = Literal["unet", "dcgan", "wgan-gp", "vae"]
@@ -59,7 +60,9 @@ class Run(Overrides):
         "and `training` have keys of their own",
     )
     role: Literal["baseline", "improved", "variant"] = Field("variant", description="its part in the comparison")
-    label: str | None = Field(None, description="its name in tables and figures; the key, or its kind's, when absent")
+    label: Words | None = Field(
+        None, max_length=60, description="its name in tables and figures; the key, or its kind's, when absent"
+    )
     classifier: GuidingClassifier | None = Field(
         None, description="noise-conditional classifier that guides its samples; none when absent"
     )
@@ -70,15 +73,17 @@ class Ablation(Overrides):
     """A run that changes one thing of another, made by `snakemake ablations`."""
 
     of: Name = Field(..., description="the run it starts from")
-    question: str = Field(..., description="what it is meant to answer")
-    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="training seeds; the study's when absent")
+    question: Words = Field(..., max_length=300, description="what it is meant to answer")
+    seeds: tuple[Seed, ...] | None = Field(
+        None, min_length=1, max_length=100, description="training seeds; the study's when absent"
+    )
 
 
 class Claim(Section):
     """One sentence of a paper, put to the test: metric of cell `better` against metric of cell `worse`."""
 
-    claim: str = Field(..., description="what the paper says")
-    source: str = Field(..., description="where it says so")
+    claim: Words = Field(..., max_length=300, description="what the paper says")
+    source: Words = Field(..., max_length=300, description="where it says so")
     metric: str = Field("frechet_distance", description="what is compared")
     better: str = Field(..., description="run/sampler-steps (or run/likelihood) expected to win")
     worse: str = Field(..., description="run/sampler-steps expected to lose, or real/held-out, real/noise")
@@ -88,19 +93,21 @@ class Study(Section):
     """One study: the whole content of `params.yaml`."""
 
     study: Name = Field(..., description="its name, part of every path")
-    title: str = Field(..., description="title of the report")
-    summary: str = Field("", description="a sentence or two below the title")
+    title: Words = Field(..., max_length=200, description="title of the report")
+    summary: Line = Field("", max_length=2000, description="a sentence or two below the title")
     data: Data = Field(..., description="the images")
     hardware: Hardware = Field(Hardware(), description="device, threads, precision")
     tracking: Tracking = Field(Tracking(), description="MLflow")
     evaluation: Evaluation = Field(..., description="metrics and sample counts")
     restoration: Restoration = Field(Restoration(), description="what networks are tried on besides sampling")
-    seeds: tuple[Seed, ...] = Field(..., min_length=1, description="training seeds of every run")
+    seeds: tuple[Seed, ...] = Field(..., min_length=1, max_length=100, description="training seeds of every run")
     defaults: Settings = Field(Settings(), description="settings that runs start from")
-    runs: dict[Name, Run] = Field(..., min_length=1, description="the runs compared, in the report's order")
+    runs: dict[Name, Run] = Field(
+        ..., min_length=1, max_length=100, description="the runs compared, in the report's order"
+    )
     ablation_defaults: Overrides = Field(Overrides(), description="overrides shared by all ablations")
-    ablations: dict[Name, Ablation] = Field({}, description="runs that change one thing of another")
-    claims: tuple[Claim, ...] = Field((), description="statements of the papers to judge")
+    ablations: dict[Name, Ablation] = Field({}, max_length=1000, description="runs that change one thing of another")
+    claims: tuple[Claim, ...] = Field((), max_length=1000, description="statements of the papers to judge")
 
     @model_validator(mode="after")
     def _seeds_once(self) -> "Study":
