@@ -22,7 +22,12 @@ class UserError(ValueError):
 
 
 def one_line(text: str, room: int = LONGEST) -> str:
-    """`text` as one line: what does not print is escaped, and the end of a longer one left out."""
+    """`text` as one line: what does not print is escaped; of a longer one the end is left out, and of the file that it
+    begins with the beginning.
+    """
+    where, colon, what = text.partition(": ")
+    if len(text) > room and colon and len(where) > 100:
+        text = f"…{where[-100:]}: {what}"
     line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[: room + 1])
     return line if len(line) <= room else f"{line[: room - 2]} …"
 

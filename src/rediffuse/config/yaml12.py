@@ -34,9 +34,6 @@ SCALARS: dict[str, tuple[str, list[str], Callable[[str], Any]]] = {
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the core schema for scalars, refusing repeated keys, every other tag, and what has no end."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
-    yaml_constructors: dict[Any, Any] = {}
-
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = 0
@@ -76,7 +73,7 @@ def _scalar(kind: str) -> Callable[[_Loader, yaml.Node], Any]:
     return construct
 
 
-def _text(loader: _Loader, node: yaml.Node) -> str:
+def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
     text = loader.construct_scalar(node)
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
         raise _refuse(node, f"{shown(text)} holds half of a character")
@@ -101,18 +98,23 @@ def _mapping(loader: _Loader, node: yaml.Node) -> dict[str, Any]:
     return {loader.construct_object(key): loader.construct_object(value, deep=True) for key, value in node.value}
 
 
+def _list(loader: _Loader, node: Any) -> list[Any]:
+    return loader.construct_sequence(node, deep=True)
+
+
+def _other(loader: _Loader, node: yaml.Node) -> None:
+    raise _refuse(node, f"the tag {shown(node.tag.replace(CORE, '!!'))} is not for studies; leave it out")
+
+
+_Loader.yaml_implicit_resolvers, _Loader.yaml_constructors = {}, {}
 for _kind, (_pattern, _first, _) in SCALARS.items():
     _Loader.add_implicit_resolver(f"{CORE}{_kind}", re.compile(f"^(?:{_pattern})$"), _first)
     _Loader.add_constructor(f"{CORE}{_kind}", _scalar(_kind))
 _Loader.add_implicit_resolver(MERGE, re.compile("^(?:<<)$"), ["<"])
 _Loader.add_constructor(f"{CORE}str", _text)
 _Loader.add_constructor(f"{CORE}map", _mapping)
-_Loader.add_constructor(f"{CORE}seq", lambda loader, node: loader.construct_sequence(node, deep=True))
-_Loader.add_constructor(None, lambda loader, node: _other(node))
-
-
-def _other(node: yaml.Node) -> None:
-    raise _refuse(node, f"the tag {shown(node.tag.replace(CORE, '!!'))} is not for studies; leave it out")
+_Loader.add_constructor(f"{CORE}seq", _list)
+_Loader.add_constructor(None, _other)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
