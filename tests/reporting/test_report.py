@@ -160,7 +160,7 @@ def test_the_sections_come_in_order_and_those_of_this_machine_last(built: StudyT
         *("Training stability", "Cost of the networks", "One-pass models", "Claims"),
         *("Ablations", "Loss during training", "Quality during training", "Samples", "Quality against steps"),
         *("Fidelity and variety", "The number of images", "Memorisation", "Classes", "Colours", "Noise schedules"),
-        *("Settings", "How to repeat", "Pedigree"),
+        *("Weightings of the loss", "Settings", "How to repeat", "Pedigree"),
         *("Training and sampling", "Quality against sampling time", "The cost model against the clock"),
         *("One-pass models against the clock", "Looking at a training", "Ablations on their machines", "Machines"),
         "Files of times",

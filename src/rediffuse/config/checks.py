@@ -6,7 +6,8 @@ from rediffuse.config.sections import LpipsWeights
 from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
 from rediffuse.data.registry import SOURCES, Source
-from rediffuse.errors import shown
+from rediffuse.diffusion.named_schedules import scaled_ends
+from rediffuse.errors import UserError, shown
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS, LPIPS_LEAST
 from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS
 from rediffuse.models.registry import MODELS
@@ -51,9 +52,10 @@ def _check_unet(run: ResolvedRun, diffusion: Diffusion, source: Source, side: in
     _check_sizes(run, side)
     _check_steps(run, diffusion.timesteps)
     steps = diffusion.timesteps
-    if diffusion.schedule == "linear" and steps <= 20:
-        # beta_end = 0.02 · 1000 / T reaches 1 at T = 20 (Nichol & Dhariwal's scaling of Ho's schedule).
-        raise ValueError(f"diffusion.timesteps: {steps} makes the linear schedule reach β ≥ 1; use at least 21")
+    try:
+        scaled_ends(diffusion.schedule, steps)
+    except UserError as error:
+        raise ValueError(f"diffusion.timesteps: {error}") from None
     if diffusion.prediction == "velocity" and run.role != "ablation":
         raise ValueError(
             "diffusion.prediction: velocity has no bound on the likelihood, which every run has; make it an ablation"
@@ -143,12 +145,12 @@ def _check_sizes(run: ResolvedRun, size: int | None) -> None:
     for where, network in networks:
         if (width := network.channels * max(network.multipliers)) > MOST_CHANNELS:
             raise ValueError(f"{where}.multipliers: {width:,} channels are too many; use at most {MOST_CHANNELS:,}")
-        halvings = len(network.multipliers) - 1
+        halvings = network.halvings if isinstance(network, Network) else len(network.multipliers) - 1
         if size % 2**halvings:
             raise ValueError(
                 f"{where}.multipliers: {halvings} halvings do not divide the image side {size}; use fewer scales"
             )
-        sides = [size // 2**scale for scale in range(halvings + 1)]
+        sides = [size // 2**scale for scale in range(len(network.multipliers))]
         for side in network.attention:
             if side not in sides:
                 raise ValueError(f"{where}.attention: no scale has side {side}; use some of {sides}")

@@ -35,8 +35,10 @@ class Network(NetworkOptions):
     class_conditional: bool = Field(False, description="tell the network the class of each image, or a null token")
 
     @model_validator(mode="after")
-    def _heads_divide_channels(self) -> "Network":
+    def _consistent(self) -> "Network":
         _check_heads(self.heads, self.channels, self.multipliers)
+        if self.class_mlp and not self.class_conditional:
+            raise ValueError("class_mlp: true has no class to work on; use class_conditional: true, or false")
         return self
 
 
@@ -61,7 +63,7 @@ class Diffusion(Section):
     """The forward process and what the network learns of it."""
 
     timesteps: Annotated[int, Field(ge=2, le=10**6)] = Field(1000, description="T, the steps of the forward process")
-    schedule: Literal["linear", "cosine", "quadratic", "sigmoid", "piecewise"] = Field(
+    schedule: Literal["linear", "cosine", "quadratic", "sigmoid", "piecewise", "d4-quadratic", "d4-piecewise"] = Field(
         "linear", description="noise schedule"
     )
     prediction: Literal["eps", "x0", "mu", "v", "velocity"] = Field(
@@ -71,7 +73,11 @@ class Diffusion(Section):
         "fixed-large", description="reverse variance: β̃, β, or learned by the network"
     )
     loss: Literal["simple", "l1", "weighted", "vlb", "hybrid"] = Field("simple", description="training objective")
-    weighting: Literal["none", "snr", "min-snr", "importance"] = Field("none", description="weight of the loss by t")
+    weighting: Literal["none", "snr", "inverse-snr", "min-snr", "importance"] = Field(
+        "none",
+        description="weight by t of the squared error of ε, whatever is predicted: snr is 1, inverse-snr 1/(1 + SNR), "
+        "min-snr min(SNR, 5)/SNR, importance that of the bound; none weighs the error of what is predicted alike",
+    )
 
     @model_validator(mode="after")
     def _loss_fits_variance(self) -> "Diffusion":
@@ -90,6 +96,11 @@ class Diffusion(Section):
             raise ValueError(f"variance: {self.variance} is not trained by loss: {self.loss}; use loss: hybrid or vlb")
         if self.weighting != "none" and self.loss not in ("simple", "l1", "hybrid"):
             raise ValueError(f"weighting: {self.weighting} does not apply to loss: {self.loss}; use weighting: none")
+        if self.weighting == "snr" and self.prediction == "eps":
+            raise ValueError(
+                "weighting: snr is 1 at every t for prediction: eps and trains the unweighted loss; "
+                "use inverse-snr, min-snr or importance, another prediction, or none"
+            )
         return self
 
 
