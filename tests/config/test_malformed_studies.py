@@ -49,12 +49,12 @@ MISTAKES = {
     "linear schedule too short": ("timesteps: 50", "timesteps: 20", ["diffusion.timesteps", "20", "at least 21"]),
     "sigmoid schedule too short": (
         "timesteps: 50",
-        "timesteps: 10\n    schedule: sigmoid",
+        "timesteps: 10, schedule: sigmoid",
         ["diffusion.timesteps", "sigmoid", "10", "at least 21"],
     ),
     "weighting that weighs nothing": (
         "timesteps: 50",
-        "timesteps: 50\n    weighting: snr",
+        "timesteps: 50, weighting: snr",
         ["defaults.diffusion.weighting", "snr", "eps", "inverse-snr"],
     ),
     "odd channels for a sinusoid": ("channels: 8", "channels: 9", ["network.channels", "9", "even number from 4"]),

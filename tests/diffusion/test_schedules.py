@@ -6,6 +6,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from rediffuse.diffusion import SCHEDULES, DiffusionProcess, make_betas, respaced_timesteps
+from rediffuse.diffusion.named_schedules import scaled_ends
 from rediffuse.errors import UserError
 
 
@@ -96,6 +97,19 @@ def test_every_schedule_ends_near_pure_noise_whatever_the_number_of_steps(schedu
 def test_too_few_steps_for_a_rising_schedule_are_refused_with_the_least_number(schedule, timesteps):
     with pytest.raises(UserError, match="at least 21 timesteps"):
         make_betas(schedule, timesteps)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_number_of_steps_is_allowed_without_tensors_exactly_where_the_process_can_be_made(schedule):
+    def works(make, timesteps):
+        try:
+            make(schedule, timesteps)
+        except UserError:
+            return False
+        return True
+
+    every = range(1, 60)
+    assert [works(scaled_ends, t) for t in every] == [works(DiffusionProcess.create, t) for t in every]
 
 
 def test_explicit_ends_are_used_as_they_are():

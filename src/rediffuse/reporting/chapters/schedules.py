@@ -142,8 +142,8 @@ def weightings(material: Material) -> Chapter | None:
     notes = (
         "Every weighting is one loss whatever is predicted: its factor of another prediction's error follows from this "
         "one. `none` is that only for ε; for other predictions it weighs their own squared error alike, and the last "
-        "rows say what that does to ε. c is the factor of x₀ in the posterior mean, √ᾱ₋₁β/(1 − ᾱ); at t = 0 the "
-        "importance takes β̃ of t = 1, as β̃ is 0 there.",
+        "rows say what that does to ε. c is the factor of x₀ in the posterior mean (Ho et al. 2020, eq. 7). At t = 0, "
+        "where β̃ is 0, the importance takes that of t = 1.",
     )
     columns = headers("Schedule | T | Weighting | Weight | Least | Largest | Mean | Standard deviation")
     return chapter_of("weightings", "Weightings of the loss", Table("weightings", caption, columns, rows, notes))
