@@ -50,10 +50,10 @@ class NetworkOptions(Options):
         1, description="frequency i of the time embedding is 10000^(−i/(half − this)): 1 (Ho et al.) or 0 (IDDPM)"
     )
     time_sinusoid: PositiveInt = Field(
-        1, le=1000, description="width of the sinusoid of t, as a multiple of `channels`; followed by two linear layers"
+        1, le=64, description="width of the sinusoid of t, as a multiple of `channels`; followed by two linear layers"
     )
     time_width: PositiveInt = Field(
-        4, le=1000, description="width of the embedding of time and class, as a multiple of `channels`"
+        4, le=64, description="width of the embedding of time and class, as a multiple of `channels`"
     )
     class_mlp: bool = Field(
         False, description="two linear layers between a class's vector and its sum with the time embedding, as for time"
