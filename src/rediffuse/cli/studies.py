@@ -15,13 +15,14 @@ def check(
     file: Annotated[Path, typer.Argument(help="Study to check.")] = ACTIVE,
     full: Annotated[bool, typer.Option("--full", help="Print every resolved setting.")] = False,
 ) -> None:
-    """Validate a study, look for the weight files it names, and print the runs it resolves to."""
+    """Validate a study, look for the files it names, and print the runs it resolves to."""
     from rediffuse.config import load_study
-    from rediffuse.pipeline.outside import weights_there
+    from rediffuse.pipeline.outside import check_pictures, weights_there
     from rediffuse.runs.describe import describe_study
 
     loaded = load_study(file)
     try:
+        check_pictures(loaded, Path())
         weights_there(loaded, Path())
     except UserError as error:
         raise UserError(f"{file}: {error}") from None

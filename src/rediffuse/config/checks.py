@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from rediffuse.config.sections import LpipsWeights
+from rediffuse.config.sections import Data, LpipsWeights
 from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
-from rediffuse.data.registry import SOURCES, Source
+from rediffuse.data.registry import SOURCES, TAKES, Source
 from rediffuse.diffusion.named_schedules import scaled_ends
 from rediffuse.errors import UserError, shown
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS, LPIPS_LEAST
@@ -19,10 +19,14 @@ MOST_SCORINGS = 1000
 MOST_CHANNELS = 10**5
 
 
-def check_run(run: ResolvedRun) -> None:
-    """Raise ValueError (`section.key: message`) when settings that are right by themselves do not fit together."""
-    if (source := SOURCES.get(run.data.source_name)) is None:
+def check_run(run: ResolvedRun, prepared: Source | None = None) -> None:
+    """Raise ValueError (`section.key: message`) when settings that are right by themselves do not fit together.
+
+    prepared: the source with what its images have told, once they are there.
+    """
+    if (source := prepared or SOURCES.get(run.data.source_name)) is None:
         raise ValueError(f"data.name: {shown(run.data.source_name)} is not a data set; use one of {', '.join(SOURCES)}")
+    _check_data(run.data)
     if run.evaluation.features not in FEATURE_NETWORKS:
         raise ValueError(
             f"evaluation.features: {shown(run.evaluation.features)} is not a feature network; "
@@ -38,6 +42,21 @@ def check_run(run: ResolvedRun) -> None:
         _check_power(run, side)
     else:
         _check_unet(run, run.diffusion, source, side)
+
+
+def _check_data(data: Data) -> None:
+    name, size = data.source_name, data.image_size
+    takes = TAKES.get(name)
+    if takes is None:
+        return
+    if data.path is None and takes.path == "must":
+        raise ValueError(f"data.path: is missing; {name} is read from a folder or archive of yours")
+    if data.path is not None and takes.path == "never":
+        raise ValueError(f"data.path: {shown(data.path)} is not read, {name} takes no path; leave it out")
+    if size is not None and takes.sides is not None and size not in takes.sides:
+        sides = " or ".join(map(str, takes.sides))
+        allowed = f"use {sides}" if sides else f"{name} has a size of its own, leave it out"
+        raise ValueError(f"data.image_size: {size} is not allowed; {allowed}")
 
 
 def _check_power(run: ResolvedRun, side: int | None) -> None:
@@ -167,6 +186,11 @@ def _check_lpips(lpips: LpipsWeights, size: int | None) -> None:
 
 def _check_counts(run: ResolvedRun, source: Source) -> None:
     n, groups, held_out = run.evaluation.group_size, run.evaluation.groups, source.held_out
+    if held_out is not None and held_out < 2:
+        raise ValueError(
+            f"data.path: {held_out} of {source.images} images {'is' if held_out == 1 else 'are'} held out, and "
+            "evaluation.group_size needs 2 at least; give more pictures, or folders train and test"
+        )
     if held_out is not None and n > held_out:
         raise ValueError(
             f"evaluation.group_size: {n} exceeds the {held_out} held-out images of {run.data.source_name}, "

@@ -4,6 +4,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +15,7 @@ from rediffuse.config.sections import Sampling
 from rediffuse.config.study import Overrides, ResolvedRun, Run, Settings, Study, merge
 from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
+from rediffuse.data.registry import SOURCES
 from rediffuse.errors import UserError, shown
 from rediffuse.models.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.models.registry import MODELS
@@ -178,10 +180,34 @@ def _resolve(study: Study, path: str | Path, where: str, settings: dict[str, Any
     try:
         check_run(run)
     except ValueError as error:
-        section = str(error).split(".", 1)[0]
-        place = "" if section in Study.model_fields else f"{where}."
-        raise UserError(f"{path}: {place}{error}") from None
+        raise UserError(f"{path}: {_place(where, error)}") from None
     return run
+
+
+def check_prepared(loaded: LoadedStudy, card: dict[str, Any]) -> None:
+    """Check every run again, now that the images are there and their card tells what the source alone could not.
+
+    Raises:
+        UserError: `key: what is wrong; what would be right`.
+    """
+    source = replace(
+        SOURCES[loaded.study.data.source_name],
+        **{name: card[name] for name in ("channels", "images", "held_out")},
+        image_size=card["height"],
+        classes=len(card["class_names"]),
+    )
+    for kind, runs in (("runs", loaded.runs), ("ablations", loaded.ablations)):
+        for name, run in runs.items():
+            try:
+                check_run(run, source)
+            except ValueError as error:
+                raise UserError(_place(f"{kind}.{name}", error)) from None
+
+
+def _place(where: str, error: ValueError) -> str:
+    """The error of a check with the whole key: that of the run, unless the section is the study's."""
+    section = str(error).split(".", 1)[0]
+    return f"{error}" if section in Study.model_fields else f"{where}.{error}"
 
 
 def _validate(model: type[Model], raw: Any, path: str | Path, where: tuple[str, ...]) -> Model:

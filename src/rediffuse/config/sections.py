@@ -3,10 +3,11 @@
 Every field carries its description, from which `rediffuse schema` writes the JSON schema and the reference page.
 """
 
+import os
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rediffuse.errors import shown
 from rediffuse.hardware import Hardware
@@ -46,6 +47,11 @@ class Data(Section):
         None, description="side in pixels after centre crop and resizing, for sources that have no size of their own"
     )
     path: PathText | None = Field(None, description="local file or folder to read instead of downloading")
+
+    @field_validator("path")
+    @classmethod
+    def _at_home(cls, path: str | None) -> str | None:
+        return None if path is None else os.path.expanduser(path)
 
     @property
     def source_name(self) -> str:

@@ -6,6 +6,7 @@ and brought to 8 bits by the same formula.
 
 import io
 import sys
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,7 +27,7 @@ def read_sixteen(opened: Image.Image, encoded: bytes) -> np.ndarray | None:
 
     Raises ValueError for a form of 16 bits that cannot be read whole.
     """
-    [tile, *_] = opened.tile or [None]
+    tile: Any = next(iter(getattr(opened, "tile", ())), None)
     raw = "" if tile is None else tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0])
     if opened.format == "PPM":
         if opened.mode == "I" or (tile is not None and not isinstance(tile.args, str) and tile.args[-1] > 255):
@@ -43,7 +44,7 @@ def read_sixteen(opened: Image.Image, encoded: bytes) -> np.ndarray | None:
         raise ValueError(f"it has 16 bits a channel in a form that is not read ({raw}): save it as RGB or grey PNG")
     high = np.asarray(opened).astype(np.uint16)
     with Image.open(io.BytesIO(encoded)) as again:
-        again.tile = [_with_raw_mode(each, _LOW[raw]) for each in again.tile]
+        again.tile = [_with_raw_mode(each, _LOW[raw]) for each in again.tile]  # type: ignore[attr-defined]
         return high << 8 | np.asarray(again)
 
 
@@ -68,6 +69,6 @@ def to_eight(values: np.ndarray, white: int | None) -> tuple[np.ndarray, str]:
     return np.rint(255 * scaled).astype(np.uint8), f"16 bits a channel to 8: round(255 v / {top})"
 
 
-def _with_raw_mode(tile: "Image.core.Tile | tuple", raw: str):  # type: ignore[no-untyped-def]
+def _with_raw_mode(tile: Any, raw: str) -> Any:
     args = raw if isinstance(tile.args, str) else (raw, *tile.args[1:])
     return tile._replace(args=args)

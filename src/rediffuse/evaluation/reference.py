@@ -169,7 +169,7 @@ def _read(path: Path, identity: ReferenceIdentity, digest: str) -> Reference:
         ) from None
     mu, sigma = arrays.get("mu"), arrays.get("sigma")
     if mu is None or sigma is None:
-        raise UserError(f"{path} is not a statistics file: it holds {held or 'nothing'}, not mu [D] and sigma [D, D]")
+        raise UserError(f"{path} is not a statistics file: it holds no mu and sigma, only {held or 'nothing'}")
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu":
             raise UserError(f"{path}: {name} is {array.dtype}, not numbers")

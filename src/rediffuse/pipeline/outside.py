@@ -66,6 +66,14 @@ def _is_evidence(path: Path) -> bool:
         return True  # it is for the report to say what is wrong with it
 
 
+def check_pictures(loaded: LoadedStudy, root: Path) -> None:
+    """Raise UserError where a study's pictures are not there, and have not been prepared either."""
+    path = named(loaded).get("data.path")
+    receipt = root / "data" / loaded.study.data.name / "receipts" / "prepare.json"
+    if path is not None and not (root / path).exists() and not _prepared_from(receipt):
+        raise UserError(f"data.path: {path} does not exist; give the folder or archive of the pictures")
+
+
 def _prepared_from(receipt: Path) -> dict[str, str]:
     try:
         return {"data.path": read_json(receipt)["settings"]["pictures"]}
