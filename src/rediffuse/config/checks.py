@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from rediffuse.config.sections import Data, LpipsWeights
+from rediffuse.config.sections import LEAST_RESTORED, Data, LpipsWeights
 from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
 from rediffuse.data.registry import SOURCES, TAKES, Source
@@ -19,6 +19,22 @@ MOST_SCORINGS = 1000
 MOST_CHANNELS = 10**5
 
 
+def check_data(data: Data) -> None:
+    """Raise ValueError (`data.key: message`) where a study says a path or size that its source does not take."""
+    name, size = data.source_name, data.image_size
+    takes = TAKES.get(name)
+    if takes is None:
+        return
+    if data.path is None and takes.path == "must":
+        raise ValueError(f"data.path: is missing; {name} is read from a folder or archive of yours")
+    if data.path is not None and takes.path == "never":
+        raise ValueError(f"data.path: {shown(data.path)} is not read, {name} takes no path; leave it out")
+    if size is not None and takes.sides is not None and size not in takes.sides:
+        sides = " or ".join(map(str, takes.sides))
+        allowed = f"use {sides}" if sides else f"{name} has a size of its own, leave it out"
+        raise ValueError(f"data.image_size: {size} is not allowed; {allowed}")
+
+
 def check_run(run: ResolvedRun, prepared: Source | None = None) -> None:
     """Raise ValueError (`section.key: message`) when settings that are right by themselves do not fit together.
 
@@ -26,7 +42,6 @@ def check_run(run: ResolvedRun, prepared: Source | None = None) -> None:
     """
     if (source := prepared or SOURCES.get(run.data.source_name)) is None:
         raise ValueError(f"data.name: {shown(run.data.source_name)} is not a data set; use one of {', '.join(SOURCES)}")
-    _check_data(run.data)
     if run.evaluation.features not in FEATURE_NETWORKS:
         raise ValueError(
             f"evaluation.features: {shown(run.evaluation.features)} is not a feature network; "
@@ -42,21 +57,6 @@ def check_run(run: ResolvedRun, prepared: Source | None = None) -> None:
         _check_power(run, side)
     else:
         _check_unet(run, run.diffusion, source, side)
-
-
-def _check_data(data: Data) -> None:
-    name, size = data.source_name, data.image_size
-    takes = TAKES.get(name)
-    if takes is None:
-        return
-    if data.path is None and takes.path == "must":
-        raise ValueError(f"data.path: is missing; {name} is read from a folder or archive of yours")
-    if data.path is not None and takes.path == "never":
-        raise ValueError(f"data.path: {shown(data.path)} is not read, {name} takes no path; leave it out")
-    if size is not None and takes.sides is not None and size not in takes.sides:
-        sides = " or ".join(map(str, takes.sides))
-        allowed = f"use {sides}" if sides else f"{name} has a size of its own, leave it out"
-        raise ValueError(f"data.image_size: {size} is not allowed; {allowed}")
 
 
 def _check_power(run: ResolvedRun, side: int | None) -> None:
@@ -209,9 +209,10 @@ def _check_counts(run: ResolvedRun, source: Source) -> None:
         counts["evaluation.during_training.images"] = run.evaluation.during_training.images
     for where, count in counts.items():
         if held_out is not None and count > held_out:
+            least = LEAST_RESTORED if where == "restoration.images" else 1
+            advice = f"use at most {held_out}" if held_out >= least else f"give enough to hold out {least}"
             raise ValueError(
-                f"{where}: {count} exceeds the {held_out} held-out images of {run.data.source_name}; "
-                f"use at most {held_out}"
+                f"{where}: {count} exceeds the {held_out} held-out images of {run.data.source_name}; {advice}"
             )
     during = run.evaluation.during_training
     if during is not None and run.weights is None and run.training.steps > MOST_SCORINGS * during.every:

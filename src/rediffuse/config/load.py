@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from rediffuse.config.checks import check_claims, check_run
+from rediffuse.config.checks import check_claims, check_data, check_run
 from rediffuse.config.sections import Sampling
 from rediffuse.config.study import Overrides, ResolvedRun, Run, Settings, Study, merge
 from rediffuse.config.trained import Network
@@ -58,6 +58,10 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
     if isinstance(defaults, dict) and isinstance(network := defaults.get("network"), dict):
         raw = {**raw, "defaults": {**defaults, "network": _with_preset(network, path, "defaults")}}
     study = _validate(Study, raw, path, ())
+    try:
+        check_data(study.data)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
     runs: dict[str, ResolvedRun] = {}
     for name, run in study.runs.items():
         where, model = f"runs.{name}", MODELS[run.model]

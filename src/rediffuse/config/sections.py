@@ -185,10 +185,14 @@ class Evaluation(Section):
         return self
 
 
+#: Restored images that a picture of the report shows.
+LEAST_RESTORED = 8
+
+
 class Restoration(Section):
     """What trained networks are tried on besides sampling: damaged held-out images, and a film of one sample."""
 
-    images: Images = Field(64, ge=8, description="held-out images that are damaged and restored")
+    images: Images = Field(64, ge=LEAST_RESTORED, description="held-out images that are damaged and restored")
     steps: Steps = Field(50, description="sampling steps")
     resamples: PositiveInt = Field(4, le=10**4, description="times that RePaint walks each step, when it fills a hole")
     sigma: PositiveFloat = Field(0.5, le=1000, description="noise to remove, in units where pixels span [-1, 1]")
