@@ -19,9 +19,10 @@ from tests.reporting.study_tree import PROJECT, StudyTree
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    """The smoke study with D1's T of 1000: nothing of it needs to have run."""
+    """The smoke study with D4's T of 1000 and an ablation of its own schedule: nothing of it needs to have run."""
     study = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
     study["defaults"]["diffusion"]["timesteps"] = 1000
+    study["ablations"]["gentler"] = {"of": "baseline", "question": "?", "diffusion": {"schedule": "d4-quadratic"}}
     path: Path = tmp_path_factory.mktemp("study") / "smoke.yaml"
     path.write_text(yaml.safe_dump(study))
     tree = StudyTree(tmp_path_factory.mktemp("tree"), path)
@@ -52,11 +53,12 @@ def test_signal_and_snr_are_shown_at_the_five_times_of_document_d4(material: Mat
 
 
 def test_every_schedule_of_the_registry_has_a_row_and_those_of_the_runs_say_whose_they_are(material: Material) -> None:
-    found = {row["Schedule"]: row["Runs"] for row in rows(schedules.chapter(material), "schedule-snr")}
+    found = {row["Schedule"]: row["Runs or ablations"] for row in rows(schedules.chapter(material), "schedule-snr")}
     assert found == {
         "linear": "DDPM",
         "cosine": "Improved DDPM",
-        **dict.fromkeys(("quadratic", "sigmoid", "piecewise", "d4-quadratic", "d4-piecewise"), "—"),
+        "d4-quadratic": "gentler",
+        **dict.fromkeys(("quadratic", "sigmoid", "piecewise", "d4-piecewise"), "—"),
     }
 
 

@@ -57,7 +57,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "celeba64": HO | {"image_size": 64, "dropout": 0.0},
     # Song, Meng & Ermon 2021 (DDIM), celeba.yml of their code: a fifth scale; 78.7 million parameters.
     "ddim-celeba64": HO | {"image_size": 64, "multipliers": (1, 2, 2, 2, 4)},
-    # Document D3, figure 8: 64 → 128 → 256 → 256 channels by two halvings, one block a scale and way, two in the middle, a
+    # Document D3, figure 8: 64 → 128 → 256 channels and two halvings, one block a scale and way, two in the middle, a
     # sinusoid of 4C. What its blocks hold is not printed: these are Ho et al.'s.
     "d3-small": HO
     | PLAIN

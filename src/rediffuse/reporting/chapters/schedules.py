@@ -8,10 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
 
-from rediffuse.config import ResolvedRun
+from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.errors import UserError
 from rediffuse.reporting.experiments.material import Material
-from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import DASHES, WIDTH, Picture, finish, handle
 from rediffuse.reporting.render.table import Rows, Table, headers
@@ -28,15 +27,12 @@ if TYPE_CHECKING:
 Named = tuple[str, int]
 
 
-def _named(run: ResolvedRun) -> Named:
-    return facts.diffusion(run).schedule, facts.diffusion(run).timesteps
-
-
-def _used(frames: Frames) -> dict[Named, list[ResolvedRun]]:
-    """The schedules of the main runs."""
+def _used(runs: Iterable[ResolvedRun]) -> dict[Named, list[ResolvedRun]]:
+    """The schedules of runs; the straight path of a velocity has none."""
     used: dict[Named, list[ResolvedRun]] = {}
-    for run in diffusion_runs(frames.loaded):
-        used.setdefault(_named(run), []).append(run)
+    for run in runs:
+        if not facts.is_flow(run):
+            used.setdefault((facts.diffusion(run).schedule, facts.diffusion(run).timesteps), []).append(run)
     return used
 
 
@@ -51,23 +47,23 @@ def _processes(every: Iterable[Named]) -> dict[Named, "DiffusionProcess"]:
     return found
 
 
-def _every(frames: Frames) -> dict[Named, "DiffusionProcess"]:
-    """The schedules of the main runs, then the others of the registry at the first run's T."""
+def _every(loaded: LoadedStudy) -> dict[Named, "DiffusionProcess"]:
+    """The schedules of the main runs, of the ablations, then the others of the registry at the first run's T."""
     from rediffuse.diffusion.named_schedules import SCHEDULES
 
-    used = _used(frames)
+    used = _used([*diffusion_runs(loaded), *loaded.ablations.values()])
     timesteps = next(iter(used))[1]
     return _processes(dict.fromkeys([*used, *((name, timesteps) for name in SCHEDULES)]))
 
 
-def _figure(frames: Frames) -> Picture:
+def _figure(loaded: LoadedStudy) -> Picture:
     """ᾱ and log-SNR of the runs' schedules, in their colours, and of the other schedules of the registry, in grey."""
-    colours, used = run_colours(frames.loaded), _used(frames)
+    colours, used = run_colours(loaded), _used(diffusion_runs(loaded))
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.6))
     handles: list[Line2D] = []
     look: dict[str, Any]
     greys = 0
-    for (name, steps), process in reversed(_every(frames).items()):
+    for (name, steps), process in reversed(_every(loaded).items()):
         if runs := used.get((name, steps)):
             colour, look = colours[runs[0].name], {"linestyle": "solid", "linewidth": 2.4}
             name = f"{name} ({', '.join(run.label for run in runs)})"
@@ -87,20 +83,20 @@ def _figure(frames: Frames) -> Picture:
     return finish(figure, "schedules", caption, alt)
 
 
-def _table(frames: Frames, name: str, what: str, of: Callable[["DiffusionProcess"], "Tensor"]) -> Table:
+def _table(loaded: LoadedStudy, name: str, what: str, of: Callable[["DiffusionProcess"], "Tensor"]) -> Table:
     """A quantity of every schedule at five times."""
-    every, used, rows = _every(frames), _used(frames), Rows()
-    for named, process in every.items():
-        labels = listed([run.label for run in used.get(named, [])]) or NOT_ASKED
+    main, others, rows = _used(diffusion_runs(loaded)), _used(loaded.ablations.values()), Rows()
+    for named, process in _every(loaded).items():
+        labels = listed([run.label for run in main.get(named) or others.get(named, [])]) or NOT_ASKED
         last = process.num_timesteps - 1
         rows.add(*named, labels, *(float(of(process)[t]) for t in (*(n * (last + 1) // 4 for n in range(4)), last)))
-    columns = headers("Schedule | T | Runs | t = 0 | t = T/4 | t = T/2 | t = 3T/4 | t = T − 1")
+    columns = headers("Schedule | T | Runs or ablations | t = 0 | t = T/4 | t = T/2 | t = 3T/4 | t = T − 1")
     return Table(name, f"{what} at five times, for each schedule of the registry.", columns, rows)
 
 
-def _words(frames: Frames) -> str:
+def _words(loaded: LoadedStudy) -> str:
     """What each schedule of the runs keeps of the image halfway."""
-    used, kept = _used(frames), []
+    used, kept = _used(diffusion_runs(loaded)), []
     for (name, steps), process in _processes(used).items():
         runs = listed([run.label for run in used[name, steps]])
         kept.append(f"{number(float(process.alphas_bar[steps // 2].sqrt()), 2)} with the {name} schedule ({runs})")
@@ -109,20 +105,18 @@ def _words(frames: Frames) -> str:
 
 def chapter(material: Material) -> Chapter | None:
     """The schedules side by side, as a figure and in numbers."""
-    frames = material.frames
-    signal = _table(frames, "schedule-signal", "√ᾱ, the factor of the image in x_t,", lambda p: p.alphas_bar.sqrt())
-    snr = _table(frames, "schedule-snr", "The signal-to-noise ratio SNR = ᾱ/(1 − ᾱ)", lambda p: p.snr)
-    return chapter_of("schedules", "Noise schedules", _words(frames), _figure(frames), signal, snr)
+    loaded = material.loaded
+    signal = _table(loaded, "schedule-signal", "√ᾱ, the factor of the image in x_t,", lambda p: p.alphas_bar.sqrt())
+    snr = _table(loaded, "schedule-snr", "The signal-to-noise ratio SNR = ᾱ/(1 − ᾱ)", lambda p: p.snr)
+    return chapter_of("schedules", "Noise schedules", _words(loaded), _figure(loaded), signal, snr)
 
 
 def weightings(material: Material) -> Chapter | None:
     """The weight of the squared error of ε at each t under every weighting, for each schedule that a run is trained on."""
     from rediffuse.diffusion.objectives import Objective, importance_weight, loss_weight
 
-    loaded, rows = material.loaded, Rows()
-    trained = [*diffusion_runs(loaded), *(run for run in loaded.ablations.values() if not facts.is_flow(run))]
-    gamma = Objective().min_snr_gamma
-    for named, process in _processes(dict.fromkeys(map(_named, trained))).items():
+    loaded, rows, gamma = material.loaded, Rows(), Objective().min_snr_gamma
+    for named, process in _processes(_used([*diffusion_runs(loaded), *loaded.ablations.values()])).items():
         times, bound = process.timestep_map, "β²/(2σ²α(1 − ᾱ))"
         # The plain loss of another quantity, written as a loss of ε.
         plain = {kind: 1 / loss_weight(process, times, "snr", kind) for kind in ("x0", "v", "mu")}
