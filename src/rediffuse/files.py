@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rediffuse.errors import UserError
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -52,6 +54,59 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def files_below(folder: Path) -> list[str]:
+    """Every file below a folder, relative to it and sorted; links are followed, what is hidden is left alone.
+
+    Raises:
+        UserError: a folder cannot be listed, or a link leads to a folder or file that is there already: it would count
+            twice, or never end.
+    """
+    found: list[str] = []
+    links: list[str] = []
+    seen: dict[tuple[int, int], str] = {}
+
+    def list_one(inside: str) -> None:
+        _once(folder, seen, inside)
+        with os.scandir(folder / inside) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+        for entry in entries:
+            name = f"{inside}/{entry.name}" if inside else entry.name
+            if entry.name.startswith(".") or entry.name == "__MACOSX":
+                continue
+            if entry.is_dir():
+                list_one(name)
+                continue
+            found.append(name)
+            if entry.is_symlink() and entry.is_file():
+                links.append(name)
+
+    try:
+        list_one("")
+        if links:
+            # Two names of one file that are no links are copies to their owner.
+            seen = {_identity(folder / name): name for name in found if not (folder / name).is_symlink()}
+        for name in links:
+            _once(folder, seen, name)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder} cannot be read: {error.strerror or error}") from None
+    return sorted(found)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _once(folder: Path, seen: dict[tuple[int, int], str], name: str) -> None:
+    identity = _identity(folder / name)
+    if identity in seen:
+        raise UserError(
+            f"{folder / seen[identity]} and {folder / name} are the same by a link: its files would count twice; "
+            "remove one"
+        )
+    seen[identity] = name
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -67,3 +122,28 @@ def digest(value: Any) -> str:
     """Hexadecimal SHA-256 of a JSON-serialisable value in canonical form (sorted keys, no spaces)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def kind_of_file(path: str | Path) -> str | None:
+    """In words what a file holds that is not what its name says; None where its first bytes do not tell."""
+    with Path(path).open("rb") as stream:
+        start = stream.read(200)
+    for beginning, words in _KINDS.items():
+        if start.lower().startswith(beginning):
+            return words
+    if not start:
+        return "it is empty (0 bytes)"
+    try:
+        text = start[:40].decode("ascii")
+    except ValueError:
+        return None
+    return f"it is text: {text!r}" if text.isprintable() or "\n" in text else None
+
+
+_KINDS = {
+    b"version https://git-lfs": "it is a pointer of Git LFS, not the file itself (`git lfs pull` fetches it)",
+    b"<!doctype html": "it is a web page, not the file itself",
+    b"<html": "it is a web page, not the file itself",
+    b"\x93numpy": "it is one array, which should end in .npy",
+    b"\x80": "it is a pickle of Python objects, which is never loaded, as that would run its code",
+}

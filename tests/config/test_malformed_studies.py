@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rediffuse.cli import main
+
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = (ROOT / "studies" / "smoke.yaml").read_text()
 
@@ -48,7 +50,22 @@ MISTAKES = {
         "ddim: {steps: [5], eta: 2}\n\nruns",
         ["ddim.eta", "less than or"],
     ),
-    "linear schedule too short": ("timesteps: 50", "timesteps: 20", ["diffusion.timesteps", "at least 21"]),
+    "linear schedule too short": ("timesteps: 50", "timesteps: 20", ["diffusion.timesteps", "20", "at least 21"]),
+    "sigmoid schedule too short": (
+        "timesteps: 50",
+        "timesteps: 10, schedule: sigmoid",
+        ["diffusion.timesteps", "sigmoid", "10", "at least 21"],
+    ),
+    "weighting that weighs nothing": (
+        "timesteps: 50",
+        "timesteps: 50, weighting: snr",
+        ["defaults.diffusion.weighting", "snr", "eps", "inverse-snr"],
+    ),
+    "odd channels for a sinusoid": ("channels: 8", "channels: 9", ["network.channels", "9", "even number from 4"]),
+    "too few channels for a sinusoid": ("channels: 8", "channels: 2", ["network.channels", "2", "from 4"]),
+    "odd channels of an ablation": ("{channels: 4}", "{channels: 5}", ["width-halved.network.channels", "5", "even"]),
+    "odd channels of a classifier": ("classifier: {channels: 8", "classifier: {channels: 9", ["channels", "9", "2"]),
+    "layers for no class": ("blocks: 1, ", "blocks: 1, class_mlp: true, ", ["network.class_mlp", "class_conditional"]),
     "attention at no scale": ("attention: [4]", "attention: [3]", ["network.attention", "[8, 4]"]),
     "too many halvings": ("multipliers: [1, 2]", "multipliers: [1, 2, 2, 2, 2]", ["network.multipliers", "8"]),
     "heads that do not divide": ("blocks: 1, ", "blocks: 1, heads: 3, ", ["defaults.network.heads", "divisor"]),
@@ -84,11 +101,6 @@ MISTAKES = {
     ),
     "claim of no form": ("    worse: baseline/ancestral-5\n", "", ["claims.0", "better and worse"]),
     "claim of two forms": ("    worse: baseline/ancestral-5\n", "    worse: real/noise\n    below: 3\n", ["claims.0"]),
-    "claim of a cell against itself": (
-        "worse: baseline/ancestral-5",
-        "worse: improved/ancestral-5",
-        ["claims.0", "itself"],
-    ),
     "claim of an experiment about nothing": (
         "better: baseline/ddim-10",
         "better: baseline/ddim-9",
@@ -97,10 +109,65 @@ MISTAKES = {
     "two baselines": ("role: improved", "role: baseline", ["runs.improved.role", "baseline"]),
     "a seed twice": ("seeds: [0, 1, 2]", "seeds: [1, 1]", ["experiments.spread.seeds", "twice"]),
     "negative seed": ("seeds: [0]", "seeds: [-1]", ["seeds", "-1"]),
-    "claim about nothing": (
+    "claim about nothing": ("better: improved/ancestral-5", "better: improved/ancestral-7", ["claims.0.better"]),
+    "claim of a cell against itself": (
+        "worse: baseline/ancestral-5",
+        "worse: improved/ancestral-5",
+        ["claims.0", "itself"],
+    ),
+    "claim about classes that nobody asks for": (
         "better: improved/ancestral-5",
-        "better: improved/ancestral-7",
-        ["claims.0", "improved/ancestral-7"],
+        "metric: class_accuracy\n    better: improved/ancestral-5",
+        ["claims.0.better", "has no class_accuracy"],
+    ),
+    "likelihood of an ablation": (
+        "better: improved/ancestral-5",
+        "metric: bits_per_dim\n    better: width-halved/likelihood",
+        ["claims.0.better", "width-halved/likelihood"],
+    ),
+    "no scale": ("multipliers: [1, 2]", "multipliers: []", ["defaults.network.multipliers", "at least 1"]),
+    "no scale of a classifier": (
+        "classifier: {channels: 8",
+        "classifier: {multipliers: [], channels: 8",
+        ["runs.improved.classifier.multipliers", "at least 1"],
+    ),
+    "truth for a choice of numbers": (
+        "blocks: 1, ",
+        "time_frequency_shift: true, blocks: 1, ",
+        ["defaults.network.time_frequency_shift", "True", "such as 1"],
+    ),
+    "more channels than a network can have": ("channels: 8", "channels: 200000", ["network.channels", "100000"]),
+    "more threads than there are": (
+        "threads: 1\n",
+        "threads: 5000\n",
+        ["hardware.threads", "5000", "1024"],
+    ),
+    "a scoring at each of many steps": (
+        "steps: 60\n",
+        "steps: 60000\n",
+        ["during_training.every", "30", "60,000 training steps of baseline", "at least 60"],
+    ),
+    "a name of 300 letters": ("study: smoke", f"study: {'s' * 300}", ["study", "60"]),
+    "an escape in a label": ("label: DDPM", 'label: "DD\\ePM"', ["runs.baseline.label", "U+001B"]),
+    "weights at no path": (
+        "features: efficientnet-lite0",
+        'features: efficientnet-lite0\n  weights: ""',
+        ["evaluation.weights", "at least 1"],
+    ),
+    "weights at a path with NUL": (
+        "features: efficientnet-lite0",
+        'features: efficientnet-lite0\n  weights: "a\\0b"',
+        ["evaluation.weights", "'a\\x00b'", "control characters"],
+    ),
+    "weights in a folder": (
+        "features: efficientnet-lite0",
+        "features: efficientnet-lite0\n  weights: .",
+        ["evaluation.weights", "is not a file"],
+    ),
+    "weights of a run that are nowhere": (
+        "label: DDPM\n",
+        f"label: DDPM\n    weights: {{folder: nowhere, sha256: {'f' * 64}}}\n",
+        ["runs.baseline.weights.folder", "nowhere", "rediffuse import"],
     ),
     "name unfit for a path": ("study: smoke", "study: ../smoke", ["study", "lower-case"]),
     "name of a folder of ours": ("  baseline:\n", "  real:\n", ["runs.real", "another"]),
@@ -158,19 +225,26 @@ def check(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_malformed_study_gives_one_clear_line_and_exit_code_2(mistake: str, tmp_path: Path):
+def test_a_malformed_study_gives_one_clear_line_and_exit_code_2(
+    mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     right, wrong, words = MISTAKES[mistake]
     assert right in SMOKE, "the study no longer holds what this case replaces"
     study = tmp_path / "study.yaml"
     study.write_bytes(SMOKE.replace(right, wrong, 1).encode("latin-1" if mistake == "not text" else "utf-8"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["rediffuse", "check", "study.yaml"])
 
-    result = check(study, tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main()
 
-    assert result.returncode == 2
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert str(study) in line
-    assert [word for word in words if word not in line] == []
+    assert end.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    (line,) = said.err.splitlines()
+    assert line.isprintable()
+    assert len(line) < 300
+    assert [word for word in ("study.yaml", *words) if word not in line] == []
     assert sorted(tmp_path.iterdir()) == [study]
 
 

@@ -126,6 +126,15 @@ def test_the_reference_page_in_docs_is_the_generated_one():
     )
 
 
+def test_the_baseline_of_faces_has_the_small_variance_of_its_source():
+    # Document D1, section 3.3.2: fixed-large for CIFAR-10, fixed-small for CelebA.
+    variances = {
+        name: load_study(ROOT / "studies" / f"{name}.yaml").runs["baseline"].diffusion.variance
+        for name in ("cifar10", "celeba64")
+    }
+    assert variances == {"cifar10": "fixed-large", "celeba64": "fixed-small"}
+
+
 def test_the_schema_accepts_the_shipped_studies():
     import json
 

@@ -47,33 +47,43 @@ def closed_form(config: UNetConfig) -> tuple[int, Counter[str]]:
     width, side = config.channels, config.image_size
     convolution(config.in_channels, width, 3, side)
     skips, current = [width], width
+    layers, scales = config.skips == "layers", []
     for level, multiplier in enumerate(config.multipliers):
         side = config.image_size >> level
         for _ in range(config.blocks):
             block(current, config.channels * multiplier, side, side in config.attention)
             current = config.channels * multiplier
             skips.append(current)
-        if level < len(config.multipliers) - 1:
+        scales.append(current)
+        if level < len(config.multipliers) - layers:
+            side //= 2
             if config.downsample == "conv":
-                convolution(current, current, 3, side // 2)
+                convolution(current, current, 3, side)
             skips.append(current)
     block(current, current, side, config.middle_attention)
     block(current, current, side, False)
+    if not layers:
+        convolution(current, current, 3, 2 * side)
     for level in reversed(range(len(config.multipliers))):
         side = config.image_size >> level
-        for _ in range(config.blocks + 1):
-            block(current + skips.pop(), config.channels * config.multipliers[level], side, side in config.attention)
-            current = config.channels * config.multipliers[level]
+        width = scales[level] if layers else [config.channels, *scales][level]
+        for index in range(config.blocks + layers):
+            joined = skips.pop() if layers else scales[level] if index == 0 else 0
+            block(current + joined, width, side, side in config.attention)
+            current = width
         if level:
             convolution(current, current, 3, 2 * side)
     norm(current)
     convolution(current, config.out_channels, 3, config.image_size)
-    wide = 4 * width
+    wide = config.time_width * config.channels
     if config.use_time:
-        linear(width, wide, 1, "linear")
+        linear(config.time_sinusoid * config.channels, wide, 1, "linear")
         linear(wide, wide, 1, "linear")
     if config.num_classes is not None:
         parameters += (config.num_classes + 1) * wide
+        if config.class_mlp:
+            linear(wide, wide, 1, "linear")
+            linear(wide, wide, 1, "linear")
     if config.use_time or config.num_classes is not None:
         linear(wide, embedded, 1, "linear")
     return parameters, flops

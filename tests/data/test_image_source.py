@@ -97,6 +97,95 @@ def test_the_images_of_an_npz_are_found(tmp_path, pixels, names):
     np.testing.assert_array_equal(everything(open_source(tmp_path / "x.npz")), pixels)
 
 
+def floats(low: float, high: float) -> np.ndarray:
+    """Floats whose smallest is `low` and whose largest is `high`."""
+    values = np.linspace(low, high, 7 * 36).astype(np.float32)
+    return values.reshape(7, 6, 6)
+
+
+@pytest.mark.parametrize("low", [-0.01, -0.4])
+def test_floats_that_may_be_an_overshoot_or_another_range_ask_for_the_range(tmp_path, low):
+    np.save(tmp_path / "x.npy", floats(low, 1))
+    with pytest.raises(UserError, match=r"\[0, 1\] with an overshoot, or \[-1, 1\]\? Say which by --range"):
+        open_source(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "span"), [(-0.01, 1, (0, 1)), (-0.01, 1, (-1, 1)), (0, 255, (0, 255)), (-0.6, 0.9, (-1, 1))]
+)
+def test_a_stated_range_decides_and_is_recorded(tmp_path, low, high, span):
+    values = floats(low, high)
+    np.save(tmp_path / "x.npy", values)
+    source = open_source(tmp_path / "x.npy", span=span)
+    expected = np.rint(np.clip((values.astype(np.float64) - span[0]) / (span[1] - span[0]), 0, 1) * 255)
+    np.testing.assert_array_equal(everything(source)[:, 0], expected)
+    said = source.conversions[1]
+    assert said.startswith(f"float32 in [{span[0]}, {span[1]}] to uint8")
+    assert ("clipped" in said) == (low < span[0])
+
+
+def test_a_stated_range_that_does_not_hold_the_values_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", floats(0, 255))
+    with pytest.raises(UserError, match=r"has values from 0 to 255, which the range \[0, 1\] does not hold"):
+        open_source(tmp_path / "x.npy", span=(0, 1))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint16, np.int8, np.complex64])
+def test_other_types_than_uint8_and_floats_are_refused(tmp_path, dtype):
+    np.save(tmp_path / "x.npy", np.zeros((4, 8, 8), dtype))
+    with pytest.raises(UserError, match=r"give uint8, or floats in \[0, 1\] or \[-1, 1\]"):
+        open_source(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("shape", [(64, 48, 3), (64, 48, 1), (3, 64, 48)])
+def test_one_image_without_its_first_axis_is_not_taken_for_grey_ones(tmp_path, shape):
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.uint8))
+    with pytest.raises(UserError, match=r"which may be one image or \d+ grey ones: give all four axes"):
+        open_source(tmp_path / "x.npy")
+
+
+def test_labels_of_another_length_are_refused(tmp_path, pixels):
+    np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(6))
+    with pytest.raises(UserError, match="holds 7 images and 6 labels"):
+        open_source(tmp_path / "x.npz")
+
+
+def test_two_arrays_of_images_are_refused_unless_one_is_called_so(tmp_path, pixels):
+    np.savez(tmp_path / "x.npz", arr_0=pixels, arr_1=pixels[:3])
+    with pytest.raises(UserError, match=r"holds arr_0 \[7, 3, 6, 5\], arr_1 \[3, 3, 6, 5\]: call the array of images"):
+        open_source(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", images=pixels, damaged=pixels[:3])
+    assert open_source(tmp_path / "x.npz").conversions[-1] == "passed over beside images: damaged"
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (
+            lambda path: np.savez(path, mean=np.zeros(4), cov=np.eye(4)),
+            r"holds mean \[4\], cov \[4, 4\]: .*'mu' and 'sigma'",
+        ),
+        (lambda path: np.savez(path, images=np.array([{}])), "Python objects .* never loaded"),
+        (lambda path: path.write_text("some text"), "is not an npz file: it is text: 'some text'"),
+        (lambda path: path.write_bytes(b""), "is not an npz file: it is empty"),
+        (lambda path: path.write_bytes(b"\x80\x04\x95abc"), "is not an npz file: it is a pickle of Python objects"),
+        (lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1"), "a pointer of Git LFS"),
+    ],
+)
+def test_an_npz_of_something_else_is_called_what_it_is(tmp_path, write, said):
+    write(tmp_path / "x.npz")
+    with pytest.raises(UserError, match=said):
+        open_source(tmp_path / "x.npz")
+
+
+def test_a_pickle_in_an_npy_is_called_so(tmp_path):
+    np.save(tmp_path / "x.npy", {"mu": np.zeros(3)}, allow_pickle=True)
+    with pytest.raises(
+        UserError, match=r"Python objects \(a pickle\), which are never loaded: save images as one uint8"
+    ):
+        open_source(tmp_path / "x.npy")
+
+
 def test_of_a_prepared_data_set_the_training_images_are_taken(tmp_path, pixels):
     held_out = np.arange(7) % 3 == 0
     words = {"title": "t", "source": "s", "licence": "l", "citation": "c", "preprocessing": []}

@@ -86,8 +86,9 @@ def test_d4_a_lower_clip_of_1e_4_would_change_thirteen_cosine_betas():
     assert int((make_betas("cosine", 1000) < 1e-4).sum()) == 13
 
 
-def test_d4_the_quadratic_schedule_is_gentler_than_the_linear_one():
-    linear, quadratic = (DiffusionProcess.create(name, 1000) for name in ("linear", "quadratic"))
+@pytest.mark.parametrize("name", ["quadratic", "d4-quadratic"])
+def test_d4_the_quadratic_schedule_is_gentler_than_the_linear_one(name):
+    linear, quadratic = (DiffusionProcess.create(schedule, 1000) for schedule in ("linear", name))
     assert (quadratic.betas <= linear.betas + 1e-15).all()
     assert (quadratic.alphas_bar >= linear.alphas_bar).all()
     # Not only at the start: it leaves more signal at the end too.

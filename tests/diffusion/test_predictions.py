@@ -93,6 +93,12 @@ def test_a_network_that_predicts_the_mean_is_read_with_the_steps_it_was_trained_
     torch.testing.assert_close(x0_int, values["x0"][3:4], rtol=1e-9, atol=1e-9)
 
 
+def test_a_network_that_predicts_the_mean_is_not_asked_between_its_steps(linear):
+    between = DiffusionProcess(linear.betas[:2], torch.tensor([0.5, 1.5], dtype=F64), linear)
+    with pytest.raises(UserError, match="predicts mu cannot be asked between the steps"):
+        from_network(between, torch.zeros(1, 1), torch.zeros(1, 1), 1, "mu")
+
+
 @pytest.mark.parametrize(("source", "target"), [("noise", "x0"), ("x0", "noise")])
 def test_an_unknown_quantity_is_refused(linear, source, target):
     x = torch.zeros(1, 1)

@@ -163,6 +163,13 @@ def test_the_network_is_given_the_original_time(linear):
     assert short.model_time(torch.tensor([2, 0]), x).tolist() == [999, 3]
 
 
+def test_the_network_is_given_fractional_times_as_they_are(linear):
+    between = DiffusionProcess(linear.betas[:3], torch.tensor([0.25, 1.5, 2.75], dtype=F64))
+    x = normal(2, 1)
+    assert between.model_time(1, x).tolist() == [1.5, 1.5]
+    assert torch.equal(between.model_time(2, x), between.model_time(torch.tensor([2, 2]), x))
+
+
 def test_a_process_of_one_step_has_finite_tables(linear):
     one = linear.respace([999])
     assert one.num_timesteps == 1

@@ -6,6 +6,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from rediffuse.diffusion import SCHEDULES, DiffusionProcess, make_betas, respaced_timesteps
+from rediffuse.diffusion.named_schedules import scaled_ends
 from rediffuse.errors import UserError
 
 
@@ -58,6 +59,31 @@ def test_piecewise_betas_have_three_slopes_and_the_mean_of_the_linear_ones():
     assert float(betas.mean()) == pytest.approx(0.01005, rel=1e-3)
 
 
+def test_the_quadratic_schedule_of_document_d4_rises_from_its_first_beta_as_the_square_of_time():
+    expected = [1e-4 + (0.02 - 1e-4) * (t / 999) ** 2 for t in range(1000)]
+    np.testing.assert_allclose(make_betas("d4-quadratic", 1000), expected, rtol=1e-12)
+    # The square's mean is a third: ᾱ_T ≈ exp(−1000 (1e-4 + 0.0199/3)) to first order in β.
+    assert float(DiffusionProcess.create("d4-quadratic", 1000).alphas_bar[-1]) == pytest.approx(1.1e-3, rel=0.05)
+    assert float(DiffusionProcess.create("quadratic", 1000).alphas_bar[-1]) == pytest.approx(7.3e-4, rel=0.01)
+
+
+def test_the_three_pieces_of_document_d4_end_where_it_says():
+    # Exercise 3.2: 1e-4 to 5e-4 in the first 200 steps, to 0.016 until step 800, to 0.02 at the end.
+    betas = make_betas("d4-piecewise", 1000).numpy()
+    expected = np.empty(1000)
+    for first, end, low, high in ((0, 200, 1e-4, 5e-4), (200, 800, 5e-4, 0.016), (800, 1000, 0.016, 0.02)):
+        for t in range(first, end):
+            expected[t] = low + (high - low) * (t - first) / (end - 1 - first)
+    np.testing.assert_allclose(betas, expected, rtol=1e-12)
+    assert float(np.prod(1 - betas)) == pytest.approx(1.7e-4, rel=0.05)
+    assert float(DiffusionProcess.create("piecewise", 1000).alphas_bar[-1]) == pytest.approx(4.0e-5, rel=0.02)
+
+
+def test_three_pieces_whose_middle_would_fall_are_refused():
+    with pytest.raises(UserError, match=r"beta_start=0.1 is above 0.16 of beta_end=0.2"):
+        make_betas("d4-piecewise", 100, beta_start=0.1, beta_end=0.2)
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("timesteps", [21, 100, 1000, 4000])
 def test_every_schedule_ends_near_pure_noise_whatever_the_number_of_steps(schedule, timesteps):
@@ -66,11 +92,24 @@ def test_every_schedule_ends_near_pure_noise_whatever_the_number_of_steps(schedu
     assert process.alphas_bar[-1] < 2e-3
 
 
-@pytest.mark.parametrize("schedule", ["linear", "quadratic", "sigmoid", "piecewise"])
+@pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name != "cosine"])
 @pytest.mark.parametrize("timesteps", [1, 10, 20])
 def test_too_few_steps_for_a_rising_schedule_are_refused_with_the_least_number(schedule, timesteps):
     with pytest.raises(UserError, match="at least 21 timesteps"):
         make_betas(schedule, timesteps)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_number_of_steps_is_allowed_without_tensors_exactly_where_the_process_can_be_made(schedule):
+    def works(make, timesteps):
+        try:
+            make(schedule, timesteps)
+        except UserError:
+            return False
+        return True
+
+    every = range(1, 60)
+    assert [works(scaled_ends, t) for t in every] == [works(DiffusionProcess.create, t) for t in every]
 
 
 def test_explicit_ends_are_used_as_they_are():

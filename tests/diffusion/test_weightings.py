@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from rediffuse.diffusion import DiffusionProcess, convert, importance_weight, loss_weight
+from rediffuse.diffusion import SCHEDULES, WEIGHTINGS, DiffusionProcess, convert, importance_weight, loss_weight
 from rediffuse.errors import UserError
 
 F64 = torch.float64
@@ -30,7 +31,27 @@ def test_the_snr_weighting_of_x0_is_the_plain_loss_of_the_noise(linear):
     torch.testing.assert_close(loss_weight(linear, ALL, "snr", "v"), linear.alphas_bar, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("weighting", ["snr", "min-snr", "importance"])
+def test_the_inverse_snr_weighting_is_the_share_of_noise_in_the_variance(cosine):
+    # Document D4, section 3.4.3: 1/(1 + SNR) of the squared error of ε. With SNR = ᾱ/(1 − ᾱ) that is 1 − ᾱ.
+    expected = 1 - np.cumprod(1 - cosine.betas.numpy())
+    np.testing.assert_allclose(loss_weight(cosine, ALL, "inverse-snr"), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_no_weighting_of_the_noise_is_constant_but_snr(schedule):
+    # What is constant trains the unweighted loss: `rediffuse check` refuses it.
+    process = DiffusionProcess.create(schedule, 1000)
+    constant = {
+        (weighting, prediction)
+        for weighting in set(WEIGHTINGS) - {"none"}
+        for prediction in ("eps", "x0", "v", "mu")
+        for weight in [loss_weight(process, ALL, weighting, prediction)]
+        if weight.max() < 1.001 * weight.min()
+    }
+    assert constant == {("snr", "eps")}
+
+
+@pytest.mark.parametrize("weighting", ["snr", "inverse-snr", "min-snr", "importance"])
 @pytest.mark.parametrize("prediction", ["x0", "v", "mu"])
 def test_a_weighting_is_one_loss_whatever_is_predicted(linear, weighting, prediction):
     g = torch.Generator().manual_seed(0)

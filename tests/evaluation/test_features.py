@@ -8,7 +8,7 @@ import torch
 from rediffuse.data.registry import load
 from rediffuse.errors import UserError
 from rediffuse.evaluation.efficientnet import EfficientNetLite0
-from rediffuse.evaluation.features import FeatureOptions, load_feature_network
+from rediffuse.evaluation.features import FeatureOptions, Features, load_feature_network
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +126,12 @@ def test_evaluation_needs_nothing_of_the_pipeline():
     banned = ["pydantic", "dvc", "snakemake", "mlflow", "rediffuse.config"]
     code = f"import sys; {imports}; assert not {set(banned)} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("of", ["features", "class probabilities"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused_before_it_is_scored(of, value):
+    vectors, probabilities = np.zeros((3, 4), np.float32), np.full((3, 2), 0.5, np.float32)
+    (vectors if of == "features" else probabilities)[1, 1] = value
+    with pytest.raises(UserError, match=f"{of} of made-up hold NaN or infinity"):
+        Features(vectors, probabilities, "made-up", "none")

@@ -178,3 +178,11 @@ def test_negative_heads_are_refused(files, tmp_path):
 def test_sets_of_different_sizes_are_refused(files, images):
     with pytest.raises(UserError, match="not 5 with 4"):
         LpipsDistance("alex", *files).distance(images, images[:4])
+
+
+def test_weights_that_are_not_finite_are_refused(files, tmp_path):
+    _, heads = random_weights("alex")
+    heads["lin2.model.1.weight"][0, 5] = float("nan")
+    save_file(heads, tmp_path / "bad.safetensors")
+    with pytest.raises(UserError, match=r"the weights lin2\.model\.1\.weight hold NaN or infinity"):
+        LpipsDistance("alex", files[0], tmp_path / "bad.safetensors")

@@ -7,6 +7,7 @@ from rediffuse.errors import UserError
 from rediffuse.evaluation.frechet import moments
 from rediffuse.evaluation.reference import (
     ReferenceIdentity,
+    check_covariance,
     make_reference,
     open_foreign_reference,
     open_reference,
@@ -122,6 +123,15 @@ def test_a_foreign_file_with_mu_and_sigma_is_accepted(tmp_path):
         ({"mu": np.zeros(3), "sigma": np.eye(4)}, r"mu is \(3,\) and sigma \(4, 4\)"),
         ({"mu": np.full(3, np.nan), "sigma": np.eye(3)}, "NaN"),
         ({"mu": np.array([{}], dtype=object), "sigma": np.eye(1)}, "not a statistics file"),
+        ({"mu": np.zeros(3), "sigma": np.triu(np.ones((3, 3)))}, "sigma is no covariance: it is not symmetric"),
+        ({"mu": np.zeros(3), "sigma": -np.eye(3)}, "sigma is no covariance: it has negative eigenvalues"),
+        ({"mu": np.zeros(2), "sigma": np.array([[1.0, 2.0], [2.0, 1.0]])}, "it has negative eigenvalues"),
+        (
+            {"mu": np.zeros(2), "sigma": np.eye(2), "features": np.full((4, 2), np.inf)},
+            "features holds NaN or infinity",
+        ),
+        ({"mu": np.zeros(2), "sigma": np.eye(2), "features": np.zeros((4, 3))}, r"features have shape \(4, 3\)"),
+        ({"mu": np.array(["a"]), "sigma": np.eye(1)}, "mu is <U1, not numbers"),
     ],
 )
 def test_a_foreign_file_that_is_no_statistics_file_is_refused(tmp_path, arrays, reason):
@@ -142,3 +152,15 @@ def test_a_single_array_in_place_of_an_npz_is_refused(tmp_path):
         np.save(stream, np.zeros(3))
     with pytest.raises(UserError, match="not a statistics file"):
         open_foreign_reference(tmp_path / "stats.npz", FOREIGN)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [5, 40, 4000])
+def test_any_covariance_of_features_is_one_singular_or_not(make_features, count, dtype):
+    """With fewer images than dimensions, and rounded to single precision, as others write them."""
+    _, sigma = moments(make_features(count, dim=40).features * [1e-4, *[100.0] * 39])
+    check_covariance(sigma.astype(dtype).astype(np.float64), "it")
+
+
+def test_no_variance_at_all_is_a_covariance():
+    check_covariance(np.zeros((3, 3)), "it")

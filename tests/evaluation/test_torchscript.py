@@ -72,3 +72,12 @@ def test_a_file_that_is_not_torchscript_is_refused(tmp_path):
 def test_a_file_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.pt does not exist"):
         load_feature_network(f"torchscript:{tmp_path / 'nowhere.pt'}")
+
+
+def test_weights_that_are_not_finite_are_refused_naming_the_tensor(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 4))
+    with torch.no_grad():
+        network[1].weight[2, 5] = float("nan")
+    name = save(tmp_path, network)
+    with pytest.raises(UserError, match=r"My net\.pt: the weights 1\.weight hold NaN or infinity"):
+        load_feature_network(name, FeatureOptions(resize=16))

@@ -115,6 +115,39 @@ def test_statistics_replace_their_own_card_and_nothing_else(work):
     assert not (work.folder / "other.npz").exists()
 
 
+@pytest.mark.parametrize("verb", ["evaluate", "statistics"])
+@pytest.mark.parametrize("place", ["/proc/nowhere/x", "small.pt/x"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(work, verb, place):
+    work.monkeypatch.setattr("rediffuse.loose.images.NetworkChoice.load", None)  # the work would begin so
+    given = ("--samples", "fake", "--reference", "real") if verb == "evaluate" else ("--images", "real")
+    output = f"{place}.{'json' if verb == 'evaluate' else 'npz'}"
+    said = work.run(verb, *given, *work.network, "--output", output, code=2)
+    assert said.startswith(f"rediffuse: --output: {output} cannot be written: ")
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("sigma", "reason"),
+    [
+        (np.triu(np.ones((12, 12))), "sigma is no covariance: it is not symmetric"),
+        (-np.eye(12), "sigma is no covariance: it has negative eigenvalues"),
+        (np.full((12, 12), np.nan), "sigma holds NaN or infinity"),
+    ],
+)
+def test_statistics_that_are_no_covariance_are_refused(work, sigma, reason):
+    np.savez("theirs.npz", mu=np.zeros(12), sigma=sigma)
+    assert reason in work.refused("fake", "theirs.npz")
+
+
+def test_statistics_under_other_names_say_what_would_do(work):
+    np.savez("theirs.npz", mean=np.zeros(12), cov=np.eye(12))
+    assert "holds mean [12], cov [12, 12]: call the array" in work.refused("fake", "theirs.npz")
+    np.savez("theirs.npz", mu=np.zeros(12), cov=np.eye(12))
+    assert "it holds no mu and sigma, only mu, cov" in work.refused("fake", "theirs.npz")
+    np.save("theirs.npy", {"mu": np.zeros(12), "sigma": np.eye(12)}, allow_pickle=True)
+    assert "statistics by np.savez(path, mu=..., sigma=...)" in work.refused("fake", "theirs.npy")
+
+
 def test_an_unknown_reference_says_what_there_is(work):
     assert "no reference 'cifar10': name a statistics file" in work.refused("fake", "cifar10")
 
@@ -132,6 +165,12 @@ def test_an_unknown_reference_says_what_there_is(work):
         (("--samples", "fake", "--reference", "real", "--weights", "small.pt"), "efficientnet-lite0 brings its own"),
         (("--samples", "fake", "--reference", "real", "--output", "x.txt"), "a file ending in .json, not x.txt"),
         (("--samples", "fake", "--reference", "real", "--groups", "0"), "--groups must be at least 1"),
+        (("--samples", "fake", "--reference", "real", "--n", "1"), "--n must be at least 2 images a group, not 1"),
+        (("--samples", "fake", "--reference", "real", "--n", "-3"), "--n must be at least 2 images a group, not -3"),
+        (("--samples", "fake", "--reference", "real", "--shuffle", "-1"), "--shuffle must be at least 0, not -1"),
+        (("--samples", "fake", "--reference", "real", "--range", "1:0"), "--range must be LOW:HIGH, such as 0:1"),
+        (("--samples", "fake", "--reference", "real", "--range", "255"), "--range must be LOW:HIGH, such as 0:1"),
+        (("--samples", "fake", "--reference", "real", "--range", "nan:1"), "--range must be LOW:HIGH, such as 0:1"),
     ],
 )
 def test_arguments_that_do_not_fit_together_are_refused(work, arguments, reason):

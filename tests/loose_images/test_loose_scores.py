@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from rediffuse import cli
 from rediffuse.data.image_set import ImageSet, images_digest, make_card, save_image_set
 from rediffuse.evaluation.features import FeatureOptions, load_feature_network
 from rediffuse.evaluation.reference import make_reference, save_reference
@@ -183,3 +184,66 @@ def test_help_shows_both_uses(work):
     said = work.run("evaluate", "--help")
     assert "rediffuse evaluate --samples DIR --reference stats.npz" in said
     assert "--shuffle" in said
+
+
+def test_one_value_of_all_samples_stands_beside_the_groups(work):
+    record = work.score("fake", "real", "--n", 40, "--groups", 3)
+    expected = cleanfid.fid.fid_from_feats(features(work.fake), features(work.real))
+    whole = record["whole"]["metrics"]
+    assert whole["frechet_distance"] == {
+        "value": pytest.approx(expected, rel=1e-5),
+        "n": 120,
+        "reference": {"dataset": "real", "split": "all", "count": 300},
+    }
+    assert (whole["inception_score"]["n"], whole["inception_score"]["splits"]) == (120, 10)
+    said = work.evaluate("fake", "real", "--n", 40, "--groups", 3)
+    assert "Fréchet distance, all at once" in said
+    assert "distances are from 300 images of real (all)" in said
+
+
+def test_a_range_decides_what_floats_are(work):
+    values = work.fake[:, 0] / 255
+    values[0, 0, 0] = -0.01
+    np.save("x.npy", values)
+    expected = work.fake.copy()
+    expected[0, 0, 0, 0] = 0
+    np.save("expected.npy", expected)
+    found = work.score("x.npy", "real", "--range", "0:1")
+    assert found["metrics"] == work.score("expected.npy", "real")["metrics"]
+    assert "values from -0.01 to 1 clipped" in found["samples"]["conversions"][1]
+
+
+def test_what_was_done_to_the_reference_is_printed_too(work):
+    (work.folder / "real" / "notes.txt").write_text("x")
+    said = work.evaluate("fake", "real")
+    assert "reference: passed over as no picture: 1 (notes.txt)" in said
+    assert "samples: passed over" not in said
+
+
+def test_scores_are_printed_even_if_they_cannot_be_written_in_the_end(work):
+    write = "rediffuse.loose.output.write_json"
+
+    def full(path, record):
+        raise OSError(28, "No space left on device")
+
+    work.monkeypatch.setattr(write, full)
+    work.monkeypatch.setattr(
+        "sys.argv",
+        [
+            "rediffuse",
+            "evaluate",
+            "--samples",
+            "fake",
+            "--reference",
+            "real",
+            *map(str, work.network),
+            "--output",
+            "x.json",
+        ],
+    )
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    out, err = work.capsys.readouterr()
+    assert stop.value.code == 2
+    assert "Fréchet distance" in out
+    assert err.splitlines()[-1] == "rediffuse: --output: x.json cannot be written: No space left on device"

@@ -6,25 +6,15 @@ import torch
 from rediffuse.errors import UserError
 from rediffuse.interop.diffusers_format import config_to_diffusers
 from rediffuse.models import PRESETS, UNet, UNetConfig, preset, with_learned_variance
+from rediffuse.models.blocks import SelfAttention
 
-# Every preset, with its exact number of parameters.
-SIZES = {
+# Ho et al. 2020 (35.7 M), Nichol & Dhariwal 2021 and Song, Meng & Ermon 2021: as their published weights have them.
+PUBLISHED = {
     "ho-cifar10": 35_746_307,
-    "ho-cifar10-narrow": 8_952_067,
-    "ho-cifar10-shallow": 24_275_587,
-    "iddpm-cifar10": 52_546_438,
     "celeba64": 35_746_307,
-    "ddim-celeba64": 78_700_803,
-    "d3-small": 2_530_371,
-    "d4-light": 4_313_153,
-    "tiny": 1_113_955,
-    "small": 8_952_067,
     "base": 35_746_307,
-    "large": 110_323_011,
-    "light-cifar10": 6_258_723,
-    "light-se-cifar10": 6_939_915,
-    "tiny-digits": 252_545,
-    "micro-digits": 44_969,
+    "iddpm-cifar10": 52_546_438,
+    "ddim-celeba64": 78_700_803,
 }
 
 
@@ -39,7 +29,7 @@ def conv(inputs: int, outputs: int, side: int) -> int:
 
 def closed_form(config: UNetConfig) -> int:
     """The number of parameters, from the layers that the papers describe."""
-    width, embedding = config.channels, 4 * config.channels
+    width, embedding = config.channels, config.time_width * config.channels
     separable = config.block != "residual"
     conditioned = config.use_time or config.num_classes is not None
 
@@ -70,9 +60,9 @@ def closed_form(config: UNetConfig) -> int:
         + (conv(width * config.multipliers[0], config.out_channels, 3))
     )
     if config.use_time:
-        total += (width + 1) * embedding + (embedding + 1) * embedding
+        total += (config.time_sinusoid * width + 1) * embedding + (embedding + 1) * embedding
     if config.num_classes is not None:
-        total += (config.num_classes + 1) * embedding
+        total += (config.num_classes + 1) * embedding + config.class_mlp * 2 * (embedding + 1) * embedding
     widths = [width * multiplier for multiplier in config.multipliers]
     before = [width, *widths]
     for level, channels in enumerate(widths):
@@ -90,19 +80,81 @@ def closed_form(config: UNetConfig) -> int:
 
 
 def variants() -> list[tuple[str, UNetConfig]]:
+    """Every preset in every kind, but for that with another way up, whose layers are written out below."""
     found = []
     for name, config in PRESETS.items():
+        if config.skips != "layers":
+            continue
         found += [
             (name, config),
             (f"{name}-conditional", config.replace(num_classes=10)),
+            (f"{name}-class-mlp", config.replace(num_classes=10, class_mlp=True)),
+            (f"{name}-wide-time", config.replace(time_sinusoid=3, time_width=2)),
             (f"{name}-no-time", config.replace(use_time=False)),
             (f"{name}-learned-variance", with_learned_variance(config)),
         ]
     return found
 
 
-def test_every_preset_has_its_size_in_the_table() -> None:
-    assert {name: parameters(config) for name, config in PRESETS.items()} == SIZES
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_network_has_its_published_size(name: str) -> None:
+    assert parameters(PRESETS[name]) == PUBLISHED[name]
+
+
+def residual(inputs: int, outputs: int, embedding: int) -> int:
+    """Two normalised 3×3 convolutions, the projection of the embedding, and a 1×1 convolution where the width changes."""
+    layers = 2 * inputs + conv(inputs, outputs, 3) + 2 * outputs + conv(outputs, outputs, 3)
+    return layers + (embedding + 1) * outputs + (inputs != outputs) * conv(inputs, outputs, 1)
+
+
+def test_d3_small_is_the_network_of_d3_figure_8() -> None:
+    # The figure line by line, with Ho et al.'s blocks and changes of resolution; a sinusoid of time_emb_dim=256.
+    layers = [
+        *(257 * 256, 257 * 256),  # time_emb, here 256 → 256 → 256
+        conv(3, 64, 3),  # input_conv
+        *(residual(64, 128, 256), conv(128, 128, 3)),  # down1, its output skip1, then halved
+        *(residual(128, 256, 256), conv(256, 256, 3)),  # down2, skip2
+        *(residual(256, 256, 256), residual(256, 256, 256)),  # mid1, mid2
+        *(conv(256, 256, 3), residual(256 + 256, 128, 256)),  # up1: doubled, joined with skip2
+        *(conv(128, 128, 3), residual(128 + 128, 64, 256)),  # up2: doubled, joined with skip1
+        *(2 * 64, conv(64, 3, 3)),  # output_conv
+    ]
+    assert parameters(PRESETS["d3-small"]) == sum(layers)
+
+
+def test_d4_light_is_the_network_of_d4_section_3_6_1() -> None:
+    # n_channels=32, ch_mults=(1, 2, 2, 4), n_blocks=2, one grey channel; the blocks and skips are Ho et al.'s.
+    skips, current, total = [32], 32, conv(1, 32, 3) + 33 * 128 + 129 * 128
+    for level, width in enumerate((32, 64, 64, 128)):
+        for _ in range(2):
+            total += residual(current, width, 128)
+            skips.append(current := width)
+        if level < 3:
+            total += conv(width, width, 3)
+            skips.append(width)
+    total += 2 * residual(128, 128, 128)
+    for level, width in reversed(list(enumerate((32, 64, 64, 128)))):
+        for _ in range(3):
+            total += residual(current + skips.pop(), width, 128)
+            current = width
+        total += (level > 0) * conv(width, width, 3)
+    assert parameters(PRESETS["d4-light"]) == total + 2 * 32 + conv(32, 1, 3)
+
+
+@pytest.mark.parametrize(("name", "lowest", "dropout"), [("d3-small", 8, 0.0), ("d4-light", 4, 0.1)])
+def test_the_networks_of_d3_and_d4_halve_as_often_as_theirs_and_attend_nowhere(
+    name: str, lowest: int, dropout: float
+) -> None:
+    sides = []
+    with torch.device("meta"):
+        network = UNet(PRESETS[name])
+        network.middle[0].register_forward_pre_hook(lambda _, inputs: sides.append(inputs[0].shape[-1]))
+        network(torch.empty(1, network.config.in_channels, 32, 32), torch.empty(1))
+    assert sides == [lowest]
+    assert len(network.middle) == 2
+    assert not any(isinstance(module, SelfAttention) for module in network.modules())
+    assert {module.num_groups for module in network.modules() if isinstance(module, torch.nn.GroupNorm)} == {8}
+    assert network.config.dropout == dropout
 
 
 def test_the_ho_cifar10_network_with_learned_variance_has_exactly_its_number_of_parameters() -> None:
@@ -128,9 +180,8 @@ def test_without_the_time_input_its_layers_are_gone_too() -> None:
 
 def test_the_base_size_is_the_network_of_ho_and_sizes_grow() -> None:
     assert PRESETS["base"] == PRESETS["ho-cifar10"]
-    assert sorted(SIZES[name] for name in ("tiny", "small", "base", "large")) == [
-        SIZES[name] for name in ("tiny", "small", "base", "large")
-    ]
+    sizes = [parameters(PRESETS[name]) for name in ("tiny", "small", "base", "large")]
+    assert sizes == sorted(sizes)
 
 
 @pytest.mark.parametrize("name", ["ho-cifar10", "ho-cifar10-narrow", "ho-cifar10-shallow", "celeba64", "ddim-celeba64"])
@@ -138,7 +189,7 @@ def test_diffusers_counts_the_same(name: str) -> None:
     diffusers = pytest.importorskip("diffusers")
     with torch.device("meta"):
         theirs = diffusers.UNet2DModel(**config_to_diffusers(PRESETS[name]))
-    assert sum(p.numel() for p in theirs.parameters()) == SIZES[name]
+    assert sum(p.numel() for p in theirs.parameters()) == parameters(PRESETS[name])
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

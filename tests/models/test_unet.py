@@ -95,6 +95,27 @@ def test_images_whose_halvings_break_the_skips_are_refused() -> None:
         model(torch.zeros(1, 1, 28, 28), torch.tensor([0]))
 
 
+def test_skips_of_scales_join_what_each_scale_gave_before_its_halving(awake: Callable, images: Callable) -> None:
+    # Document D3, figure 8: down1, down2, mid1, mid2, up1(skip2), up2(skip1).
+    config = preset("micro-digits", skips="scales", use_time=False)
+    model, x = awake(UNet(config)), images(config)
+    down1, down2 = model.down
+    up0, up1, up2 = model.up
+    skip1 = down1.stages[0](model.input(x), None)
+    skip2 = down2.stages[0](down1.resample(skip1), None)
+    lowest = model.middle[1](model.middle[0](down2.resample(skip2), None), None)
+    assert lowest.shape == (3, 16, 2, 2)
+    joined2 = up1.stages[0](torch.cat([up0.resample(lowest), skip2], dim=1), None)
+    joined1 = up2.stages[0](torch.cat([up1.resample(joined2), skip1], dim=1), None)
+    expected = model.output(torch.nn.functional.silu(model.norm(joined1)))
+    torch.testing.assert_close(model(x, torch.tensor([0])), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_skips_of_scales_need_one_more_halving() -> None:
+    with pytest.raises(UserError, match="12x12 .* 3 halvings.* multiple of 8"):
+        preset("micro-digits", image_size=12, multipliers=(1, 1, 1), attention=(), skips="scales")
+
+
 def test_larger_images_that_fit_the_halvings_are_accepted() -> None:
     model = UNet(PRESETS["micro-digits"])
     assert model(torch.zeros(1, 1, 12, 10), torch.tensor([0])).shape == (1, 1, 12, 10)
@@ -138,6 +159,7 @@ def test_every_normalisation_group_keeps_two_channels_or_more(channels: int, lim
         {"heads": 2},
         {"time_order": "cos-sin", "time_frequency_shift": 0},
         {"initialisation": "torch"},
+        {"skips": "scales", "blocks": 2},
     ],
 )
 def test_every_variant_trains_every_parameter(awake: Callable, changes: dict) -> None:

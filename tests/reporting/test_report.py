@@ -169,7 +169,7 @@ def test_chapters_stand_under_questions_experiments_first_and_this_machine_last(
         *("### Baseline against improved", "### Claims", "### Samples", "### One-pass models"),
         "## What does Improved DDPM buy?",
         "### What does each part of the improved model buy?",
-        *("### How much of the gain is the cosine schedule?", "### Noise schedules"),
+        *("### How much of the gain is the cosine schedule?", "### Noise schedules", "### Weightings of the loss"),
         "## What does speed cost?",
         *("### Does noise in the steps help?", "### Which sampler is best at few steps?"),
         *("### Quality against steps", "### Cost of the networks"),

@@ -7,13 +7,17 @@ from pathlib import Path
 def main() -> None:
     """Run a verb. A stage of DVC's that has nothing to do ends here, before anything else is imported."""
     words = sys.argv[1:]
-    if words[:1] == ["build"] and _is_ready(words[1:]):
-        return
-    # The order of these modules is the order of the verbs in `rediffuse --help`.
-    # isort: off
-    from rediffuse.cli import studies, pipeline, loose_images, exchange  # noqa: F401
-    from rediffuse.cli.base import main as run
-    # isort: on
+    try:
+        if words[:1] == ["build"] and _is_ready(words[1:]):
+            return
+        # The order of these modules is the order of the verbs in `rediffuse --help`.
+        # isort: off
+        from rediffuse.cli import studies, pipeline, loose_images, exchange  # noqa: F401
+        from rediffuse.cli.base import main as run
+        # isort: on
+    except KeyboardInterrupt:
+        print("rediffuse: stopped before it began", file=sys.stderr)
+        raise SystemExit(130) from None
 
     run()
 

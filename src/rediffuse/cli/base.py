@@ -3,14 +3,15 @@
 Verbs import what they need when they run, so that `rediffuse --help` answers at once.
 """
 
+import errno
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, one_line, shown
 
 if TYPE_CHECKING:
     from rediffuse.config import ResolvedRun
@@ -34,6 +35,22 @@ ACTIVE = Path("params.yaml")
 #: Where linear algebra reads its number of threads, which changes the last bits of sums and what a fit makes of them.
 #: It is read when NumPy is first imported: verbs open their study before they import what computes.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+#: A command with words that it does not take, or without those that it needs.
+USAGE: type[Exception] = typer.BadParameter.__mro__[1]
+FULL, CLOSED = "make room, then give the same command again", "use a folder that you may write to"
+#: What to do where the system refuses.
+MACHINE = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: FULL,
+    errno.EROFS: CLOSED,
+    errno.EACCES: CLOSED,
+    errno.EPERM: CLOSED,
+    errno.EIO: "the disk is damaged, or gone",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ENAMETOOLONG: "use shorter names",
+}
 
 
 def open_study(study: Path) -> "Context":
@@ -88,14 +105,59 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows another one
     try:
-        app()
+        code = app(prog_name="rediffuse", standalone_mode=False)
+        print(end="", flush=True)
     except UserError as error:
-        print(f"rediffuse: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except (KeyboardInterrupt, SystemExit) as end:
-        # Typer turns Ctrl-C inside a verb into exit code 130, without a word.
-        if isinstance(end, SystemExit) and end.code != 130:
+        code = _say(str(error))
+    except USAGE as error:
+        code = _say_usage(error)
+    except BrokenPipeError:
+        code = 1  # nobody reads on, as in `rediffuse status | head -1`
+    except KeyboardInterrupt:
+        code = 130
+    except SystemExit as end:
+        code = end.code
+    except Exception as error:
+        if (why := _of_the_machine(error)) is None:
             raise
+        code = _say(why)
+    if code == 130:  # Typer turns Ctrl-C inside a verb into this, without a word
         then = "goes on where it was" if _goes_on(" ".join(sys.argv[1:2])) else "starts from the beginning"
         print(f"rediffuse: stopped; the same command {then}", file=sys.stderr)
-        raise SystemExit(130) from None
+    try:
+        print(end="", flush=True)
+    except OSError:  # Python would complain of it once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(code)
+
+
+def _say(line: str) -> int:
+    print(f"rediffuse: {one_line(line)}", file=sys.stderr)
+    return 2
+
+
+def _say_usage(error: Any) -> int:
+    """What is wrong with the words of a command; without any, what there is."""
+    from rediffuse.options import in_words
+
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)
+        return 2
+    command, message = error.ctx.command_path if error.ctx else "rediffuse", error.format_message().rstrip(".")
+    if hasattr(cause := error.__cause__, "errors"):  # pydantic's, which knows the value
+        first = cause.errors()[0]
+        message = f"{message.split(': ')[0]}: {shown(first['input'])}; {in_words(first['msg'])}"
+    return _say(f"{message}; see `{command} --help`")
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """What a disk, a permission or the memory refuses, in words; None of any other error.
+
+    Libraries that write tell it in errors of their own, by the system's words.
+    """
+    if isinstance(error, MemoryError):
+        return "the memory is full; use smaller batches, or stop what else runs"
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}; {MACHINE[error.errno]}"
+    return f"{os.strerror(errno.ENOSPC)}; {MACHINE[errno.ENOSPC]}" if os.strerror(errno.ENOSPC) in str(error) else None

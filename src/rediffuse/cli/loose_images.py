@@ -17,6 +17,13 @@ NetworkSize = Annotated[int | None, typer.Option(help="Side to which efficientne
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the feature network runs.")]
 BatchSize = Annotated[int, typer.Option(help="Images in a batch.", min=1)]
 Side = Annotated[int | None, typer.Option("--size", help="Crop and resize every picture to this side first.")]
+White = Annotated[
+    int | None,
+    typer.Option(help="Value of white in pictures of 16 bits a channel; 65535 if left out.", min=1, max=65535),
+]
+Range = Annotated[
+    str | None, typer.Option("--range", help="Black and white in arrays of floats, as LOW:HIGH, such as -1:1 or 0:255.")
+]
 Keep = Annotated[int, typer.Option(help="Images (of a group) whose features are kept for kernel distances.", min=2)]
 
 
@@ -38,6 +45,8 @@ def evaluate(
     shuffle: Annotated[int | None, typer.Option(help="Number of a fixed shuffle; sorted by name if left out.")] = None,
     output: Annotated[Path | None, typer.Option(help="JSON file for the numbers and all it takes to repeat.")] = None,
     size: Side = None,
+    range_: Range = None,
+    white: White = None,
     network_size: NetworkSize = None,
     device: Device = "cpu",
     batch_size: BatchSize = 64,
@@ -60,14 +69,31 @@ def evaluate(
         return
     if samples is None or reference is None or given & of_a_run:
         raise UserError("evaluate: name a run (with --seed, --study), or give both --samples and --reference")
-    from rediffuse.loose.images import NetworkChoice, Reading, evaluate_images
-
-    choice = NetworkChoice(features, weights, weights_sha256, network_size, device)
-    reading = Reading(batch_size, size, keep)
-    record = evaluate_images(samples, reference, choice, reading, n=n, groups=groups, shuffle=shuffle, output=output)
     from rediffuse.cli.loose_table import print_scores
+    from rediffuse.loose.images import NetworkChoice, Reading, evaluate_images
+    from rediffuse.loose.output import check_score_file, write_scores
 
+    if output is not None:
+        check_score_file(output, reference)
+    choice = NetworkChoice(features, weights, weights_sha256, network_size, device)
+    reading = Reading(batch_size, size, keep, white, _span(range_))
+    record = evaluate_images(samples, reference, choice, reading, n=n, groups=groups, shuffle=shuffle)
     print_scores(record)
+    if output is not None:
+        write_scores(output, record)
+
+
+def _span(text: str | None) -> tuple[float, float] | None:
+    """The range that LOW:HIGH names."""
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(":"))
+    except ValueError:
+        low = high = 0.0
+    if not -1e9 < low < high < 1e9:
+        raise UserError(f"--range must be LOW:HIGH, such as 0:1, -1:1 or 0:255, not {text!r}")
+    return low, high
 
 
 @app.command()
@@ -81,6 +107,8 @@ def statistics(
         Literal["rediffuse", "clean-fid"], typer.Option(help="clean-fid: only mu and sigma; ours adds features.")
     ] = "rediffuse",
     size: Side = None,
+    range_: Range = None,
+    white: White = None,
     network_size: NetworkSize = None,
     device: Device = "cpu",
     batch_size: BatchSize = 64,
@@ -90,5 +118,9 @@ def statistics(
     from rediffuse.loose.images import NetworkChoice, Reading, write_statistics
 
     choice = NetworkChoice(features, weights, weights_sha256, network_size, device)
-    card = write_statistics(images, output, choice, Reading(batch_size, size, keep), bare=format == "clean-fid")
+    card = write_statistics(
+        images, output, choice, Reading(batch_size, size, keep, white, _span(range_)), bare=format == "clean-fid"
+    )
+    for conversion in card["conversions"]:
+        print(f"images: {conversion}")
     print(f"{output}: {card['count']} images, {card['dim']} dimensions of {card['network']['name']}")

@@ -32,10 +32,20 @@ def print_scores(record: dict[str, Any], console: Console | None = None) -> None
         interval = "one group" if low is None else f"{number(low)} to {number(high)}"
         count = f"{groups} x {estimate['n']}" if groups > 1 else str(estimate["n"])
         table.add_row(title, number(estimate["value"]), interval, count)
+    for name, value in record["whole"]["metrics"].items():
+        parts = f", mean of {value['splits']} parts" if "splits" in value else ""
+        spread = f"{number(value['std'])} over parts" if "splits" in value else "none"
+        title = f"{metric_short(name, record['features'])}, all at once{parts}"
+        table.add_row(title, number(value["value"]), spread, str(value["n"]))
     console.print(table)
     for text in missing:
         line(text)
-    for conversion in record["samples"]["conversions"]:
-        line(f"samples: {conversion}")
+    for side in ("samples", "reference"):
+        for conversion in record[side].get("conversions", ()):
+            line(f"{side}: {conversion}")
+    known = record["reference"]
+    line(
+        f"distances are from {known['count'] or 'an unknown number of'} images of {known['dataset']} ({known['split']})"
+    )
     for note in record["notes"]:
         line(f"note: {note}")

@@ -96,6 +96,8 @@ def plan(
     from rediffuse.pipeline.dvc import dvc_yaml, write_plan
 
     if dvc:
+        if not Path("dvc.yaml").exists():
+            raise UserError("plan: there is no dvc.yaml here; go to the project's folder first")
         write_atomically("dvc.yaml", dvc_yaml())
         return
     write_plan(open_study(study))

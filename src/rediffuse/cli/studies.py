@@ -16,13 +16,17 @@ def check(
     file: Annotated[Path, typer.Argument(help="Study to check.")] = ACTIVE,
     full: Annotated[bool, typer.Option("--full", help="Print every resolved setting.")] = False,
 ) -> None:
-    """Validate a study, look for the weight files it names, and print the runs it resolves to."""
+    """Validate a study, look for the files it names, and print the runs it resolves to."""
     from rediffuse.config import load_study
-    from rediffuse.pipeline.outside import weights_digests
+    from rediffuse.pipeline.outside import check_pictures, weights_there
     from rediffuse.runs.describe import describe_study
 
     loaded = load_study(file)
-    weights_digests(loaded.study.evaluation, Path(), there=True)
+    try:
+        check_pictures(loaded, Path())
+        weights_there(loaded, Path())
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
     print(describe_study(loaded, full=full))
 
 
@@ -33,12 +37,14 @@ def use(
 ) -> None:
     """Make a study the active one: check it, then copy it to params.yaml, unless edits there would be lost."""
     from rediffuse.config import load_study
+    from rediffuse.config.yaml12 import where_to_go
     from rediffuse.files import write_atomically
 
     path = Path(study) if study.endswith((".yaml", ".yml")) else Path("studies", f"{study}.yaml")
     if not path.exists():
-        known = ", ".join(sorted(p.stem for p in Path("studies").glob("*.yaml"))) or "none"
-        raise UserError(f"{path}: no such study; use one of {known}, or name a file ending in .yaml")
+        known = ", ".join(sorted(p.stem for p in Path("studies").glob("*.yaml")))
+        instead = f"use one of {known}, or name a file ending in .yaml" if known else where_to_go(path)
+        raise UserError(f"{path}: no such study; {instead}")
     loaded = load_study(path)
     former = None if force or not ACTIVE.exists() else _also_in(path)
     write_atomically(ACTIVE, path.read_bytes())

@@ -1,20 +1,46 @@
 """What a run must satisfy that one section cannot see alone."""
 
-from rediffuse.config.sections import LpipsWeights
+from rediffuse.config.sections import LEAST_RESTORED, Data, LpipsWeights
 from rediffuse.config.study import ResolvedRun
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
-from rediffuse.data.registry import SOURCES, Source
+from rediffuse.data.registry import SOURCES, TAKES, Source
+from rediffuse.diffusion.named_schedules import scaled_ends
+from rediffuse.errors import UserError, shown
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS, LPIPS_LEAST
 from rediffuse.samplers.registry import SAMPLERS
 
+#: Snapshots of weights that a training keeps to be scored.
+MOST_SCORINGS = 1000
+#: A convolution of as many channels has 10^11 weights and more.
+MOST_CHANNELS = 10**5
 
-def check_run(run: ResolvedRun) -> None:
-    """Raise ValueError (`section.key: message`) when settings that are right by themselves do not fit together."""
-    if (source := SOURCES.get(run.data.source_name)) is None:
-        raise ValueError(f"data.name: {run.data.source_name!r} is not a data set; use one of {', '.join(SOURCES)}")
+
+def check_data(data: Data) -> None:
+    """Raise ValueError (`data.key: message`) where a study says a path or size that its source does not take."""
+    name, size = data.source_name, data.image_size
+    takes = TAKES.get(name)
+    if takes is None:
+        return
+    if data.path is None and takes.path == "must":
+        raise ValueError(f"data.path: is missing; {name} is read from a folder or archive of yours")
+    if data.path is not None and takes.path == "never":
+        raise ValueError(f"data.path: {shown(data.path)} is not read, {name} takes no path; leave it out")
+    if size is not None and takes.sides is not None and size not in takes.sides:
+        sides = " or ".join(map(str, takes.sides))
+        allowed = f"use {sides}" if sides else f"{name} has a size of its own, leave it out"
+        raise ValueError(f"data.image_size: {size} is not allowed; {allowed}")
+
+
+def check_run(run: ResolvedRun, prepared: Source | None = None) -> None:
+    """Raise ValueError (`section.key: message`) when settings that are right by themselves do not fit together.
+
+    prepared: the source with what its images have told, once they are there.
+    """
+    if (source := prepared or SOURCES.get(run.data.source_name)) is None:
+        raise ValueError(f"data.name: {shown(run.data.source_name)} is not a data set; use one of {', '.join(SOURCES)}")
     if run.evaluation.features not in FEATURE_NETWORKS:
         raise ValueError(
-            f"evaluation.features: {run.evaluation.features!r} is not a feature network; "
+            f"evaluation.features: {shown(run.evaluation.features)} is not a feature network; "
             f"use one of {', '.join(FEATURE_NETWORKS)}"
         )
     if run.evaluation.features == "torchscript" and run.evaluation.weights is None:
@@ -41,9 +67,10 @@ def _check_unet(run: ResolvedRun, diffusion: Diffusion, source: Source, side: in
     _check_sizes(run, side)
     _check_steps(run, diffusion.timesteps)
     steps = diffusion.timesteps
-    if diffusion.schedule == "linear" and steps <= 20:
-        # beta_end = 0.02 · 1000 / T reaches 1 at T = 20 (Nichol & Dhariwal's scaling of Ho's schedule).
-        raise ValueError(f"diffusion.timesteps: {steps} makes the linear schedule reach β ≥ 1; use at least 21")
+    try:
+        scaled_ends(diffusion.schedule, steps)
+    except UserError as error:
+        raise ValueError(f"diffusion.timesteps: {error}") from None
     if diffusion.prediction == "velocity" and run.role != "ablation":
         raise ValueError(
             "diffusion.prediction: velocity has no bound on the likelihood, which every run has; make it an ablation"
@@ -54,7 +81,7 @@ def _check_unet(run: ResolvedRun, diffusion: Diffusion, source: Source, side: in
         flow = diffusion.prediction == "velocity"
         fitting = [name for name, spec in SAMPLERS.items() if (spec.path == "interpolant") == flow and spec.evaluations]
         if kind not in SAMPLERS or SAMPLERS[kind].evaluations is None:
-            raise ValueError(f"{where}.kind: {kind!r} is not a sampler; use one of {', '.join(fitting)}")
+            raise ValueError(f"{where}.kind: {shown(kind)} is not a sampler; use one of {', '.join(fitting)}")
         if kind not in fitting:
             raise ValueError(
                 f"{where}.kind: {kind} does not sample a network that predicts {diffusion.prediction}; "
@@ -131,12 +158,14 @@ def _check_sizes(run: ResolvedRun, size: int | None) -> None:
     if run.classifier is not None:
         networks.append(("classifier", run.classifier))
     for where, network in networks:
-        halvings = len(network.multipliers) - 1
+        if (width := network.channels * max(network.multipliers)) > MOST_CHANNELS:
+            raise ValueError(f"{where}.multipliers: {width:,} channels are too many; use at most {MOST_CHANNELS:,}")
+        halvings = network.halvings if isinstance(network, Network) else len(network.multipliers) - 1
         if size % 2**halvings:
             raise ValueError(
                 f"{where}.multipliers: {halvings} halvings do not divide the image side {size}; use fewer scales"
             )
-        sides = [size // 2**scale for scale in range(halvings + 1)]
+        sides = [size // 2**scale for scale in range(len(network.multipliers))]
         for side in network.attention:
             if side not in sides:
                 raise ValueError(f"{where}.attention: no scale has side {side}; use some of {sides}")
@@ -153,6 +182,11 @@ def _check_lpips(lpips: LpipsWeights, size: int | None) -> None:
 
 def _check_counts(run: ResolvedRun, source: Source) -> None:
     n, groups, held_out = run.evaluation.group_size, run.evaluation.groups, source.held_out
+    if held_out is not None and held_out < 2:
+        raise ValueError(
+            f"data.path: {held_out} of {source.images} images {'is' if held_out == 1 else 'are'} held out, and "
+            "evaluation.group_size needs 2 at least; give more pictures, or folders train and test"
+        )
     if held_out is not None and n > held_out:
         raise ValueError(
             f"evaluation.group_size: {n} exceeds the {held_out} held-out images of {run.data.source_name}, "
@@ -171,10 +205,17 @@ def _check_counts(run: ResolvedRun, source: Source) -> None:
         counts["evaluation.during_training.images"] = run.evaluation.during_training.images
     for where, count in counts.items():
         if held_out is not None and count > held_out:
+            least = LEAST_RESTORED if where == "restoration.images" else 1
+            advice = f"use at most {held_out}" if held_out >= least else f"give enough to hold out {least}"
             raise ValueError(
-                f"{where}: {count} exceeds the {held_out} held-out images of {run.data.source_name}; "
-                f"use at most {held_out}"
+                f"{where}: {count} exceeds the {held_out} held-out images of {run.data.source_name}; {advice}"
             )
+    during = run.evaluation.during_training
+    if during is not None and run.weights is None and run.training.steps > MOST_SCORINGS * during.every:
+        raise ValueError(
+            f"evaluation.during_training.every: {during.every} scores the {run.training.steps:,} training steps of "
+            f"{run.name} more than {MOST_SCORINGS} times; use at least {-(-run.training.steps // MOST_SCORINGS)}"
+        )
     trained = [] if run.weights is not None else [("training", run.training.batch_size)]
     if run.classifier is not None:
         trained.append(("classifier", run.classifier.batch_size))

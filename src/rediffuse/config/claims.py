@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from rediffuse.config.expand import Planned
 from rediffuse.config.experiment import Claim
 from rediffuse.config.study import ResolvedRun
+from rediffuse.errors import shown
 from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS
 from rediffuse.models.registry import MODELS
 
@@ -20,13 +21,13 @@ def check_claims(claims: Mapping[str, Claim], runs: Mapping[str, ResolvedRun]) -
             trained = [name for name, run in runs.items() if run.weights is None and not MODELS[run.model].one_pass]
             if claim.run not in trained:
                 raise ValueError(
-                    f"{where}.run: {claim.run!r} is no run that is trained; use one of {', '.join(trained)}"
+                    f"{where}.run: {shown(claim.run)} is no run that is trained; use one of {', '.join(trained)}"
                 )
             continue
         cells, wanted = _cells(claim.metric, runs)
-        for cell in claim.named():
+        for key, cell in claim.places():
             if cell not in cells:
-                raise ValueError(f"{where}: {cell!r} has no {claim.metric} in this study; use {wanted}")
+                raise ValueError(f"{where}.{key}: {shown(cell)} has no {claim.metric} in this study; use {wanted}")
 
 
 def check_experiments(planned: Mapping[str, Planned]) -> None:
@@ -41,7 +42,7 @@ def check_experiments(planned: Mapping[str, Planned]) -> None:
 
 def _check_metric(where: str, metric: str) -> None:
     if metric not in KNOWN:
-        raise ValueError(f"{where}: {metric!r} is not a metric; use one of {', '.join(KNOWN)}")
+        raise ValueError(f"{where}: {shown(metric)} is not a metric; use one of {', '.join(KNOWN)}")
 
 
 def _cells(metric: str, runs: Mapping[str, ResolvedRun]) -> tuple[set[str], str]:

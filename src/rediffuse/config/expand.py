@@ -14,7 +14,7 @@ from rediffuse.config.experiment import Experiment
 from rediffuse.config.sections import Sampler
 from rediffuse.config.settings import merge
 from rediffuse.config.study import Study
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, shown
 from rediffuse.samplers.registry import SAMPLERS
 
 TRAINED = ("network", "diffusion", "training")
@@ -132,14 +132,14 @@ class _Expanding:
         diffusing = list(self.values)
         for of in self.asks.starts():
             if of not in diffusing:
-                raise self._wrong("of", f"{of!r} is not a run of a U-Net; use one of {', '.join(diffusing)}")
+                raise self._wrong("of", f"{shown(of)} is not a run of a U-Net; use one of {', '.join(diffusing)}")
         known = {*self.trained, *self.options, "steps", "sampler"}
         cells = len(self.asks.arms) + 1
         for key, axis in self.asks.vary.items():
             if key not in known:
                 raise self._wrong(
                     "vary",
-                    f"{key!r} cannot be varied; use steps, sampler, sampler.OPTION or a key of {', '.join(TRAINED)}",
+                    f"{shown(key)} cannot be varied; use steps, sampler, sampler.OPTION or a key of {', '.join(TRAINED)}",
                 )
             if not axis or len({json.dumps(value) for value in axis}) < len(axis):
                 raise self._wrong(f"vary.{key}", "lists no value, or one twice; use each once")
@@ -199,7 +199,7 @@ class _Expanding:
         name = name if overrides else f"{of}-seeds"
         if name in self.study.runs or name in self.into.trained:
             raise self._wrong(
-                "arms" if self.asks.arms else "vary", f"would train {name!r}, a name that is taken; use another"
+                "arms" if self.asks.arms else "vary", f"would train {shown(name)}, a name that is taken; use another"
             )
         where = f"experiments.{self.name}." + (f"arms.{at['arm']}" if self.asks.arms else "vary")
         self.into.trained[name] = Trained(name, where, of, overrides, question, label or name, more)
@@ -218,14 +218,14 @@ class _Expanding:
                 full = {"kind": key, **entry, **changed}
                 if (spec := SAMPLERS.get(full["kind"])) is None:
                     raise self._wrong(
-                        f"samplers.{key}", f"{full['kind']!r} is not a sampler; use one of {', '.join(SAMPLERS)}"
+                        f"samplers.{key}", f"{shown(full['kind'])} is not a sampler; use one of {', '.join(SAMPLERS)}"
                     )
                 if (spec.path == "interpolant") != (way.diffusion["prediction"] == "velocity"):
                     continue
                 name = key + "".join(f"-{_slug(option)}-{_slug(value)}" for option, value in changed.items())
                 for steps in self.asks.vary.get("steps") or entry.get("steps") or ():
                     if not isinstance(steps, int) or not 0 < steps <= most:
-                        raise self._wrong("vary.steps", f"{steps!r} is not allowed; use a number from 1 to {most}")
+                        raise self._wrong("vary.steps", f"{shown(steps)} is not allowed; use a number from 1 to {most}")
                     setting = [self._ask(samplers, name, full, steps) for samplers in bases][-1]
                     at = {"sampler": key, **dict(zip(self.options, options, strict=True)), "steps": steps}
                     yield at, setting
@@ -242,7 +242,7 @@ class _Expanding:
         found = []
         for name in names:
             if name not in named and name not in theirs and name not in SAMPLERS:
-                raise self._wrong("vary.sampler", f"{name!r} is not a sampler; use one of {', '.join(SAMPLERS)}")
+                raise self._wrong("vary.sampler", f"{shown(name)} is not a sampler; use one of {', '.join(SAMPLERS)}")
             entry = named.get(name) or theirs.get(name) or {}
             found.append((name, {key: value for key, value in entry.items() if value is not None}))
         if "steps" not in self.asks.vary and (bare := [name for name, entry in found if not entry.get("steps")]):

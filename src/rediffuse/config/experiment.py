@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from rediffuse.config.sections import Name, Section
 from rediffuse.config.settings import Overrides
-from rediffuse.options import PositiveFloat, PositiveInt
+from rediffuse.options import PositiveFloat, PositiveInt, Words
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 #: The questions that a report asks, in its order, by the key an experiment names.
@@ -35,8 +35,8 @@ class Claim(Section):
     with `loss_below` and `before`.
     """
 
-    claim: str = Field(..., description="what the paper says")
-    source: str = Field(..., description="where it says so")
+    claim: Words = Field(..., max_length=300, description="what the paper says")
+    source: Words = Field(..., max_length=300, description="where it says so")
     metric: str = Field("frechet_distance", description="what is compared")
     better: str | None = Field(None, description="cell expected to win against `worse`")
     worse: str | None = Field(None, description="cell expected to lose")
@@ -90,25 +90,30 @@ class Claim(Section):
         """Which of `FORMS` it has."""
         return next(name for name, (must, _) in FORMS.items() if all(getattr(self, key) is not None for key in must))
 
+    def places(self) -> list[tuple[str, str]]:
+        """(key, cell) of the cells it names, in its order."""
+        alone = [(key, cell) for key in ("better", "worse", "cell") if (cell := getattr(self, key)) is not None]
+        lists = [(f"{key}.{n}", cell) for key in ("cells", "same") for n, cell in enumerate(getattr(self, key) or ())]
+        return alone + lists
+
     def named(self) -> tuple[str, ...]:
         """The cells it names, in its order."""
-        alone = (self.better, self.worse, self.cell)
-        return (*(cell for cell in alone if cell is not None), *(self.cells or ()), *(self.same or ()))
+        return tuple(cell for _, cell in self.places())
 
 
 class Arm(Overrides):
     """One way of an experiment: what it changes of the run it starts from. `sampling.samplers`: how it alone is sampled."""
 
-    label: str | None = Field(None, description="its name in tables and figures; the key when absent")
+    label: Words | None = Field(None, max_length=100, description="its name in tables and figures; the key when absent")
 
 
 class Quote(Section):
     """A figure of the source, shown beside ours and marked as theirs."""
 
-    what: str = Field(..., description="what was measured")
-    value: str = Field(..., description="the figure as printed there")
-    conditions: str = Field(..., description="data, network, number of images, metric")
-    source: str = Field(..., description="where it is printed")
+    what: Words = Field(..., max_length=300, description="what was measured")
+    value: Words = Field(..., max_length=100, description="the figure as printed there")
+    conditions: Words = Field(..., max_length=300, description="data, network, number of images, metric")
+    source: Words = Field(..., max_length=300, description="where it is printed")
 
 
 class Experiment(Section):
@@ -119,24 +124,28 @@ class Experiment(Section):
     All values are combined. A setting that the run has already is not made twice.
     """
 
-    question: str = Field(..., description="what it is meant to answer")
-    source: str = Field("", description="document or paper, and place, that asks it")
+    question: Words = Field(..., max_length=300, description="what it is meant to answer")
+    source: Words = Field("", max_length=300, description="document or paper, and place, that asks it")
     chapter: Literal["reproduce", "improved", "speed", "parts", "trust"] = Field(
         "parts", description="question of the report that it stands under"
     )
     of: tuple[Name, ...] | Name | None = Field(None, description="runs it starts from; the baseline when absent")
-    vary: dict[str, tuple[Any, ...]] = Field({}, description="axes: a key and its values, each a list")
-    arms: dict[Name, Arm] = Field({}, description="ways that no axis names; each is trained beside the run itself")
+    vary: dict[str, tuple[Any, ...]] = Field({}, max_length=10, description="axes: a key and its values, each a list")
+    arms: dict[Name, Arm] = Field(
+        {}, max_length=100, description="ways that no axis names; each is trained beside the run itself"
+    )
     samplers: dict[Name, dict[str, Any]] = Field(
         {}, description="how all are sampled; `experiment_samplers` when absent and no axis names one"
     )
-    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="training seeds; the study's when absent")
+    seeds: tuple[Seed, ...] | None = Field(
+        None, min_length=1, max_length=100, description="training seeds; the study's when absent"
+    )
     metrics: tuple[str, ...] = Field(
         ("frechet_distance",), min_length=1, description="what is measured; the first is drawn"
     )
     picture: Literal["line", "dots", "heat-map", "images", "table"] = Field("dots", description="how it is drawn")
-    quoted: tuple[Quote, ...] = Field((), description="figures of the source to stand beside")
-    claims: tuple[Claim, ...] = Field((), description="what it puts to the test")
+    quoted: tuple[Quote, ...] = Field((), max_length=100, description="figures of the source to stand beside")
+    claims: tuple[Claim, ...] = Field((), max_length=100, description="what it puts to the test")
 
     def starts(self) -> tuple[str, ...]:
         """The runs it names."""

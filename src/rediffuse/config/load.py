@@ -2,12 +2,15 @@
 
 import difflib
 import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from rediffuse.config.checks import check_run
+from rediffuse.config.checks import check_data, check_run
 from rediffuse.config.claims import check_claims, check_experiments
 from rediffuse.config.expand import Planned, expand
 from rediffuse.config.experiment import Claim
@@ -16,7 +19,8 @@ from rediffuse.config.settings import Overrides, Settings, merge
 from rediffuse.config.study import ResolvedRun, Run, Study
 from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
-from rediffuse.errors import UserError
+from rediffuse.data.registry import SOURCES
+from rediffuse.errors import UserError, shown
 from rediffuse.models.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.models.registry import MODELS
 from rediffuse.options import in_words
@@ -43,7 +47,7 @@ class LoadedStudy(NamedTuple):
         """The run or ablation `name`; UserError when there is none."""
         known = {**self.runs, **self.ablations}
         if name not in known:
-            raise UserError(f"run {name!r} is not in study {self.study.study!r}; use one of {', '.join(known)}")
+            raise UserError(f"run {shown(name)} is not in study {self.study.study!r}; use one of {', '.join(known)}")
         return known[name]
 
 
@@ -57,11 +61,19 @@ def load_study(path: str | Path = "params.yaml") -> LoadedStudy:
     Raises:
         UserError: `FILE: key: what is wrong; what would be right`, for the first mistake found.
     """
-    raw = read_yaml(path)
-    defaults = raw.get("defaults") if isinstance(raw, dict) else None
+    return resolve_study(read_yaml(path), path)
+
+
+def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
+    """`load_study` of what stands in the file `path`."""
+    defaults = raw.get("defaults")
     if isinstance(defaults, dict) and isinstance(network := defaults.get("network"), dict):
-        defaults["network"] = _with_preset(network, path, "defaults")
+        raw = {**raw, "defaults": {**defaults, "network": _with_preset(network, path, "defaults")}}
     study = _validate(Study, raw, path, ())
+    try:
+        check_data(study.data)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
     layered: dict[str, dict[str, Any]] = {}
     for name, run in study.runs.items():
         where, model = f"runs.{name}", MODELS[run.model]
@@ -204,17 +216,40 @@ def _resolve(study: Study, path: str | Path, where: str, settings: dict[str, Any
     try:
         check_run(run)
     except ValueError as error:
-        section = str(error).split(".", 1)[0]
-        place = "" if section in Study.model_fields else f"{where}."
-        raise UserError(f"{path}: {place}{error}") from None
+        raise UserError(f"{path}: {_place(where, error)}") from None
     return run
+
+
+def check_prepared(loaded: LoadedStudy, card: dict[str, Any]) -> None:
+    """Check every run again, now that the images are there and their card tells what the source alone could not.
+
+    Raises:
+        UserError: `key: what is wrong; what would be right`.
+    """
+    source = replace(
+        SOURCES[loaded.study.data.source_name],
+        **{name: card[name] for name in ("channels", "images", "held_out")},
+        image_size=card["height"],
+        classes=len(card["class_names"]),
+    )
+    for kind, runs in (("runs", loaded.runs), ("ablations", loaded.ablations)):
+        for name, run in runs.items():
+            try:
+                check_run(run, source)
+            except ValueError as error:
+                raise UserError(_place(f"{kind}.{name}", error)) from None
+
+
+def _place(where: str, error: ValueError) -> str:
+    """The error of a check with the whole key: that of the run, unless the section is the study's."""
+    section = str(error).split(".", 1)[0]
+    return f"{error}" if section in Study.model_fields else f"{where}.{error}"
 
 
 def _validate(model: type[Model], raw: Any, path: str | Path, where: tuple[str, ...]) -> Model:
     # Strict JSON validation: "3" is no number and true is no count, but a list may fill a tuple.
     try:
-        text = json.dumps(raw)
-        return model.model_validate_json(text, strict=True)
+        taken = model.model_validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
         # A misspelt key also leaves the right one missing: name the misspelling.
         errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
@@ -222,10 +257,26 @@ def _validate(model: type[Model], raw: Any, path: str | Path, where: tuple[str, 
         raise UserError(f"{path}: {_line(model, errors[0], where)}{more}") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: {'.'.join(where) or 'study'}: {error}") from None
+    for place, given, number in _turned(raw, taken):
+        raise UserError(f"{path}: {'.'.join((*where, *place))}: {given} is not allowed; use a number such as {number}")
+    return taken
+
+
+def _turned(raw: Any, taken: Any) -> Iterator[tuple[tuple[str, ...], Any, int]]:
+    """Where true, false or 1.0 was taken for a choice of that number: to Python they are the same."""
+    if isinstance(taken, int) and type(taken) is not type(raw):
+        yield (), raw, taken
+    elif isinstance(raw, list) and isinstance(taken, tuple):
+        for index, (item, found) in enumerate(zip(raw, taken, strict=True)):
+            yield from (((str(index), *place), *rest) for place, *rest in _turned(item, found))
+    elif isinstance(raw, dict):
+        for key, item in raw.items():
+            found = taken.get(key) if isinstance(taken, dict) else getattr(taken, key)
+            yield from (((key, *place), *rest) for place, *rest in _turned(item, found))
 
 
 def _line(model: type[BaseModel], error: Any, where: tuple[str, ...]) -> str:
-    location = [str(part) for part in (*where, *error["loc"]) if part != "[key]"]
+    location = [*where, *(_part(str(part)) for part in error["loc"] if part != "[key]")]
     kind, context = error["type"], error.get("ctx", {})
     key = ".".join(location) or "study"
     if kind == "extra_forbidden":
@@ -239,18 +290,23 @@ def _line(model: type[BaseModel], error: Any, where: tuple[str, ...]) -> str:
         message = str(context["error"])
         return f"{key}.{message}" if location else message
     given = error["input"]
-    shown = f"{given!r} " if isinstance(given, str | int | float | bool) or given is None else ""
+    it = shown(given)
     if kind == "literal_error":
         close = difflib.get_close_matches(
             str(given), [part.strip("'") for part in context["expected"].replace(" or ", ", ").split(", ")], n=1
         )
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        return f"{key}: {shown}is not allowed; use {context['expected']}{hint}"
+        return f"{key}: {it} is not allowed; use {context['expected']}{hint}"
     if kind == "string_pattern_mismatch":
-        return f"{key}: {shown}is not a name; use lower-case letters, digits and hyphens"
+        return f"{key}: {it} is not a name; use lower-case letters, digits and hyphens"
     if kind == "model_type":
-        return f"{key}: {shown}is not allowed; it should be a mapping of keys"
-    return f"{key}: {shown}is not allowed; {in_words(error['msg'])}"
+        return f"{key}: {it} is not allowed; it should be a mapping of keys"
+    return f"{key}: {it} is not allowed; {in_words(error['msg'])}"
+
+
+def _part(key: str) -> str:
+    """A key as it stands in the study, in quotes where it is no word."""
+    return key if re.fullmatch(r"[\w-]{1,60}", key) else shown(key)
 
 
 def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:

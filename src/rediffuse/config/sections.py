@@ -3,13 +3,15 @@
 Every field carries its description, from which `rediffuse schema` writes the JSON schema and the reference page.
 """
 
+import os
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from rediffuse.errors import shown
 from rediffuse.hardware import Hardware
-from rediffuse.options import Fraction, NotNegative, Options, PositiveFloat, PositiveInt
+from rediffuse.options import Fraction, NotNegative, Options, PathText, PositiveFloat, PositiveInt
 
 __all__ = [
     "Data",
@@ -33,6 +35,11 @@ SamplerName = Annotated[
 ]
 #: A group of a study's keys.
 Section = Options
+#: Sampling steps: of a T of at most a million.
+Steps = Annotated[int, Field(gt=0, le=10**6)]
+Images = Annotated[int, Field(gt=0, le=10**8)]
+#: Images at once.
+Batch = Annotated[int, Field(gt=0, le=10**7)]
 
 
 class Data(Section):
@@ -43,7 +50,12 @@ class Data(Section):
     image_size: PositiveInt | None = Field(
         None, description="side in pixels after centre crop and resizing, for sources that have no size of their own"
     )
-    path: str | None = Field(None, description="local file or folder to read instead of downloading")
+    path: PathText | None = Field(None, description="local file or folder to read instead of downloading")
+
+    @field_validator("path")
+    @classmethod
+    def _at_home(cls, path: str | None) -> str | None:
+        return None if path is None else os.path.expanduser(path)
 
     @property
     def source_name(self) -> str:
@@ -55,7 +67,7 @@ class Sampler(Section):
     """One way of sampling, at one or several step counts."""
 
     kind: str | None = Field(None, description="sampler of the registry; the entry's own name when absent")
-    steps: tuple[PositiveInt, ...] = Field(..., min_length=1, description="numbers of sampling steps")
+    steps: tuple[Steps, ...] = Field(..., min_length=1, max_length=100, description="numbers of sampling steps")
     eta: Fraction | None = Field(None, description="stochasticity of DDIM: 0 deterministic, 1 ancestral with β̃")
     variance: Literal["fixed-small", "fixed-large"] | None = Field(
         None, description="reverse variance used instead of the one of training"
@@ -63,16 +75,18 @@ class Sampler(Section):
     spacing: Literal["uniform", "quadratic"] = Field("uniform", description="how the kept time steps are spread")
     guidance: NotNegative | None = Field(
         None,
+        le=1e4,
         description="classifier-free guidance of a class-conditional network: 0 ignores the class, 1 is the network as "
         "trained, more exaggerates the class (the paper's w is this less 1)",
     )
     classifier_scale: NotNegative | None = Field(
         None,
+        le=1e4,
         description="classifier guidance by the run's classifier (`classifiers`): factor of its gradient, 0 asks for "
         "classes without steering towards them",
     )
-    initial_temperature: NotNegative = Field(1.0, description="standard deviation of x_T")
-    step_temperature: NotNegative = Field(1.0, description="factor of the noise of the steps")
+    initial_temperature: NotNegative = Field(1.0, le=1000, description="standard deviation of x_T")
+    step_temperature: NotNegative = Field(1.0, le=1000, description="factor of the noise of the steps")
 
     @model_validator(mode="after")
     def _distinct(self) -> "Sampler":
@@ -84,12 +98,13 @@ class Sampler(Section):
 class Sampling(Section):
     """How many images are sampled and how."""
 
-    images: PositiveInt = Field(1080, description="images of each setting")
-    batch_size: PositiveInt = Field(1080, description="images sampled at once")
+    images: Images = Field(1080, description="images of each setting")
+    batch_size: Batch = Field(1080, description="images sampled at once")
     clip: bool = Field(True, description="clip the predicted x0 to [-1, 1] and re-derive ε")
     samplers: dict[SamplerName, Sampler] = Field(
         {"ancestral": Sampler(steps=(50,)), "ddim": Sampler(steps=(50,))},
         min_length=1,
+        max_length=100,
         description="the ways of sampling, by a name of one's own",
     )
 
@@ -98,8 +113,8 @@ class DuringTraining(Section):
     """Samples drawn while a run trains, of its averaged and of its raw weights, and scored: how quality grows."""
 
     every: PositiveInt = Field(..., description="training steps from one scoring to the next; one comes at the end")
-    images: Annotated[int, Field(ge=2)] = Field(120, description="images of each, always from the same noise")
-    steps: PositiveInt = Field(10, description="sampling steps: of DDIM, or of Euler's method for a velocity")
+    images: Images = Field(120, ge=2, description="images of each, always from the same noise")
+    steps: Steps = Field(10, description="sampling steps: of DDIM, or of Euler's method for a velocity")
 
 
 def _check_digests(section: Section, *names: str) -> None:
@@ -107,7 +122,7 @@ def _check_digests(section: Section, *names: str) -> None:
     for name in names:
         digest = getattr(section, f"{name}_sha256")
         if digest is not None and re.fullmatch("[0-9a-f]{64}", digest) is None:
-            raise ValueError(f"{name}_sha256: {digest!r} is no SHA-256; use its 64 hexadecimal digits")
+            raise ValueError(f"{name}_sha256: {shown(digest)} is no SHA-256; use its 64 hexadecimal digits")
         if digest is not None and getattr(section, name) is None:
             raise ValueError(f"{name}_sha256: is the digest of no file; give `{name}`, or leave it out")
 
@@ -116,14 +131,14 @@ class LpipsWeights(Section):
     """A perceptual distance (Zhang et al. 2018): its mean over pairs says how varied samples are. Weights are not packaged."""
 
     network: Literal["alex", "vgg"] = Field("alex", description="AlexNet or VGG-16")
-    weights: str = Field(
+    weights: PathText = Field(
         ..., description="file of torchvision's weights of that network, or of network and linear heads in one"
     )
     weights_sha256: str | None = Field(
         None,
         description="digest that `weights` must have; that of the file counts when absent",
     )
-    heads: str | None = Field(
+    heads: PathText | None = Field(
         None, description="file of the authors' linear heads, version 0.1; in `weights` when absent"
     )
     heads_sha256: str | None = Field(
@@ -131,7 +146,9 @@ class LpipsWeights(Section):
         description="digest that `heads` must have; that of the file counts when absent",
     )
     size: PositiveInt | None = Field(
-        None, description="side to which images are brought first; as they are when absent: alex needs 31, vgg 16"
+        None,
+        le=10**5,
+        description="side to which images are brought first; as they are when absent: alex needs 31, vgg 16",
     )
 
     @model_validator(mode="after")
@@ -144,16 +161,18 @@ class Evaluation(Section):
     """What the samples are scored with."""
 
     features: Name = Field(..., description="feature network of the registry")
-    weights: str | None = Field(None, description="file with the feature network's weights, where it ships none")
+    weights: PathText | None = Field(None, description="file with the feature network's weights, where it ships none")
     weights_sha256: str | None = Field(
         None,
         description="digest that `weights` must have; that of the file counts when absent",
     )
-    group_size: Annotated[int, Field(ge=2)] = Field(360, description="n: images one value is computed from")
-    groups: PositiveInt = Field(3, description="disjoint groups of n images; their spread gives the interval")
-    batch_size: PositiveInt = Field(360, description="images the feature network sees at once")
-    likelihood_images: Annotated[int, Field(ge=2)] = Field(
-        120, description="held-out images whose bound on the likelihood is computed, one evaluation of the network a t"
+    group_size: Images = Field(360, ge=2, description="n: images one value is computed from")
+    groups: PositiveInt = Field(3, le=10**4, description="disjoint groups of n images; their spread gives the interval")
+    batch_size: Batch = Field(360, description="images the feature network sees at once")
+    likelihood_images: Images = Field(
+        120,
+        ge=2,
+        description="held-out images whose bound on the likelihood is computed, one evaluation of the network a t",
     )
     during_training: DuringTraining | None = Field(
         None,
@@ -170,20 +189,24 @@ class Evaluation(Section):
         return self
 
 
+#: Restored images that a picture of the report shows.
+LEAST_RESTORED = 8
+
+
 class Restoration(Section):
     """What trained networks are tried on besides sampling: damaged held-out images, and a film of one sample."""
 
-    images: Annotated[int, Field(ge=8)] = Field(64, description="held-out images that are damaged and restored")
-    steps: PositiveInt = Field(50, description="sampling steps")
-    resamples: PositiveInt = Field(4, description="times that RePaint walks each step, when it fills a hole")
-    sigma: PositiveFloat = Field(0.5, description="noise to remove, in units where pixels span [-1, 1]")
-    frames: PositiveInt = Field(8, description="frames of the film of a sample")
+    images: Images = Field(64, ge=LEAST_RESTORED, description="held-out images that are damaged and restored")
+    steps: Steps = Field(50, description="sampling steps")
+    resamples: PositiveInt = Field(4, le=10**4, description="times that RePaint walks each step, when it fills a hole")
+    sigma: PositiveFloat = Field(0.5, le=1000, description="noise to remove, in units where pixels span [-1, 1]")
+    frames: PositiveInt = Field(8, le=1000, description="frames of the film of a sample")
 
 
 class Tracking(Section):
     """MLflow."""
 
     enabled: bool = Field(True, description="log every run to MLflow while it works")
-    uri: str = Field(
+    uri: PathText = Field(
         "sqlite:///mlflow.db", description="tracking store; the environment's MLFLOW_TRACKING_URI goes first"
     )

@@ -9,6 +9,7 @@ from rediffuse.config.sections import Data, Evaluation, Hardware, Name, Restorat
 from rediffuse.config.settings import Overrides, Settings
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network, Weights
 from rediffuse.models.latent_options import CriticNetwork, LatentNetwork
+from rediffuse.options import Line, Words
 from rediffuse.training.options import DcganTraining, TrainingConfig, VaeTraining, WganTraining
 
 Kind = Literal["unet", "dcgan", "wgan-gp", "vae"]
@@ -25,7 +26,9 @@ class Run(Overrides):
         "and `training` have keys of their own",
     )
     role: Literal["baseline", "improved", "variant"] = Field("variant", description="its part in the comparison")
-    label: str | None = Field(None, description="its name in tables and figures; the key, or its kind's, when absent")
+    label: Words | None = Field(
+        None, max_length=60, description="its name in tables and figures; the key, or its kind's, when absent"
+    )
     classifier: GuidingClassifier | None = Field(
         None, description="noise-conditional classifier that guides its samples; none when absent"
     )
@@ -36,21 +39,25 @@ class Study(Section):
     """One study: the whole content of `params.yaml`."""
 
     study: Name = Field(..., description="its name, part of every path")
-    title: str = Field(..., description="title of the report")
-    summary: str = Field("", description="a sentence or two below the title")
+    title: Words = Field(..., max_length=200, description="title of the report")
+    summary: Line = Field("", max_length=2000, description="a sentence or two below the title")
     data: Data = Field(..., description="the images")
     hardware: Hardware = Field(Hardware(), description="device, threads, precision")
     tracking: Tracking = Field(Tracking(), description="MLflow")
     evaluation: Evaluation = Field(..., description="metrics and sample counts")
     restoration: Restoration = Field(Restoration(), description="what networks are tried on besides sampling")
-    seeds: tuple[Seed, ...] = Field(..., min_length=1, description="training seeds of every run")
+    seeds: tuple[Seed, ...] = Field(..., min_length=1, max_length=100, description="training seeds of every run")
     defaults: Settings = Field(Settings(), description="settings that runs start from")
-    runs: dict[Name, Run] = Field(..., min_length=1, description="the runs compared, in the report's order")
-    experiments: dict[Name, Experiment] = Field({}, description="questions, in the report's order")
-    experiment_samplers: dict[Name, dict[str, Any]] = Field(
-        {}, description="how an experiment's runs are sampled where it names no samplers"
+    runs: dict[Name, Run] = Field(
+        ..., min_length=1, max_length=100, description="the runs compared, in the report's order"
     )
-    claims: tuple[Claim, ...] = Field((), description="statements of the papers to judge, beside those of experiments")
+    experiments: dict[Name, Experiment] = Field({}, max_length=1000, description="questions, in the report's order")
+    experiment_samplers: dict[Name, dict[str, Any]] = Field(
+        {}, max_length=100, description="how an experiment's runs are sampled where it names no samplers"
+    )
+    claims: tuple[Claim, ...] = Field(
+        (), max_length=1000, description="statements of the papers to judge, beside those of experiments"
+    )
 
     @model_validator(mode="after")
     def _seeds_once(self) -> "Study":

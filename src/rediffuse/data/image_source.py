@@ -2,20 +2,17 @@
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from threading import Lock
 
 import numpy as np
 
-from rediffuse.data.archive import is_picture
-from rediffuse.data.array_images import open_array
+from rediffuse.data.array_images import Span, open_array
 from rediffuse.data.image_set import open_image_set
-from rediffuse.data.picture import Picture, decode
+from rediffuse.data.picture import Picture, in_words
+from rediffuse.data.picture_files import PictureFiles, by_name, open_pictures
 from rediffuse.errors import UserError
 
 ARRAY_SUFFIXES = (".npy", ".npz")
@@ -25,8 +22,9 @@ ARRAY_SUFFIXES = (".npy", ".npz")
 class ImageSource:
     """Images that are read when asked for.
 
-    path: where they lie; kind: what that is, in words; count: how many there are; conversions: what is done to them on
-    the way to uint8 [C, H, W]; read: gives the images at some positions (int64 [B]) as uint8 [B, C, H, W].
+    path: where they lie; kind: what that is, in words; count: how many there are; conversions: what is done to all on
+    the way to uint8 [C, H, W], and what there is passed over; read: gives the images at some positions (int64 [B]) as
+    uint8 [B, C, H, W]; notes: what was done to single images so far (`picture.in_words`).
     """
 
     path: Path
@@ -34,6 +32,11 @@ class ImageSource:
     count: int
     conversions: tuple[str, ...]
     read: Callable[[np.ndarray], np.ndarray]
+    notes: list[str] = field(default_factory=list)
+
+    def described(self) -> list[str]:
+        """The conversions, those of single images included, once all that is wanted has been read."""
+        return [*self.conversions, *in_words(self.notes)]
 
     def batches(self, order: np.ndarray, size: int) -> Iterator[np.ndarray]:
         """The images at positions `order` in batches of `size`: uint8 [≤ size, C, H, W].
@@ -70,12 +73,15 @@ class StreamDigest:
         return self._running.hexdigest()
 
 
-def open_source(path: Path, *, size: int | None = None) -> ImageSource:
-    """The images of `path`: a folder or zip of pictures (taken recursively, sorted by name), a .npy or .npz array, a
-    samples file, or the folder of a prepared data set (its training images).
+def open_source(
+    path: Path, *, size: int | None = None, white: int | None = None, span: Span | None = None
+) -> ImageSource:
+    """The images of `path`: a folder, zip or plain tar of pictures (taken recursively, sorted by name), a .npy or .npz
+    array, a samples file, or the folder of a prepared data set (its training images).
 
     size: bring every picture to size × size (centre crop to a square, then bicubic); without it pictures of different
-    sizes are refused. Raises UserError naming the file at fault.
+    sizes are refused. white: of pictures of 16 bits, see `Picture`; span: of arrays of floats, see `open_array`. Raises
+    UserError naming the file at fault.
     """
     if not path.exists():
         raise UserError(f"{path} does not exist: name a folder or zip of pictures, or a .npy or .npz array")
@@ -83,16 +89,14 @@ def open_source(path: Path, *, size: int | None = None) -> ImageSource:
     if prepared or path.suffix.lower() in ARRAY_SUFFIXES:
         if size is not None:
             raise UserError(f"a size is for pictures; {path} holds an array, whose images have one size already")
-        return _prepared(path) if prepared else _array(path)
-    picture = Picture("rgb", size=size)
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        names = [PurePosixPath(file.relative_to(path).as_posix()) for file in files]
-        chosen = [name for name in names if is_picture(name)]
-        return _pictures(path, "folder of pictures", chosen, lambda name: (path / name).read_bytes(), picture)
-    if zipfile.is_zipfile(path):
-        return _zip(path, picture)
-    raise UserError(f"{path} is neither a folder or zip of pictures nor a .npy or .npz array")
+        return _prepared(path) if prepared else _array(path, span)
+    picture = Picture("rgb", size=size, white=white)
+    files = open_pictures(path)
+    if files.rereads:
+        raise UserError(
+            f"{path} is a compressed tar, which is read from its beginning only: unpack it, name the folder"
+        )
+    return _pictures(files, picture)
 
 
 def _prepared(path: Path) -> ImageSource:
@@ -104,61 +108,31 @@ def _prepared(path: Path) -> ImageSource:
     )
 
 
-def _array(path: Path) -> ImageSource:
-    array = open_array(path)
+def _array(path: Path, span: Span | None) -> ImageSource:
+    array = open_array(path, span)
     return ImageSource(path, "array", array.count, array.conversions, array.read)
 
 
-def _zip(path: Path, picture: Picture) -> ImageSource:
-    try:
-        archive, lock = zipfile.ZipFile(path), Lock()
-    except (OSError, zipfile.BadZipFile) as damage:
-        raise UserError(f"{path} is damaged: {damage}") from None
-    members = sorted(PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir())
-
-    def read(name: PurePosixPath) -> bytes:
-        # One file position is shared by all threads that decode.
-        with lock:
-            return archive.read(name.as_posix())
-
-    return _pictures(path, "zip of pictures", [name for name in members if is_picture(name)], read, picture)
-
-
-def _pictures(
-    path: Path,
-    kind: str,
-    names: list[PurePosixPath],
-    read_bytes: Callable[[PurePosixPath], bytes],
-    picture: Picture,
-) -> ImageSource:
-    if not names:
-        raise UserError(f"{path} holds no pictures (.png, .jpg, .webp, ...)")
-
-    def read_one(position: int) -> np.ndarray:
-        name = names[position]
-        try:
-            return decode(read_bytes(name), picture)
-        except (ValueError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as damage:
-            raise UserError(f"picture {name} of {path}: {damage}") from None
-
+def _pictures(files: PictureFiles, picture: Picture) -> ImageSource:
+    names, notes = [files.names[position] for position in by_name(files.names)], list[str]()
     first: list[tuple[PurePosixPath, tuple[int, ...]]] = []
     # Pillow lets go of the interpreter while it decodes, so threads are enough.
     decoders = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
 
     def read(positions: np.ndarray) -> np.ndarray:
-        pictures = list(decoders.map(read_one, positions.tolist()))
+        pictures = list(decoders.map(lambda at: files.decode(names[at], picture, notes), positions.tolist()))
         for position, pixels in zip(positions.tolist(), pictures, strict=True):
             if not first:
                 first.append((names[position], pixels.shape))
             name, shape = first[0]
             if pixels.shape != shape:
                 raise UserError(
-                    f"pictures of {path} differ in size: {name} is {_side(shape)}, {names[position]} is "
+                    f"pictures of {files.path} differ in size: {name} is {_side(shape)}, {names[position]} is "
                     f"{_side(pixels.shape)}; make them alike, or give one size for all (--size)"
                 )
         return np.stack(pictures)
 
-    return ImageSource(path, kind, len(names), tuple(picture.describe()), read)
+    return ImageSource(files.path, files.kind, len(names), (*picture.describe(), *files.passed_over), read, notes)
 
 
 def _side(shape: tuple[int, ...]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rediffuse.errors import UserError
 from rediffuse.registry import Registry
@@ -143,6 +143,30 @@ SOURCES = Registry(
         summary="any folder of pictures",
     ),
 )
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a study may say of a source.
+
+    path: whether `data.path` has to be given; sides: what `data.image_size` may be, () for nothing, None for any side.
+    """
+
+    path: Literal["must", "may", "never"] = "never"
+    sides: tuple[int, ...] | None = ()
+
+
+#: By the name of a source. Not facts of `Source`, whose form is in the key of every job: these decide no pixel.
+TAKES = {
+    "digits": Takes(),
+    "smoke": Takes(),
+    "cifar10": Takes("may"),
+    "cifar10-jpeg": Takes("must"),
+    "mnist": Takes("may", (28, 32)),
+    "celeba": Takes("must", None),
+    "archive": Takes("must", None),
+    "folder": Takes("must", None),
+}
 
 
 def load(

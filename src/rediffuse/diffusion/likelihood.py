@@ -87,6 +87,9 @@ def bound_terms(
 ) -> BoundTerms:
     """Every term of the bound for one batch, with one network evaluation for each t.
 
+    Where the denoiser clips x̂_0, the mean follows from it, also of a network that predicts μ, whose mean IDDPM's code
+    leaves as it is: compare such a network's bound with theirs by a denoiser with clip=False.
+
     Args:
         denoiser: its process may be a respaced one, whose bound this then is.
         x0: [B, C, …], 8-bit levels mapped to [−1, 1].

@@ -14,7 +14,7 @@ from rediffuse.diffusion.process import DiffusionProcess, Gaussian, Time
 from rediffuse.errors import UserError
 
 LOSSES: tuple[str, ...] = ("simple", "l1", "weighted", "vlb", "hybrid")
-WEIGHTINGS: tuple[str, ...] = ("none", "snr", "min-snr", "importance")
+WEIGHTINGS: tuple[str, ...] = ("none", "snr", "inverse-snr", "min-snr", "importance")
 
 
 @dataclass(frozen=True)
@@ -185,38 +185,43 @@ def loss_weight(
 ) -> Tensor:
     """The factor of the squared error of a prediction at t: float64, of t's shape.
 
-    A weighting is the same loss for every prediction: its factor w of ‖x_0 − x̂_0‖² is turned into that of the error
-    predicted, with ‖x_0 − x̂_0‖² = ‖ε − ε̂‖²/SNR = ‖v − v̂‖²/(SNR + 1) = ‖μ − μ̂‖²/c_0² (c_0 of DDPM eq. 7):
+    A weighting is defined by its factor of the squared error of ε, and is the same loss for every prediction: with
+    ‖ε − ε̂‖² = SNR ‖x_0 − x̂_0‖² = SNR/(SNR + 1) ‖v − v̂‖² = SNR/c_0² ‖μ − μ̂‖² (c_0 of DDPM eq. 7) that becomes
 
-    ============  =============  ==============  ==================  =====================
-    weighting     x0             eps             v                   mu
-    ============  =============  ==============  ==================  =====================
-    none          1              1               1                   1 (not the same loss)
-    snr           SNR            1               SNR/(SNR+1)         SNR/c_0²
-    min-snr       min(SNR, γ)    min(SNR, γ)/SNR min(SNR, γ)/(SNR+1) min(SNR, γ)/c_0²
-    importance    SNR·w          w               w·SNR/(SNR+1)       1/(2σ²)
-    ============  =============  ==============  ==================  =====================
+    ============  ===============  =============  ==================  =====================
+    weighting     eps (the base)   x0             v                   mu
+    ============  ===============  =============  ==================  =====================
+    none          1                1              1                   1 (not the same loss)
+    snr           1                SNR            SNR/(SNR+1)         SNR/c_0²
+    inverse-snr   1/(1+SNR)        SNR/(1+SNR)    SNR/(1+SNR)²        SNR/((1+SNR) c_0²)
+    min-snr       min(SNR, γ)/SNR  min(SNR, γ)    min(SNR, γ)/(SNR+1) min(SNR, γ)/c_0²
+    importance    w                SNR·w          w·SNR/(SNR+1)       1/(2σ²)
+    ============  ===============  =============  ==================  =====================
 
-    with w = β²/(2σ²α(1−ᾱ)), DDPM eq. 12: the weight of L_{t−1} in the bound. σ² is β_t ("fixed-large") or β̃_t
-    ("fixed-small", with β̃_1 at t = 0, where β̃ is 0). min-snr is that of Hang et al. 2023 (§3.4), with its γ = 5.
+    snr is named after its factor for x_0: it is L_simple, whatever is predicted, and for ε no weighting at all.
+    inverse-snr is 1 − ᾱ, the "snr" of document D4, §3.4.3, and P2 with k = γ = 1 (Choi et al. 2022, §4.1). min-snr is
+    that of Hang et al. 2023 (§3.4), with its γ = 5. w = β²/(2σ²α(1−ᾱ)), DDPM eq. 12, is the weight of L_{t−1} in the
+    bound; σ² is β_t ("fixed-large") or β̃_t ("fixed-small", with β̃_1 at t = 0, where β̃ is 0).
     """
     if weighting not in WEIGHTINGS:
         raise UserError(f"unknown weighting {weighting!r}; choose one of {', '.join(WEIGHTINGS)}")
     if prediction not in PREDICTIONS:
         raise UserError(f"unknown prediction {prediction!r}; choose one of {', '.join(PREDICTIONS)}")
     snr = process.snr
-    if weighting == "none":
+    if weighting in ("none", "snr"):
         weight = torch.ones_like(snr)
+    elif weighting == "inverse-snr":
+        weight = 1 / (1 + snr)
+    elif weighting == "min-snr":
+        weight = snr.clamp(max=gamma) / snr
     else:
-        if weighting == "snr":
-            of_x0 = snr
-        elif weighting == "min-snr":
-            of_x0 = snr.clamp(max=gamma)
-        else:
-            of_x0 = importance_weight(process, variance) * snr
-        c0 = process.origin.posterior_mean_x0[process.timestep_map]
-        per_x0 = {"x0": torch.ones_like(snr), "eps": snr, "v": snr + 1, "mu": c0**2}
-        weight = of_x0 / per_x0[prediction]
+        weight = importance_weight(process, variance)
+    if weighting != "none" and prediction != "eps":
+        weight = weight * snr
+        if prediction == "v":
+            weight = weight / (snr + 1)
+        elif prediction == "mu":
+            weight = weight / process.origin.posterior_mean_x0[process.timestep_map] ** 2
     return weight[t] if isinstance(t, int) else weight.to(t.device)[t]
 
 

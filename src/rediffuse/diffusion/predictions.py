@@ -78,6 +78,8 @@ def from_network(
     """
     if prediction not in PREDICTIONS:
         raise UserError(f"unknown prediction {prediction!r}; choose one of {', '.join(PREDICTIONS)}")
+    if prediction == "mu" and process.timestep_map.is_floating_point():
+        raise UserError("a network that predicts mu cannot be asked between the steps it was trained on")
     if prediction == "mu" and process.trained is not None:
         step = int(process.timestep_map[t]) if isinstance(t, int) else process.model_time(t, xt)
         return to_x0_and_eps(process.trained, output, xt, step, "mu")

@@ -35,7 +35,8 @@ class DiffusionProcess:
 
     Attributes:
         betas: β_t.
-        timestep_map: int64 [T], the time a network trained on the original process is given for each t.
+        timestep_map: int64 [T], the time a network trained on the original process is given for each t; float64 where
+            a solver chose levels between the steps.
         trained: the process the network was trained on, where this one is a respacing of it; else None.
         alphas, alphas_bar, alphas_bar_prev: α_t, ᾱ_t and ᾱ_{t−1}.
         snr: ᾱ/(1−ᾱ).
@@ -143,11 +144,12 @@ class DiffusionProcess:
         return torch.as_tensor(self.at(name, t, x), dtype=x.dtype, device=x.device).expand_as(x)
 
     def model_time(self, t: Time, x: Tensor) -> Tensor:
-        """The time a network is given for t: int64 [B] on x's device."""
+        """The time a network is given for t: [B] on x's device, in the dtype of `timestep_map`."""
         if isinstance(t, int):
             self._check(t, t)
-            return torch.full((len(x),), int(self.timestep_map[t]), device=x.device)
-        key = ("timestep_map", torch.int64, x.device)
+            time = self.timestep_map[t]
+            return torch.full((len(x),), time.item(), dtype=time.dtype, device=x.device)
+        key = ("timestep_map", self.timestep_map.dtype, x.device)
         if key not in self._cast:
             self._cast[key] = self.timestep_map.to(x.device)
         return self._cast[key][t.to(x.device)]

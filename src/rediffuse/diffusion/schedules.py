@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rediffuse.diffusion.named_schedules import SCHEDULES, scaled_ends
 from rediffuse.errors import UserError
-from rediffuse.registry import Registry
+from rediffuse.registry import load
 
-#: Ho et al. (2020), §4: β from 1e-4 to 0.02 at T = 1000.
-BETA_START, BETA_END, REFERENCE_TIMESTEPS = 1e-4, 0.02, 1000
 #: Knots of the three-piece schedule as (fraction of the way, fraction of the rise from β_start to β_end):
 #: a slow, a fast and a slow third whose mean is that of the linear schedule, so that both end at the same ᾱ.
 PIECEWISE_KNOTS = ((0.0, 0.0), (1 / 3, 0.2), (2 / 3, 0.8), (1.0, 1.0))
@@ -39,6 +37,22 @@ def piecewise_betas(timesteps: int, beta_start: float, beta_end: float) -> Tenso
     return _float64(beta_start + (beta_end - beta_start) * np.interp(np.linspace(0, 1, timesteps), where, rise))
 
 
+def d4_quadratic_betas(timesteps: int, beta_start: float, beta_end: float) -> Tensor:
+    """β − β_start rises as the square of time (document D4, §3.2.3): less noise early than with `quadratic_betas`."""
+    return _float64(beta_start + (beta_end - beta_start) * np.linspace(0, 1, timesteps) ** 2)
+
+
+def d4_piecewise_betas(timesteps: int, beta_start: float, beta_end: float) -> Tensor:
+    """β rises from β_start to 5 β_start, on to 0.8 β_end and on to β_end, in a fifth, three fifths and a fifth of the
+    steps, each with both of its ends (document D4, exercise 3.2)."""
+    low, high = 5 * beta_start, 0.8 * beta_end
+    if low > high:
+        raise UserError(f"beta_start={beta_start} is above 0.16 of beta_end={beta_end}: the middle piece would fall")
+    first, second = int(0.2 * timesteps), int(0.8 * timesteps)
+    pieces = ((beta_start, low, first), (low, high, second - first), (high, beta_end, timesteps - second))
+    return _float64(np.concatenate([np.linspace(*piece) for piece in pieces]))
+
+
 def cosine_alpha_bar(time: float, s: float = 0.008) -> float:
     """ᾱ at time ∈ [0, 1], up to its value at 0 (Nichol and Dhariwal 2021, eq. 17)."""
     return math.cos((time + s) / (1 + s) * math.pi / 2) ** 2
@@ -55,28 +69,6 @@ def cosine_betas(timesteps: int, s: float = 0.008, max_beta: float = 0.999) -> T
     return betas_for_alpha_bar(timesteps, lambda time: cosine_alpha_bar(time, s), max_beta)
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """A named schedule: `betas(timesteps, …)` → float64 [T].
-
-    rises: whether from β_start to β_end, its further arguments; otherwise these are the offset s and the clip.
-    """
-
-    name: str
-    betas: Callable[[int, float, float], Tensor]
-    rises: bool = True
-
-
-SCHEDULES = Registry(
-    "schedule",
-    Schedule("linear", linear_betas),
-    Schedule("quadratic", quadratic_betas),
-    Schedule("sigmoid", sigmoid_betas),
-    Schedule("piecewise", piecewise_betas),
-    Schedule("cosine", cosine_betas, False),
-)
-
-
 def make_betas(
     schedule: str,
     timesteps: int,
@@ -88,9 +80,9 @@ def make_betas(
 ) -> Tensor:
     """The betas of a named schedule, float64 [T].
 
-    linear, quadratic, sigmoid and piecewise rise from β_start to β_end. By default these are 1e-4 and 0.02 times
-    1000/T, so that any T ends at about the same ᾱ (`get_named_beta_schedule` of IDDPM); given explicitly, they are used
-    as they are. cosine takes `cosine_s` (the offset s) and `max_beta` (its only clip).
+    All but cosine rise from β_start to β_end. By default these are 1e-4 and 0.02 times 1000/T, so that any T ends at
+    about the same ᾱ (`get_named_beta_schedule` of IDDPM); given explicitly, they are used as they are. cosine takes
+    `cosine_s` (the offset s) and `max_beta` (its only clip).
 
     Raises:
         UserError: an unknown name, or a T so small that the scaled β_end would reach 1 (below 21 by default).
@@ -98,24 +90,18 @@ def make_betas(
     if timesteps < 1:
         raise UserError(f"timesteps is {timesteps}; it must be at least 1")
     entry = SCHEDULES.find(schedule)
+    betas = load(entry.betas)
     if not entry.rises:
         if beta_start is not None or beta_end is not None:
             raise UserError(f"the {schedule} schedule takes no beta_start or beta_end; leave them out")
-        return entry.betas(timesteps, cosine_s, max_beta)
+        return betas(timesteps, cosine_s, max_beta)
     if (beta_start is None) != (beta_end is None):
         raise UserError("give both beta_start and beta_end, or neither")
     if beta_start is None or beta_end is None:
-        scale = REFERENCE_TIMESTEPS / timesteps
-        beta_start, beta_end = scale * BETA_START, scale * BETA_END
-        if beta_end >= 1:
-            least = math.floor(REFERENCE_TIMESTEPS * BETA_END) + 1
-            raise UserError(
-                f"the {schedule} schedule needs at least {least} timesteps, not {timesteps}: "
-                f"its last beta would be {beta_end:.3g}, and betas lie below 1"
-            )
+        beta_start, beta_end = scaled_ends(schedule, timesteps)
     if not 0 < beta_start <= beta_end < 1:
         raise UserError(f"beta_start={beta_start} and beta_end={beta_end} must satisfy 0 < beta_start <= beta_end < 1")
-    return entry.betas(timesteps, beta_start, beta_end)
+    return betas(timesteps, beta_start, beta_end)
 
 
 def respaced_timesteps(timesteps: int, spec: int | str | Sequence[int], spacing: str = "uniform") -> list[int]:

@@ -1,7 +1,7 @@
 """Feature networks behind one interface: images in, features and class probabilities out."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,8 +36,13 @@ class Features:
     def __post_init__(self) -> None:
         if self.features.ndim != 2:
             raise ValueError(f"features must be [N, dim], not {self.features.shape}")
-        if not np.isfinite(self.features).all():
-            raise ValueError(f"features of {self.network} hold NaN or infinity")
+        for name, values in (("features", self.features), ("class probabilities", self.probabilities)):
+            if values is not None and not np.isfinite(values).all():
+                raise UserError(
+                    f"{name} of {self.network} hold NaN or infinity, which would be scored; mend the network"
+                )
+        if self.probabilities is not None and len(self.probabilities) != len(self.features):
+            raise ValueError(f"there are {len(self.features)} features and {len(self.probabilities)} probabilities")
 
     def __len__(self) -> int:
         return len(self.features)
@@ -170,9 +175,18 @@ def resize_bicubic(batch: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def load_torchscript(path: Path, device: str) -> torch.jit.ScriptModule:
-    """Load a TorchScript file for inference; RuntimeError if it is none."""
+    """Load a TorchScript file for inference; RuntimeError if it is none, UserError if its weights are not finite."""
     with warnings.catch_warnings():
         # PyTorch wants new models exported otherwise; the Inception-v3 of all published FIDs is a TorchScript file.
         warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated", category=DeprecationWarning)
-        return torch.jit.load(str(path), map_location=device).eval()
+        model = torch.jit.load(str(path), map_location=device).eval()
+    check_finite(model.state_dict(), path)
+    return model
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Raise UserError, naming the tensor, where weights hold NaN or infinity."""
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"{path}: the weights {name} hold NaN or infinity; give whole ones")

@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.feature_networks import LPIPS_LEAST
-from rediffuse.evaluation.features import as_images, load_torchscript, rgb_batches
+from rediffuse.evaluation.features import as_images, check_finite, load_torchscript, rgb_batches
 
 Backbone = Literal["alex", "vgg"]
 
@@ -120,16 +120,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
+            found = load_file(path)
+            check_finite(found, path)
+            return found
         try:
             return dict(load_torchscript(path, "cpu").state_dict())
         except RuntimeError:
             found = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except Exception as damage:
         # What readers of a damaged file raise has no common type.
         raise UserError(f"{path} holds no weights: {(str(damage).splitlines() or ['unreadable'])[0]}") from None
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise UserError(f"{path} holds no state dictionary of weights")
+    check_finite(found, path)
     return found
 
 

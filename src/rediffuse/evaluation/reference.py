@@ -12,11 +12,12 @@ import numpy as np
 from rediffuse.errors import UserError
 from rediffuse.evaluation.features import Features
 from rediffuse.evaluation.frechet import moments
-from rediffuse.files import atomic_path, sha256
+from rediffuse.files import atomic_path, kind_of_file, sha256
 from rediffuse.formats import write_json
 
 _AGAIN = "run `rediffuse reference` to make it"
 _ARRAYS = ("mu", "sigma", "features", "class_marginal")
+_SYMMETRY, _DEFINITE = 1e-5, 1e-6
 
 
 @dataclass(frozen=True)
@@ -160,15 +161,46 @@ def open_foreign_reference(path: str | Path, identity: ReferenceIdentity) -> Ref
 def _read(path: Path, identity: ReferenceIdentity, digest: str) -> Reference:
     try:
         with np.load(path, allow_pickle=False) as file:
+            held = ", ".join(file.files)
             arrays = {name: file[name] for name in _ARRAYS if name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError) as damage:
-        raise UserError(f"{path} is not a statistics file (npz with mu and sigma): {damage}") from None
+        raise UserError(
+            f"{path} is not a statistics file (npz with mu and sigma): {kind_of_file(path) or damage}"
+        ) from None
     mu, sigma = arrays.get("mu"), arrays.get("sigma")
     if mu is None or sigma is None:
-        raise UserError(f"{path} is not a statistics file: it holds no mu and sigma")
+        raise UserError(f"{path} is not a statistics file: it holds no mu and sigma, only {held or 'nothing'}")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise UserError(f"{path}: {name} is {array.dtype}, not numbers")
+        if not np.isfinite(array).all():
+            raise UserError(f"{path}: {name} holds NaN or infinity")
     mu, sigma = mu.astype(np.float64), sigma.astype(np.float64)
-    if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
+    if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)) or len(mu) == 0:
         raise UserError(f"{path} is not a statistics file: mu is {mu.shape} and sigma {sigma.shape}")
-    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
-        raise UserError(f"{path} holds NaN or infinity")
-    return Reference(identity, mu, sigma, arrays.get("features"), arrays.get("class_marginal"), digest)
+    features = arrays.get("features")
+    if features is not None and (features.ndim != 2 or features.shape[1] != len(mu)):
+        raise UserError(f"{path}: features have shape {features.shape}, not [N, {len(mu)}]")
+    check_covariance(sigma, str(path))
+    return Reference(identity, mu, sigma, features, arrays.get("class_marginal"), digest)
+
+
+def check_covariance(sigma: np.ndarray, what: str) -> None:
+    """Raise UserError unless sigma [D, D], finite, is symmetric and positive semi-definite as far as float32 can tell.
+
+    Σ and its transpose may differ by 1e-5 of the largest entry; no eigenvalue may lie below −1e-6 of the trace.
+    """
+    apart, largest = float(np.abs(sigma - sigma.T).max()), float(np.abs(sigma).max())
+    if apart > _SYMMETRY * largest:
+        raise UserError(f"{what}: sigma is no covariance: it is not symmetric, entries across differ by {apart:g}")
+    trace = float(np.trace(sigma))
+    if trace < 0 or (largest > 0 and not _positive(sigma + _DEFINITE * trace * np.eye(len(sigma)))):
+        raise UserError(f"{what}: sigma is no covariance: it has negative eigenvalues")
+
+
+def _positive(matrix: np.ndarray) -> bool:
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return False
+    return True

@@ -5,6 +5,7 @@ distance and the like) are computed on at most `keep` images, evenly spaced, and
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from rediffuse.errors import UserError
 from rediffuse.evaluation.features import BATCH_MULTIPLE, FeatureNetwork, Features
 from rediffuse.evaluation.frechet import FrechetReference, RunningMoments
+from rediffuse.evaluation.inception_score import InceptionScore, entropy, split_edges, summarised
 from rediffuse.evaluation.intervals import grouped
 from rediffuse.evaluation.reference import Reference, ReferenceIdentity
 from rediffuse.evaluation.scoring import Scorer
@@ -43,19 +45,20 @@ def extract_batches(network: FeatureNetwork, batches: Iterable[np.ndarray]) -> I
 class RunningFeatures:
     """What `count` images that arrive in batches of features look like, in memory that does not grow with `count`.
 
-    Holds mean and covariance of all, the sums behind Inception score, and the features (and class probabilities) of
-    min(count, keep) evenly spaced images: the same ones that `make_reference` keeps.
+    Holds mean and covariance of all, the sums behind Inception score in `splits` parts, and the features (and class
+    probabilities) of min(count, keep) evenly spaced images: the same ones that `make_reference` keeps.
     """
 
-    def __init__(self, count: int, dim: int, keep: int = KEEP) -> None:
+    def __init__(self, count: int, dim: int, keep: int = KEEP, splits: int = 1) -> None:
         self.count, self.seen = count, 0
         self.moments = RunningMoments(dim)
         kept = min(count, keep)
         self._positions = np.arange(kept) * count // max(kept, 1)
         self._kept: list[Features] = []
         self._waiting: list[np.ndarray] = []
+        self._edges = split_edges(count, splits)
         self._probabilities: np.ndarray | None = None
-        self._entropy = 0.0
+        self._entropies = np.zeros(splits)
 
     def update(self, features: Features) -> None:
         """Take in the features of the next images."""
@@ -73,9 +76,12 @@ class RunningFeatures:
             # As `inception_score` does: rows made to sum to one in float64.
             p = features.probabilities.astype(np.float64)
             p /= p.sum(1, keepdims=True)
-            total = p.sum(0)
-            self._probabilities = total if self._probabilities is None else self._probabilities + total
-            self._entropy += float(-(p * np.log(np.where(p > 0, p, 1.0))).sum())
+            if self._probabilities is None:
+                self._probabilities = np.zeros((len(self._entropies), p.shape[1]))
+            for part, (low, high) in enumerate(pairwise(self._edges)):
+                rows = p[max(low - start, 0) : max(high - start, 0)]
+                self._probabilities[part] += rows.sum(0)
+                self._entropies[part] += float(entropy(rows).sum())
 
     def _flush(self) -> None:
         if self._waiting:
@@ -103,15 +109,15 @@ class RunningFeatures:
 
     def class_marginal(self) -> np.ndarray | None:
         """Mean class probabilities [K] of all images, None where the network has no classes."""
-        return None if self._probabilities is None else self._probabilities / self.seen
+        return None if self._probabilities is None else self._probabilities.sum(0) / self.seen
 
-    def inception_score(self) -> float | None:
-        """Inception score of all images in one part, None where the network has no classes."""
-        marginal = self.class_marginal()
-        if marginal is None:
+    def inception_score(self) -> InceptionScore | None:
+        """Inception score of all images in `splits` consecutive parts, None where the network has no classes."""
+        if self._probabilities is None:
             return None
-        entropy = float(-(marginal * np.log(np.where(marginal > 0, marginal, 1.0))).sum())
-        return float(np.exp(max(entropy - self._entropy / self.seen, 0.0)))
+        counts = np.diff(self._edges)
+        divergence = entropy(self._probabilities / counts[:, None]) - self._entropies / counts
+        return summarised(np.exp(np.maximum(divergence, 0.0)))
 
 
 def running_reference(
@@ -163,9 +169,10 @@ def _score_group(scorer: Scorer, frechet: FrechetReference, running: RunningFeat
     kept = running.kept()
     score = scorer.score(kept, group_size=len(kept), groups=1)
     if running.count > len(kept):
+        inception = running.inception_score()
         whole = {
             "frechet_distance": frechet.distance_to_moments(mean, covariance),
-            "inception_score": running.inception_score(),
+            "inception_score": None if inception is None else inception.mean,
         }
         for name, value in whole.items():
             if name in score["metrics"] and value is not None:

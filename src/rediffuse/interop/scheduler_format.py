@@ -1,5 +1,6 @@
 """diffusers' `DDPMScheduler` configuration: the schedule, what is predicted and with which variance."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -7,16 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rediffuse.diffusion.schedules import (
-    BETA_END,
-    BETA_START,
-    REFERENCE_TIMESTEPS,
-    SCHEDULES,
-    linear_betas,
-    make_betas,
-    quadratic_betas,
-    sigmoid_betas,
-)
+from rediffuse.diffusion.named_schedules import SCHEDULES, scaled_ends
+from rediffuse.diffusion.schedules import linear_betas, make_betas, quadratic_betas, sigmoid_betas
 from rediffuse.errors import UserError
 
 PREDICTIONS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
@@ -57,14 +50,14 @@ def scheduler_config(process: Process) -> dict[str, Any]:
             raise UserError(
                 f"diffusion.{key} is {value}; diffusers' schedulers know {', '.join(known)}: use the format rediffuse"
             )
-    scale = REFERENCE_TIMESTEPS / process.timesteps
+    start, end = scaled_ends(process.schedule, process.timesteps)
     trained = process.schedule not in NAMED
     return {
         "_class_name": "DDPMScheduler",
         "num_train_timesteps": process.timesteps,
         "beta_schedule": NAMED.get(process.schedule, "linear"),
-        "beta_start": scale * BETA_START if process.schedule != "cosine" else BETA_START,
-        "beta_end": scale * BETA_END if process.schedule != "cosine" else BETA_END,
+        "beta_start": start,
+        "beta_end": end,
         "trained_betas": make_betas(process.schedule, process.timesteps).tolist() if trained else None,
         "variance_type": VARIANCES[process.variance],
         "prediction_type": PREDICTIONS[process.prediction],
@@ -120,10 +113,9 @@ def _betas(config: Mapping[str, Any]) -> Tensor:
 def _schedule_of(betas: Tensor, config: Mapping[str, Any]) -> str:
     """The named schedule that has these betas."""
     for schedule in SCHEDULES:
-        if schedule != "cosine" and len(betas) <= REFERENCE_TIMESTEPS * BETA_END:
-            continue  # such a short one would reach β ≥ 1
-        if np.allclose(make_betas(schedule, len(betas)), betas, rtol=TOLERANCE, atol=TOLERANCE * 1e-2):
-            return schedule
+        with contextlib.suppress(UserError):  # too few steps for this schedule
+            if np.allclose(make_betas(schedule, len(betas)), betas, rtol=TOLERANCE, atol=TOLERANCE * 1e-2):
+                return schedule
     given = {key: config.get(key) for key in ("beta_schedule", "beta_start", "beta_end")}
     raise UserError(
         f"beta_schedule: {', '.join(f'{k} {v}' for k, v in given.items())} at {len(betas)} steps are the betas of no "

@@ -3,7 +3,7 @@
 import platform
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from rediffuse import __version__
-from rediffuse.data.array_images import array_names
+from rediffuse.data.array_images import Span, array_names
 from rediffuse.data.image_set import open_image_set
 from rediffuse.data.image_source import ImageSource, StreamDigest, open_source
 from rediffuse.errors import UserError
@@ -22,7 +22,8 @@ from rediffuse.evaluation.reference import Reference, ReferenceIdentity, open_re
 from rediffuse.evaluation.scoring import Scorer
 from rediffuse.evaluation.statistics_files import is_card, open_statistics
 from rediffuse.evaluation.streaming import KEEP, extract_batches, running_reference, score_batches, whole_batches
-from rediffuse.formats import write_json
+from rediffuse.evaluation.whole import WholeScore
+from rediffuse.loose.output import check_output, writing
 from rediffuse.progress import Progress
 
 DATA = Path("data")
@@ -94,22 +95,30 @@ class _Stream:
             "images_there": self.source.count,
             "images_used": len(self.order),
             "shape": list(self.digest.shape or ()),
-            "conversions": list(self.source.conversions),
+            "conversions": self.source.described(),
             "images_sha256": self.digest.hexdigest(),
         }
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How images are read: batch_size a batch; size: see `open_source`; keep: features kept, see `streaming`."""
+    """How images are read: batch_size a batch; size, white, span: see `open_source`; keep: features kept, see
+    `streaming`.
+    """
 
     batch_size: int = 64
     size: int | None = None
     keep: int = KEEP
+    white: int | None = None
+    span: Span | None = None
 
     def __post_init__(self) -> None:
         if self.keep < 2:
             raise UserError(f"--keep must be at least 2 images, not {self.keep}")
+
+    def open(self, path: Path) -> ImageSource:
+        """The images of `path`, read so."""
+        return open_source(path, size=self.size, white=self.white, span=self.span)
 
 
 def find_reference(text: str, network: FeatureNetwork, reading: Reading) -> tuple[Reference, dict[str, Any]]:
@@ -151,7 +160,7 @@ def compute_reference(
     path: Path, network: FeatureNetwork, reading: Reading, label: str = "reference"
 ) -> tuple[Reference, dict[str, Any]]:
     """Statistics of all images of `path`, and what was read."""
-    source = open_source(path, size=reading.size)
+    source = reading.open(path)
     stream = _Stream(source, np.arange(source.count), network, reading.batch_size, label)
     reference = running_reference(
         stream, source.count, network.dim, dataset=path.resolve().name, split="all", keep=reading.keep
@@ -169,19 +178,19 @@ def evaluate_images(
     n: int | None = None,
     groups: int = 1,
     shuffle: int | None = None,
-    output: Path | None = None,
 ) -> dict[str, Any]:
-    """Every metric of the images of `samples` against `reference`, written to `output` (.json) if it is named.
+    """Every metric of the images of `samples` against `reference`, as a record to be written.
 
     n: images a group, as many as there are if None; groups: disjoint groups, whose spread gives the interval;
     shuffle: number of a fixed shuffle to take the images in, in place of the order of their names.
     """
-    _check_output(output, ".json")
-    if output is not None and output.resolve() == Path(reference).with_suffix(".json").resolve():
-        raise UserError(f"{output} is the card of the reference {reference}: name another file")
-    source = open_source(samples, size=reading.size)
     if groups < 1:
         raise UserError(f"--groups must be at least 1, not {groups}")
+    if n is not None and n < 2:
+        raise UserError(f"--n must be at least 2 images a group, not {n}")
+    if shuffle is not None and shuffle < 0:
+        raise UserError(f"--shuffle must be at least 0, not {shuffle}")
+    source = reading.open(samples)
     n = source.count // groups if n is None else n
     if n < 2:
         raise UserError(f"scoring needs at least 2 images a group: {samples} has {source.count} for {groups} groups")
@@ -194,19 +203,26 @@ def evaluate_images(
     if shuffle is not None:
         order = np.random.Generator(np.random.PCG64(shuffle)).permutation(source.count)
     stream = _Stream(source, order[: n * groups], network, reading.batch_size, "samples")
-    score = score_batches(Scorer(real), stream, network.dim, group_size=n, groups=groups, keep=reading.keep)
+    scorer = Scorer(real)
+    whole = WholeScore(scorer, n * groups)
+    passing = _taken_in(whole, stream)
+    score = score_batches(scorer, passing, network.dim, group_size=n, groups=groups, keep=reading.keep)
     read = stream.describe()
-    record = {
+    return {
         **score,
+        "whole": whole.to_dict(),
         "samples": {**read, "order": "sorted" if shuffle is None else f"shuffle {shuffle}"},
         "reference": {**_identity(real), **origin},
         "network": network.card,
         "notes": _notes(network, real, read, n, groups, source.count),
         **_circumstances(choice, reading),
     }
-    if output is not None:
-        write_json(output, record)
-    return record
+
+
+def _taken_in(whole: WholeScore, stream: Iterable[Features]) -> Iterator[Features]:
+    for features in stream:
+        whole.update(features)
+        yield features
 
 
 def write_statistics(
@@ -216,7 +232,7 @@ def write_statistics(
 
     bare: only mu and sigma, as clean-fid and pytorch-fid write them; else also what kernel distances need.
     """
-    _check_output(output, ".npz")
+    check_output(output, ".npz")
     if output.resolve() == images.resolve():
         raise UserError(f"{output} is the file of the images: name another")
     if output.with_suffix(".json").exists() and not is_card(output.with_suffix(".json")):
@@ -226,13 +242,9 @@ def write_statistics(
     reference, origin = compute_reference(images, network, reading, "statistics")
     if bare:
         reference = replace(reference, features=None, class_marginal=None)
-    reference = write_reference(output, reference, network.card)
+    with writing(output):
+        reference = write_reference(output, reference, network.card)
     return {**_identity(reference), **origin, "dim": network.dim, "network": network.card}
-
-
-def _check_output(output: Path | None, suffix: str) -> None:
-    if output is not None and (output.suffix != suffix or output.is_dir()):
-        raise UserError(f"the output must be a file ending in {suffix}, not {output}")
 
 
 def _deterministic() -> None:
@@ -280,6 +292,8 @@ def _circumstances(choice: NetworkChoice, reading: Reading) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "batch_size": whole_batches(reading.batch_size),
         "keep": reading.keep,
+        "range": reading.span,
+        "white": reading.white,
         "versions": {
             "rediffuse": __version__,
             "python": platform.python_version(),

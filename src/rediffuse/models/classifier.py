@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from rediffuse.errors import UserError
 from rediffuse.models.blocks import GroupNorm, silu, zero
-from rediffuse.models.conditioning import TimeEmbedding
-from rediffuse.models.unet import Level, Stage, initialise, make_down, make_middle
+from rediffuse.models.unet import Level, Stage, initialise, make_down, make_middle, make_time
 from rediffuse.models.unet_config import UNetConfig, check_size
 
 Pooling = Literal["attention", "average"]
@@ -53,7 +52,7 @@ class NoiseClassifier(nn.Module):
         if pooling not in ("attention", "average"):
             raise UserError(f"pooling is {pooling!r}; choose attention or average")
         self.config, self.classes = config, classes
-        self.time = TimeEmbedding(config.channels, order=config.time_order, frequency_shift=config.time_frequency_shift)
+        self.time = make_time(config)
         self.input = nn.Conv2d(config.in_channels, config.channels, 3, padding=1)
         levels, _ = make_down(config)
         self.down, self.middle = nn.ModuleList(levels), nn.ModuleList(make_middle(config))
@@ -62,7 +61,7 @@ class NoiseClassifier(nn.Module):
         self.pool = AttentionPool(width, side, config.heads) if pooling == "attention" else None
         self.output = nn.Linear(width, classes)
         self.embedding_widths = [m.residual.embedding_width for m in self.modules() if isinstance(m, Stage)]
-        self.projection = nn.Linear(4 * config.channels, sum(self.embedding_widths))
+        self.projection = nn.Linear(config.embedding_width, sum(self.embedding_widths))
         initialise(self, config, self.projection, self.embedding_widths)
         zero(self.output)
 
@@ -82,7 +81,7 @@ class NoiseClassifier(nn.Module):
         """
         if y is not None:
             raise UserError("labels were given to a classifier, which is to find them; leave them out")
-        check_size((x.shape[-2], x.shape[-1]), len(self.down))
+        check_size((x.shape[-2], x.shape[-1]), self.config.halvings)
         embedding = self.projection(F.silu(self.time(t)))
         pieces = iter(embedding.split(self.embedding_widths, dim=1))
         x = self.input(x)

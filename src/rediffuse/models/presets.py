@@ -21,6 +21,14 @@ HO: dict[str, Any] = {
     "dropout": 0.1,
 }
 GREY: dict[str, Any] = {"in_channels": 1, "out_channels": 1}
+# Of the two documents that print networks of their own: no attention, normalisation and first weights as PyTorch has them.
+PLAIN: dict[str, Any] = {
+    "attention": (),
+    "middle_attention": False,
+    "groups": 8,
+    "norm_eps": 1e-5,
+    "initialisation": "torch",
+}
 LIGHT: dict[str, Any] = HO | {"channels": 96, "block": "inverted", "expansion": 2}
 
 FIELDS: dict[str, dict[str, Any]] = {
@@ -49,11 +57,13 @@ FIELDS: dict[str, dict[str, Any]] = {
     "celeba64": HO | {"image_size": 64, "dropout": 0.0},
     # Song, Meng & Ermon 2021 (DDIM), celeba.yml of their code: a fifth scale; 78.7 million parameters.
     "ddim-celeba64": HO | {"image_size": 64, "multipliers": (1, 2, 2, 2, 4)},
-    # Document D3, figure 8: two blocks down, two in the middle, one level up for each level down, no attention.
+    # Document D3, figure 8: 64 → 128 → 256 channels and two halvings, one block a scale and way, two in the middle, a
+    # sinusoid of 4C. What its blocks hold is not printed: these are Ho et al.'s.
     "d3-small": HO
-    | {"channels": 64, "multipliers": (1, 2), "blocks": 1, "attention": (), "middle_attention": False, "dropout": 0.0},
+    | PLAIN
+    | {"channels": 64, "multipliers": (2, 4), "skips": "scales", "blocks": 1, "dropout": 0.0, "time_sinusoid": 4},
     # Document D4, section 3.6.1: digits of 28×28, padded to 32×32 because three halvings of 28 break the skips.
-    "d4-light": HO | GREY | {"channels": 32, "multipliers": (1, 2, 2, 4), "dropout": 0.0},
+    "d4-light": HO | PLAIN | GREY | {"channels": 32, "multipliers": (1, 2, 2, 4)},
     # Sizes of one design for 32×32 colour images; base is Ho et al.'s.
     "tiny": HO | {"channels": 32, "multipliers": (1, 2, 2), "blocks": 1, "attention": (8,), "dropout": 0.0},
     "small": HO | {"channels": 64},

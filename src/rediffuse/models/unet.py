@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rediffuse.errors import UserError
 from rediffuse.models.blocks import Downsample, GroupNorm, ResidualBlock, SelfAttention, Upsample, silu, zero
-from rediffuse.models.conditioning import ClassEmbedding, TimeEmbedding
+from rediffuse.models.conditioning import ClassEmbedding, ClassMlp, TimeEmbedding
 from rediffuse.models.light import InvertedResidual, SeparableConv2d
 from rediffuse.models.unet_config import UNetConfig, check_size
 
@@ -80,8 +80,20 @@ def make_stage(config: UNetConfig, in_channels: int, out_channels: int, attends:
     return Stage(residual, attention, config.checkpointing)
 
 
+def make_time(config: UNetConfig) -> TimeEmbedding:
+    """The embedding of the time, of the configured kind."""
+    return TimeEmbedding(
+        config.channels,
+        order=config.time_order,
+        frequency_shift=config.time_frequency_shift,
+        scale=config.time_scale,
+        sinusoid=config.time_sinusoid,
+        width=config.time_width,
+    )
+
+
 def make_down(config: UNetConfig) -> tuple[list[Level], list[int]]:
-    """The way down, each level but the last ending in a halving, and the channels of every skip connection."""
+    """The way down, and the channels of the skip connection of every layer."""
     current, skips = config.channels, [config.channels]
     convolution = nn.Conv2d if config.block == "residual" else SeparableConv2d
     levels = []
@@ -92,7 +104,7 @@ def make_down(config: UNetConfig) -> tuple[list[Level], list[int]]:
             current = width
             skips.append(width)
         resample = None
-        if index < len(config.widths) - 1:
+        if index < config.halvings:
             resample = Downsample(width, config.downsample, config.downsample_padding, convolution)
             skips.append(width)
         levels.append(Level(stages, resample))
@@ -103,6 +115,28 @@ def make_middle(config: UNetConfig) -> list[Stage]:
     """The two blocks at the lowest resolution, attention between them."""
     width = config.widths[-1]
     return [make_stage(config, width, width, config.middle_attention), make_stage(config, width, width, False)]
+
+
+def make_up(config: UNetConfig, skips: list[int]) -> tuple[list[Level], int]:
+    """The way up, each level but the last ending in a doubling, and the channels that it ends with.
+
+    skips: the channels of the skip connection of every layer on the way down, used up here.
+    """
+    current, levels = config.widths[-1], []
+    convolution = nn.Conv2d if config.block == "residual" else SeparableConv2d
+    layers = config.skips == "layers"
+    if not layers:  # the middle lies below the last scale, and each scale leads back to the width it came from
+        levels.append(Level([], Upsample(current, convolution)))
+        skips = list(config.widths)
+    for index in reversed(range(len(config.widths))):
+        width = config.widths[index if layers else index - 1] if index or layers else config.channels
+        stages = []
+        for block in range(config.blocks + layers):
+            joined = skips.pop() if layers or block == 0 else 0
+            stages.append(make_stage(config, current + joined, width, config.resolutions[index] in config.attention))
+            current = width
+        levels.append(Level(stages, Upsample(width, convolution) if index > 0 else None))
+    return levels, current
 
 
 def initialise(network: nn.Module, config: UNetConfig, projection: nn.Linear | None, widths: list[int]) -> None:
@@ -138,33 +172,15 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
-        embedding_width = 4 * config.channels
-        self.time = (
-            TimeEmbedding(
-                config.channels,
-                order=config.time_order,
-                frequency_shift=config.time_frequency_shift,
-                scale=config.time_scale,
-            )
-            if config.use_time
-            else None
-        )
-        self.classes = None if config.num_classes is None else ClassEmbedding(config.num_classes, embedding_width)
+        self.time = make_time(config) if config.use_time else None
+        embedding = ClassMlp if config.class_mlp else ClassEmbedding
+        self.classes = None if config.num_classes is None else embedding(config.num_classes, config.embedding_width)
 
-        convolution = nn.Conv2d if config.block == "residual" else SeparableConv2d
         self.input = nn.Conv2d(config.in_channels, config.channels, 3, padding=1)
         down, skips = make_down(config)
         self.down, self.middle = nn.ModuleList(down), nn.ModuleList(make_middle(config))
-        current = config.widths[-1]
-        self.up = nn.ModuleList()
-        for index, (width, resolution) in reversed(
-            list(enumerate(zip(config.widths, config.resolutions, strict=True)))
-        ):
-            stages = []
-            for _ in range(config.blocks + 1):
-                stages.append(make_stage(config, current + skips.pop(), width, resolution in config.attention))
-                current = width
-            self.up.append(Level(stages, Upsample(width, convolution) if index > 0 else None))
+        up, current = make_up(config, skips)
+        self.up = nn.ModuleList(up)
         self.norm = GroupNorm(current, config.groups, config.norm_eps)
         self.output = nn.Conv2d(current, config.out_channels, 3, padding=1)
 
@@ -172,7 +188,7 @@ class UNet(nn.Module):
         # instead of one a block.
         self.embedding_widths = [m.residual.embedding_width for m in self.modules() if isinstance(m, Stage)]
         embeds = self.time is not None or self.classes is not None
-        self.projection = nn.Linear(embedding_width, sum(self.embedding_widths)) if embeds else None
+        self.projection = nn.Linear(config.embedding_width, sum(self.embedding_widths)) if embeds else None
         self.reset_parameters()
 
     @property
@@ -199,22 +215,29 @@ class UNet(nn.Module):
         Raises:
             UserError: if H and W do not survive the halvings, or labels are given to an unconditional network.
         """
-        check_size((x.shape[-2], x.shape[-1]), len(self.down))
+        check_size((x.shape[-2], x.shape[-1]), self.config.halvings)
         pieces = iter(self._embeddings(t, y))
+        layers = self.config.skips == "layers"
         x = self.input(x)
-        skips = [x]
+        skips = [x] if layers else []
         for level in cast(Iterable[Level], self.down):
             for stage in level.stages:
                 x = stage(x, next(pieces))
+                if layers:
+                    skips.append(x)
+            if not layers:
                 skips.append(x)
             if level.resample is not None:
                 x = level.resample(x)
-                skips.append(x)
+                if layers:
+                    skips.append(x)
         for stage in self.middle:
             x = stage(x, next(pieces))
         for level in cast(Iterable[Level], self.up):
-            for stage in level.stages:
-                x = stage(torch.cat((x, skips.pop()), dim=1), next(pieces))
+            for block, stage in enumerate(level.stages):
+                if layers or block == 0:
+                    x = torch.cat((x, skips.pop()), dim=1)
+                x = stage(x, next(pieces))
             if level.resample is not None:
                 x = level.resample(x)
         return self.output(silu(self.norm(x)))

@@ -15,6 +15,11 @@ class NetworkOptions(Options):
     multipliers: tuple[PositiveInt, ...] = Field(
         (1, 2, 2, 2), min_length=1, description="channels of each scale, as multiples; each scale but the last halves"
     )
+    skips: Literal["layers", "scales"] = Field(
+        "layers",
+        description="what the way up takes from the way down: layers, the output of every layer, in one block more a "
+        "scale (Ho et al.); scales, that of each scale before its halving, and the last scale halves as well",
+    )
     blocks: PositiveInt = Field(2, le=1000, description="residual blocks a scale; one more on the way up")
     attention: tuple[PositiveInt, ...] = Field((16,), description="side lengths at which self-attention stands")
     middle_attention: bool = Field(True, description="self-attention between the two blocks of the smallest scale")
@@ -44,6 +49,15 @@ class NetworkOptions(Options):
     time_frequency_shift: Literal[0, 1] = Field(
         1, description="frequency i of the time embedding is 10000^(−i/(half − this)): 1 (Ho et al.) or 0 (IDDPM)"
     )
+    time_sinusoid: PositiveInt = Field(
+        1, le=64, description="width of the sinusoid of t, as a multiple of `channels`; followed by two linear layers"
+    )
+    time_width: PositiveInt = Field(
+        4, le=64, description="width of the embedding of time and class, as a multiple of `channels`"
+    )
+    class_mlp: bool = Field(
+        False, description="two linear layers between a class's vector and its sum with the time embedding, as for time"
+    )
     time_scale: PositiveFloat = Field(1.0, description="factor of t before its embedding; 1000/T in IDDPM's weights")
     downsample: Literal["conv", "average"] = Field(
         "conv", description="halving of the resolution: stride-2 convolution or 2×2 average"
@@ -58,9 +72,22 @@ class NetworkOptions(Options):
 
     @model_validator(mode="after")
     def _even(self) -> Self:
-        if self.channels < 4 or self.channels % 2:
-            raise ValueError(f"channels: {self.channels} is not enough for a time embedding; use an even number from 4")
+        width = self.channels * self.time_sinusoid
+        if self.use_time and (width < 4 or width % 2):
+            raise ValueError(
+                f"channels: {self.channels} makes a sinusoid of the time of width {width}; use an even number from 4"
+            )
         return self
+
+    @property
+    def embedding_width(self) -> int:
+        """Channels of the embedding of time and class."""
+        return self.channels * self.time_width
+
+    @property
+    def halvings(self) -> int:
+        """How often the way down halves the image."""
+        return len(self.multipliers) - (self.skips == "layers")
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -71,7 +98,7 @@ class NetworkOptions(Options):
 class UNetConfig(NetworkOptions):
     """Everything that fixes the network's function, apart from its weights.
 
-    image_size: height and width in pixels; every scale but the last halves it, so it must be divisible.
+    image_size: height and width in pixels; its halvings must leave no remainder.
     out_channels: as many as `in_channels`, or twice as many when the variance is learned.
     num_classes: None for an unconditional network; label `num_classes` is the null token.
     """
@@ -88,7 +115,7 @@ class UNetConfig(NetworkOptions):
                 f"out_channels is {self.out_channels}; for {self.in_channels} in_channels it must be "
                 f"{self.in_channels}, or {2 * self.in_channels} with a learned variance"
             )
-        check_size((self.image_size, self.image_size), len(self.multipliers))
+        check_size((self.image_size, self.image_size), self.halvings)
         unknown = sorted(set(self.attention) - set(self.resolutions))
         if unknown:
             raise ValueError(f"attention asks for resolutions {unknown}; this network has {list(self.resolutions)}")
@@ -104,15 +131,15 @@ class UNetConfig(NetworkOptions):
         return tuple(self.image_size >> level for level in range(len(self.multipliers)))
 
 
-def check_size(size: tuple[int, int], levels: int) -> None:
+def check_size(size: tuple[int, int], halvings: int) -> None:
     """Refuse images whose halvings leave a remainder: the way up would not meet the skips of the way down.
 
     Raises:
         UserError: naming the size and the factor it must be a multiple of.
     """
-    factor = 2 ** (levels - 1)
+    factor = 2**halvings
     if size[0] % factor or size[1] % factor:
         raise UserError(
-            f"images of {size[0]}x{size[1]} pixels do not fit a U-Net of {levels} levels; "
+            f"images of {size[0]}x{size[1]} pixels do not fit a U-Net of {halvings} halvings; "
             f"pad them to a multiple of {factor} or use fewer multipliers"
         )

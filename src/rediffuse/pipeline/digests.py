@@ -1,15 +1,16 @@
 """Digests of files, computed once as long as a file stays as it is."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-from rediffuse.files import digest, read_json, sha256
+from rediffuse.files import digest, files_below, read_json, sha256
 from rediffuse.formats import write_json
 
 
 class Digests:
-    """SHA-256 of files and folders, remembered by (size, modification time, inode) so that nothing is read twice.
+    """SHA-256 of files and folders, remembered by size, times and inode, so that nothing is read twice.
+
+    The time of change counts, too: the date of a file can be set back, and its content replaced in place.
 
     kept: whether what was learned is written down; a dry run writes nothing.
     """
@@ -32,28 +33,18 @@ class Digests:
         except OSError:
             return None
         if whole.is_dir():
-            return digest({name: self.of(path / name) for name in sorted(_files(whole))})
-        stamp = [status.st_size, status.st_mtime_ns, status.st_ino]
+            return digest({name: self.of(path / name) for name in files_below(whole)})
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         entry = self.known.get(str(path))
-        if not isinstance(entry, list) or entry[:3] != stamp or len(entry) != 4:
+        if not isinstance(entry, list) or entry[:-1] != stamp:
             try:
                 entry = self.known[str(path)] = [*stamp, sha256(whole)]
             except OSError:
                 return None
             self.learned = True
-        return entry[3]
+        return entry[-1]
 
     def save(self) -> None:
         """Keep what was learned; losing it only costs time."""
         if self.learned and self.kept:
             write_json(self.cache, self.known)
-
-
-def _files(folder: Path) -> list[str]:
-    """Every file below a folder, relative to it; hidden ones are nobody's result."""
-    found = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = os.path.relpath(place, folder)
-        found += [os.path.normpath(os.path.join(inside, name)) for name in names if not name.startswith(".")]
-    return found

@@ -66,6 +66,14 @@ def _is_evidence(path: Path) -> bool:
         return True  # it is for the report to say what is wrong with it
 
 
+def check_pictures(loaded: LoadedStudy, root: Path) -> None:
+    """Raise UserError where a study's pictures are not there, and have not been prepared either."""
+    path = named(loaded).get("data.path")
+    receipt = root / "data" / loaded.study.data.name / "receipts" / "prepare.json"
+    if path is not None and not (root / path).exists() and not _prepared_from(receipt):
+        raise UserError(f"data.path: {path} does not exist; give the folder or archive of the pictures")
+
+
 def _prepared_from(receipt: Path) -> dict[str, str]:
     try:
         return {"data.path": read_json(receipt)["settings"]["pictures"]}
@@ -91,6 +99,17 @@ def link(loaded: LoadedStudy, root: Path) -> None:
             temporary.replace(place)
 
 
+def weights_there(loaded: LoadedStudy, root: Path) -> None:
+    """Look for all weights that a study names. Raises UserError, naming the key, where some are absent."""
+    weights_digests(loaded.study.evaluation, root, there=True)
+    for name, run in loaded.runs.items():
+        if run.weights is not None and not (root / run.weights.folder / "weights.safetensors").is_file():
+            raise UserError(
+                f"runs.{name}.weights.folder: {run.weights.folder} has no weights.safetensors; "
+                "`rediffuse import` makes such a folder"
+            )
+
+
 def weights_digests(evaluation: Evaluation, root: Path, *, there: bool = False) -> dict[str, str]:
     """SHA-256 by key of every weight file that a study names: the stated one, or else that of the file.
 
@@ -107,9 +126,12 @@ def weights_digests(evaluation: Evaluation, root: Path, *, there: bool = False) 
     for key, path, stated in named:
         if path is None:
             continue
+        if (root / path).exists() and not (root / path).is_file():
+            raise UserError(f"evaluation.{key}: {path} is not a file; give the file")
         actual = digests.of(Path(path))
         if actual is None and (there or stated is None):
-            raise UserError(f"evaluation.{key}: {path} does not exist; give the file")
+            what = "cannot be read" if (root / path).exists() else "does not exist"
+            raise UserError(f"evaluation.{key}: {path} {what}; give the file")
         if None not in (actual, stated) and actual != stated:
             raise UserError(
                 f"evaluation.{key}_sha256: {path} has {actual}, not {stated}; give the file that is meant, or its digest"

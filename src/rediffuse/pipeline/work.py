@@ -38,6 +38,8 @@ def work(context: Context, job: Job, *, force: bool = False, later: bool = False
     if force:
         forget(context, job)
     require(job, context.root)
+    if job.stage != "prepare":
+        _check_prepared(context)
     start = time.monotonic()
     with _watching(context, job) as watch:
         measured = load(job.declaration.code)(job, replace(context, watch=watch)) or {}
@@ -48,9 +50,16 @@ def work(context: Context, job: Job, *, force: bool = False, later: bool = False
     seconds = time.monotonic() - start
     write_json(context.root / job.timing, {"seconds": seconds, **measured, **provenance(context, job)})
     write_receipt(job, context.root)
+    if job.stage == "prepare":
+        # At once: what they are too few for would be found hours later.
+        _check_prepared(context)
     if job.declaration.log is not None:
         load("rediffuse.tracking.late:log_or_leave")(context, job, later=later)
     return True
+
+
+def _check_prepared(context: Context) -> None:
+    load("rediffuse.runs.data:check_prepared")(context.loaded, context.data_folder)
 
 
 def forget(context: Context, job: Job) -> None:

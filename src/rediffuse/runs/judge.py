@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,15 @@ from rediffuse.evaluation.reference import (
     save_reference,
 )
 from rediffuse.evaluation.scoring import Scorer
+from rediffuse.evaluation.whole import whole_score
 from rediffuse.progress import Progress
 from rediffuse.registry import load
 from rediffuse.runs import facts
 from rediffuse.runs.real_images import RealImages
 
 SPLIT = "train"
+# Images beyond the groups whose features are in memory at once.
+_AT_ONCE = 1024
 
 
 def feature_network(evaluation: Evaluation, hardware: Hardware, root: Path) -> FeatureNetwork:
@@ -88,11 +92,20 @@ class Judge:
         self.scorer = Scorer(self.reference)
 
     def score(self, images: np.ndarray, groups: int, label: str) -> dict[str, Any]:
-        """Metrics of the first `groups` groups of `images`, and their colours if they have any (see `colours`)."""
+        """Metrics of the first `groups` groups of `images`, one value of all images (`WholeScore`), and the colours of
+        the groups if they have any (see `colours`).
+        """
         n = self.evaluation.group_size
-        images = images[: n * groups]
-        record = self.scorer.score(self.features(images, label), group_size=n, groups=groups)
-        return {**record, "colours": self.colours(images)}
+        grouped_images, rest = images[: n * groups], images[n * groups :]
+        features = self.features(grouped_images, label)
+        record = self.scorer.score(features, group_size=n, groups=groups)
+        return {**record, "whole": self._whole(features, rest), "colours": self.colours(grouped_images)}
+
+    def _whole(self, features: Features, rest: np.ndarray) -> dict[str, Any]:
+        """`WholeScore` of images whose features are there, and of the rest."""
+        starts = range(0, len(rest), _AT_ONCE)
+        others = (self.features(rest[start : start + _AT_ONCE], None) for start in starts)
+        return whole_score(self.scorer, chain([features], others), len(features) + len(rest))
 
     def colours(self, images: np.ndarray) -> dict[str, Any] | None:
         """`ColourStatistics` of images uint8 [N, C, H, W], and their cast: the distance of their mean colour from that
@@ -122,14 +135,15 @@ class Judge:
     def score_classes(self, images: np.ndarray, labels: np.ndarray, groups: int, label: str) -> dict[str, Any]:
         """`score`, with the class metrics of images that were asked for by label, and what real images score there."""
         n = self.evaluation.group_size
-        images = images[: n * groups]
+        images, rest = images[: n * groups], images[n * groups :]
         features = self.features(images, label)
         record = self.scorer.score(features, group_size=n, groups=groups)
         parts = [slice(g * n, (g + 1) * n) for g in range(groups)]
         for name, metric in (("class_accuracy", self.real.classifier.accuracy), ("class_diversity", class_diversity)):
             values = [metric(features.features[part], labels[part]) for part in parts]
             record["metrics"][name] = grouped(values, n).to_dict()
-        return {**record, "colours": self.colours(images), "real_classes": self._real_classes}
+        whole = self._whole(features, rest)
+        return {**record, "whole": whole, "colours": self.colours(images), "real_classes": self._real_classes}
 
     @cached_property
     def _real_classes(self) -> dict[str, float | int]:

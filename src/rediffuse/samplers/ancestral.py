@@ -62,6 +62,9 @@ def ddpm_step(
 def ancestral(denoiser: DenoiserLike, noise: NoiseSource, *, callback: Callback | None = None) -> Tensor:
     """Sample by Algorithm 2 over the denoiser's process; the variance is the denoiser's (fixed or learned).
 
+    A denoiser that clips recomputes the mean from the clipped x0, also of a network that predicts mu, whose mean the
+    code of DDPM and IDDPM leaves as it is: with clip=False it is theirs.
+
     Draw k = 0, 1, ... of `noise` goes into the step from t = S - 1 - k; the step from t = 0 adds none.
     Network evaluations: one a step. Returns x0, [B, C, H, W].
     """

@@ -14,7 +14,7 @@ OPENING = "in-short"
 PARTS = {
     OPENING: ("summary:chapter",),
     "reproduce": ("comparison:chapter", "claims:chapter", "samples:chapter", "likelihood:chapter", "one_pass:chapter"),
-    "improved": ("curves:noise",),
+    "improved": ("schedules:chapter", "schedules:weightings"),
     "speed": ("quality:chapter", "network_cost:chapter"),
     "parts": ("guidance:chapter", "restoration:chapter", "during_training:chapter"),
     "trust": (
