@@ -54,7 +54,10 @@ def test_a_verdict_names_values_numbers_of_images_and_files(tree: StudyTree) -> 
         ("improved/ancestral-5", pytest.approx(255), 20),
         ("baseline/ancestral-5", pytest.approx(615), 20),
     ]
-    assert "255.0 [249.9, 260.1] (Improved DDPM with ancestral-5, n = 20) against 615.0" in first["evidence"]
+    assert (
+        "255.0 [249.9, 260.1] (Improved DDPM with 5 steps of ancestral sampling, n = 20) against 615.0"
+        in first["evidence"]
+    )
     assert first["files"] == [f"runs/smoke/{run}/seed0/metrics/ancestral-5.json" for run in ("improved", "baseline")]
 
 
@@ -122,7 +125,7 @@ def test_the_table_says_who_claims_what(tree: StudyTree) -> None:
     shown = chapter.table(frames, conclude(frames).verdicts)
     rows = [dict(zip([column.title for column in shown.columns], row, strict=True)) for row in shown.rows]
     assert [row["Claimed by"] for row in rows] == ["the study", "stochasticity"]
-    assert [row["Verdict"] for row in rows] == ["holds", "holds"]
+    assert [str(row["Verdict"]) for row in rows] == ["✓ holds", "✓ holds"]
     assert rows[0]["Source"] == "Nichol & Dhariwal 2021, section 4"
 
 

@@ -67,9 +67,13 @@ def test_every_row_leads_to_its_file(coloured: StudyTree):
     table = colours.table(frames)
     assert isinstance(table, Table)
     paths = {source.id: path for path, source in frames.pedigree.sources.items()}
-    places = {"—": ".json", "One pass": "/one-pass-1.json"}
-    places |= {"Ancestral, 50 steps": "/ancestral-50.json", "Ancestral, 5 steps": "/ancestral-5.json"}
-    places |= {"DDIM, 5 steps": "/ddim-5.json", "DDIM, 10 steps": "/ddim-10.json"}
+    places = {"—": ".json", "One pass": "/one-pass-1.json", "DDIM (η = 1), 5 steps": "/ddim-eta-1-5.json"}
+    places |= {f"Ancestral, {n} steps": f"/ancestral-{n}.json" for n in (5, 10, 50)}
+    places |= {f"DDIM, {n} steps": f"/ddim-{n}.json" for n in (5, 10)}
+    places |= {
+        "DDIM (η = 1), 10 steps": "/ddim-eta-1-10.json",
+        "DDIM (classifier scale 1), 5 steps": "/classifier-1-5.json",
+    }
     for row in csv.DictReader(io.StringIO(table.csv())):
         assert paths[row["From"]].endswith(places[row["Setting"]])
 

@@ -48,7 +48,7 @@ def test_latency_is_measured_where_the_study_samples_and_predicted_elsewhere(tre
     of_baseline = [row for row in rows(network_cost.latency(frames_of(tree), clock_of(tree))) if row["Run"] == "DDPM"]
     how = {row["Steps"]: row["How"] for row in of_baseline}
     assert how == {
-        10: "predicted",
+        10: "measured, DDIM, 10 steps",
         50: "measured, Ancestral, 50 steps",
         100: "predicted",
         500: "predicted",
@@ -88,7 +88,9 @@ def test_guidance_shows_the_network_every_image_twice_a_step(tree: StudyTree) ->
     )
     frames = frames_of(tree)
     frames = replace(frames, loaded=frames.loaded._replace(runs={"improved": guided}))
-    found = next(row for row in rows(network_cost.model(frames, clock_of(tree))) if row["What"] == "DDIM, 5 steps")
+    found = next(
+        row for row in rows(network_cost.model(frames, clock_of(tree))) if row["What"] == "DDIM (guidance 2), 5 steps"
+    )
     assert found["N or S"] == 10
 
 

@@ -78,7 +78,7 @@ def samplers(frames: Frames) -> Table:
             steps, images = setting_text(sampler.steps), run.sampling.images
             rows.add(run.label, key, sampler_title(run, key), variance, eta, sampler.spacing, steps, images)
     columns = headers("Run | `Key` | Sampler | Reverse variance | η | Spacing | Steps | Images of each")
-    return Table("samplers", "How the runs were sampled.", columns, rows)
+    return Table("samplers", "How the runs were sampled.", columns, rows, folded=len(rows) > 24)
 
 
 def machines(clock: Timings) -> Table | None:
