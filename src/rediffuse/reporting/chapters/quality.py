@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from rediffuse.config import LoadedStudy
 from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting import terms
+from rediffuse.reporting.chapters import whole_sets
 from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, optional, recorded
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
@@ -210,7 +211,8 @@ def chapter(material: Material) -> Chapter | None:
     """The other metrics against steps, and every value."""
     frames, cells = material.frames, material.cells
     figure = quality_against_steps(frames, cells, terms.HEADLINE[1:], "quality-steps-more")
-    return chapter_of("quality", "Quality against steps", figure, quality(frames, terms.HEADLINE))
+    tables = (quality(frames, terms.HEADLINE), whole_sets.table(frames))
+    return chapter_of("quality", "Quality against steps", figure, *tables)
 
 
 def timings(material: Material, clock: Timings) -> Chapter | None:
