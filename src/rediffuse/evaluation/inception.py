@@ -58,6 +58,10 @@ class InceptionV3:
         self.resize = f"{mode}-299"
         self._device = options.device
         self._model = load_torchscript(path, options.device)
+        if not (hasattr(self._model, "layers") and hasattr(self._model, "output")):
+            raise UserError(
+                f"{path} is a TorchScript module, but not FID's Inception-v3: it has no `layers` or `output`"
+            )
         self._pillow_resize = build_resizer("clean") if mode == "clean" else None
         digest = sha256(path)
         resizing = {"legacy_tensorflow": "bilinear, TensorFlow 1 alignment, no antialiasing", "clean": "Pillow bicubic"}
