@@ -113,8 +113,8 @@ def _find_weights(file: RemoteFile, options: FeatureOptions, progress: OnProgres
         found, expected = sha256(path), options.weights_sha256 or file.checksum
         if found != expected:
             raise UserError(
-                f"Inception-v3 weights {path} have sha256 {found}, not {expected}: give the file {file.name}, "
-                "or state the digest of your own in weights_sha256"
+                f"{path}: Inception-v3 weights have sha256 {found}, not {expected}: give {file.name}, or the digest of "
+                "your own in weights_sha256"
             )
         return path
     kept = [CLEANFID_CACHE]
