@@ -92,7 +92,7 @@ def is_torchscript(path: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    """Whose file of weights it is by its first bytes, "safetensors" or "torch"; UserError, saying what it is, if no one's."""
+    """Whose file it is by its first bytes, "safetensors" or "torch"; UserError, saying what else, if no one's."""
     try:
         if not path.is_file():
             where = "is a folder" if path.is_dir() else "is no ordinary file" if path.exists() else ""
