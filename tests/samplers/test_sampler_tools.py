@@ -108,6 +108,14 @@ def test_pixels_map_to_all_levels_of_uint8():
     assert to_uint8(torch.tensor([-1.5, 1.5])).tolist() == [0, 255]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_images_that_are_not_finite_are_refused_rather_than_drawn_black(value):
+    images = torch.zeros(3, 1, 2, 2)
+    images[1, 0, 1, 1] = value
+    with pytest.raises(UserError, match="1 of 3 images hold NaN or infinity"):
+        to_uint8(images)
+
+
 def test_generation_gives_every_index_once_in_order_whatever_the_batch():
     denoiser = Denoiser(network, SHORT)
     progress = []
