@@ -1,5 +1,7 @@
 """Verbs of the pipeline: one a stage, made from its declaration, and those that plan, build, accept and gather."""
 
+import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -135,8 +137,27 @@ def build(
             do_stage(context, stage, run, seed, force=True)
         return
     alone = stage in ("prepare", "reference", "report")
-    command = ["snakemake", "--cores", "all", "--quiet", "rules", "--", declared.done if alone else "measured"]
-    raise SystemExit(subprocess.run(command, check=False).returncode)
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "all",
+        "--quiet",
+        "rules",
+        "--",
+        declared.done if alone else "measured",
+    ]
+    raise SystemExit(subprocess.run(command, check=False, env=_with_a_cache()).returncode)
+
+
+def _with_a_cache() -> dict[str, str]:
+    """The environment, with a place for Snakemake's cache where the home folder takes none."""
+    cache = Path.home() / ".cache"
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+    here = {} if os.access(cache, os.W_OK) else {"XDG_CACHE_HOME": str(Path(".snakemake/cache").resolve())}
+    return {**here, **os.environ}
 
 
 @app.command()

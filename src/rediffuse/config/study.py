@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from rediffuse.config.sections import (
     Data,
@@ -24,6 +25,14 @@ Kind = Literal["unet", "dcgan", "wgan-gp", "vae"]
 AnyNetwork = Network | CriticNetwork | LatentNetwork
 AnyTraining = TrainingConfig | WganTraining | DcganTraining | VaeTraining
 
+
+def _drawn(label: str) -> str:
+    if label.startswith("_"):
+        raise PydanticCustomError("label", "it should not begin with _, which figures leave out of their legends")
+    return label
+
+
+Label = Annotated[Words, Field(max_length=60), AfterValidator(_drawn)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -60,9 +69,7 @@ class Run(Overrides):
         "and `training` have keys of their own",
     )
     role: Literal["baseline", "improved", "variant"] = Field("variant", description="its part in the comparison")
-    label: Words | None = Field(
-        None, max_length=60, description="its name in tables and figures; the key, or its kind's, when absent"
-    )
+    label: Label | None = Field(None, description="its name in tables and figures; the key, or its kind's, when absent")
     classifier: GuidingClassifier | None = Field(
         None, description="noise-conditional classifier that guides its samples; none when absent"
     )
