@@ -16,6 +16,7 @@ from rediffuse.errors import UserError, one_line, shown
 if TYPE_CHECKING:
     from rediffuse.config import ResolvedRun
     from rediffuse.pipeline.context import Context
+    from rediffuse.pipeline.plan import Job
 
 app = typer.Typer(
     help="Rebuild a denoising-diffusion study: data, training, sampling, evaluation, report.",
@@ -75,6 +76,11 @@ def do_stage(
     """Do the job of a stage (for one run and seed) unless its files are up to date; whether it worked."""
     from rediffuse.pipeline.work import work
 
+    return work(context, find_job(context, name, run, seed), force=force, later=later)
+
+
+def find_job(context: "Context", name: str, run: str | None = None, seed: int = 0) -> "Job":
+    """The job of a stage, for one run and seed; UserError where there is none."""
     if run is not None:
         resolved = context.loaded.run(run)
         having = dict.fromkeys(job.run.name for job in context.plan.jobs.values() if job.stage == name)
@@ -82,8 +88,7 @@ def do_stage(
             only = f"only {', '.join(having)} {'has' if len(having) == 1 else 'have'} it"
             raise UserError(f"{name}: {run} has no such job, {only if having else 'and nothing here has it'}")
         check_seed(resolved, seed)
-    job = context.plan.find(name, run, None if run is None else seed)
-    return work(context, job, force=force, later=later)
+    return context.plan.find(name, run, None if run is None else seed)
 
 
 def check_seed(run: "ResolvedRun", seed: int) -> None:

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from rediffuse.cli.base import ACTIVE, Force, Later, RunName, Seed, StudyFile, app, do_stage, open_study
+from rediffuse.cli.base import ACTIVE, Force, Later, RunName, Seed, StudyFile, app, do_stage, find_job, open_study
 from rediffuse.errors import UserError
 from rediffuse.pipeline.stage import Stage, stages
 
 #: Stages whose verbs can do more than their job: they stand below, or with the verbs for images of any origin.
-OWN_VERBS = ("cost", "evaluate", "report")
+OWN_VERBS = ("cost", "evaluate", "report", "sample")
 
 
 def _add_verb(stage: Stage) -> None:
@@ -32,6 +32,34 @@ def _add_verb(stage: Stage) -> None:
 for _stage in stages().values():
     if _stage.name not in OWN_VERBS:
         _add_verb(_stage)
+
+
+@app.command(help=stages()["sample"].summary)
+def sample(
+    run: RunName,
+    seed: Seed = 0,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            metavar="FIRST:LAST",
+            help="Only draw these images of each setting, whole batches, for the job to find in state/.",
+        ),
+    ] = None,
+    study: StudyFile = ACTIVE,
+    force: Force = False,
+    later: Later = False,
+) -> None:
+    """Sample a run, or with --only a share of its images."""
+    context = open_study(study)
+    if only is None:
+        do_stage(context, "sample", run, seed, force=force, later=later)
+        return
+    if force or later:
+        raise UserError("--only draws a share of the images and finishes no job; leave out --force and --later")
+    from rediffuse.jobs.sampling import sample_shard
+
+    sample_shard(find_job(context, "sample", run, seed), context, only)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from rediffuse.config.sampler_checks import check_samplers
 from rediffuse.config.sections import LEAST_RESTORED, Data, LpipsWeights
 from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
@@ -11,7 +12,6 @@ from rediffuse.errors import UserError, shown
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS, LPIPS_LEAST
 from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS
 from rediffuse.models.registry import MODELS
-from rediffuse.samplers.registry import SAMPLERS
 
 #: Snapshots of weights that a training keeps to be scored.
 MOST_SCORINGS = 1000
@@ -80,25 +80,7 @@ def _check_unet(run: ResolvedRun, diffusion: Diffusion, source: Source, side: in
             "diffusion.prediction: velocity has no bound on the likelihood, which every run has; make it an ablation"
         )
     _check_classes(run, diffusion, source.classes)
-    for key, sampler in run.sampling.samplers.items():
-        where, kind = f"sampling.samplers.{key}", sampler.kind or key
-        flow = diffusion.prediction == "velocity"
-        fitting = [name for name, spec in SAMPLERS.items() if (spec.path == "interpolant") == flow and spec.evaluations]
-        if kind not in SAMPLERS or SAMPLERS[kind].evaluations is None:
-            raise ValueError(f"{where}.kind: {shown(kind)} is not a sampler; use one of {', '.join(fitting)}")
-        if kind not in fitting:
-            raise ValueError(
-                f"{where}.kind: {kind} does not sample a network that predicts {diffusion.prediction}; "
-                f"use one of {', '.join(fitting)}"
-            )
-        if max(sampler.steps) > steps:
-            raise ValueError(
-                f"{where}.steps: {max(sampler.steps)} exceeds the {steps} diffusion time steps; use at most {steps}"
-            )
-        if sampler.eta is not None and "eta" not in SAMPLERS[kind].options:
-            raise ValueError(f"{where}.eta: {kind} has no η; leave it out, or use kind: ddim")
-        if sampler.variance is not None and not SAMPLERS[kind].uses_variance:
-            raise ValueError(f"{where}.variance: {kind} takes no variance; leave it out, or use kind: ancestral")
+    check_samplers(run, diffusion)
 
 
 def _check_classes(run: ResolvedRun, diffusion: Diffusion, classes: int | None) -> None:
@@ -276,5 +258,5 @@ def _settings(run: ResolvedRun, by_class: bool = False) -> list[str]:
     if MODELS[run.model].one_pass:
         return [] if by_class else ["one-pass-1"]
     told = not by_class or getattr(run.network, "class_conditional", False)
-    samplers = {k: s for k, s in run.sampling.samplers.items() if told or s.classifier_scale is not None}
-    return [f"{key}-{n}" for key, sampler in samplers.items() for n in sampler.steps]
+    samplers = run.sampling.samplers
+    return [s for s, key, _ in run.sampling.settings() if told or samplers[key].classifier_scale is not None]

@@ -3,11 +3,17 @@
 from collections.abc import Iterable, Iterator
 
 from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config.sampling import Setting
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.evaluation.metrics import METRICS, RUN_METRICS, find_metric
 from rediffuse.runs import facts
 from rediffuse.training.options import TrainingConfig
 
+#: What the column of that name counts.
+EVALUATIONS = (
+    "Network evaluations are counted while sampling: calls of the network for an image, of which both halves of "
+    "classifier-free guidance are one. Quadratic spacing may name a time step twice, which is taken once."
+)
 #: The metric that sentences, ablations and small figures show.
 MAIN = "frechet_distance"
 HEADLINE = [metric.name for metric in METRICS.values() if metric.headline]
@@ -112,8 +118,8 @@ def sampler_keys(loaded: LoadedStudy) -> list[str]:
     return list(dict.fromkeys(key for run in compared_runs(loaded) for _, key, _ in facts.comparable_settings(run)))
 
 
-def settings_in_order(loaded: LoadedStudy) -> list[tuple[str, str, int]]:
-    """(setting, sampler key, steps) of all compared runs: samplers as the study names them, most steps first."""
+def settings_in_order(loaded: LoadedStudy) -> list[Setting]:
+    """The settings of all compared runs: samplers as the study names them, most steps first."""
     order = {key: position for position, key in enumerate(sampler_keys(loaded))}
     every = {setting for run in compared_runs(loaded) for setting in facts.comparable_settings(run)}
-    return sorted(every, key=lambda setting: (order[setting[1]], -setting[2]))
+    return sorted(every, key=lambda setting: (order[setting[1]], facts.fineness(setting)))

@@ -1,7 +1,8 @@
-"""Any number of images in bounded memory: batches by index, as uint8, with progress."""
+"""Any number of images in bounded memory: batches by index, as uint8, with progress, and none that is not finite."""
 
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor
 
 from rediffuse.diffusion.pixels import to_uint8
@@ -14,19 +15,36 @@ def generate(
     batch_size: int,
     *,
     on_progress: Callable[[int, int], None] | None = None,
+    name: str = "sampling",
 ) -> Iterator[Tensor]:
     """Yield the images of `indices` in order, uint8 [<= batch_size, C, H, W] on the CPU, one batch at a time.
 
     `sample`: indices [B] (int64) -> x0 [B, C, H, W] in [-1, 1]; it builds its noise and labels from the indices, so
     that an image does not depend on the batch it is made in. `on_progress(done, total)` runs after each batch.
-    Raises `UserError` if batch_size < 1.
+    Raises `UserError` if batch_size < 1, and for a batch that holds NaN or infinity, in a line that begins with `name`.
     """
     if batch_size < 1:
         raise UserError(f"batch_size = {batch_size} is not possible: at least 1 image a batch")
     done = 0
     for batch in indices.split(batch_size):
-        images = to_uint8(sample(batch)).cpu()
+        images = pixels(sample(batch), name, batch)
         done += len(batch)
         if on_progress is not None:
             on_progress(done, len(indices))
         yield images
+
+
+def pixels(x0: Tensor, name: str, indices: Tensor | None = None) -> Tensor:
+    """`to_uint8` of images [B, C, H, W], on the CPU; uint8 has no NaN, and would show it as black.
+
+    Raises `UserError`, in a line that begins with `name`, for images that hold NaN or infinity: it names the first by
+    its index.
+    """
+    broken = torch.nonzero(~x0.isfinite().flatten(1).all(1).cpu()).flatten()
+    if len(broken):
+        first = int(broken[0] if indices is None else indices[broken[0]])
+        raise UserError(
+            f"{name}: {len(broken)} of {len(x0)} images from image {first} on hold NaN or infinity; nothing was written. "
+            "Look at the weights, and at the precision and temperatures of the study"
+        )
+    return to_uint8(x0).cpu()

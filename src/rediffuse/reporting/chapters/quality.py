@@ -1,5 +1,6 @@
 """Quality against steps and against seconds."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -8,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rediffuse.config import LoadedStudy
+from rediffuse.config.sampling import Setting
 from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting import terms
 from rediffuse.reporting.chapters import whole_sets
@@ -23,36 +25,41 @@ from rediffuse.runs import facts
 
 
 def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name: str) -> picture.Picture | None:
-    """Metrics against the number of sampling steps, one panel each."""
-    lines = _lines(frames.loaded, cells, metrics)
+    """Metrics against the evaluations of the network that an image takes, one panel each."""
+    lines, asked = _lines(frames.loaded, cells, metrics), evaluations(frames)
     if not lines:
         return None
     height = 5.2 if len(metrics) == 1 else 3.9 * len(metrics)
     figure, grid = plt.subplots(len(metrics), 1, figsize=(picture.WIDTH, height), squeeze=False)
     for axes, metric in zip(grid[:, 0], metrics, strict=True):
-        for place, ((run, key), by_steps) in enumerate(lines.items()):
-            # Moved sideways by a few per cent, so that bars at one number of steps can be told apart.
+        for place, ((run, key), settings) in enumerate(lines.items()):
+            # Moved sideways by a few per cent, so that bars at one number of evaluations can be told apart.
             shift = 1.03 ** (place - (len(lines) - 1) / 2)
             points = [
-                (n * shift, cells[run, setting, metric]) for n, setting in by_steps if (run, setting, metric) in cells
+                (asked[run, setting] * shift, cells[run, setting, metric])
+                for setting, _, _ in settings
+                if (run, setting, metric) in cells and (run, setting) in asked
             ]
             if points:
                 _draw_points(frames.loaded, axes, run, key, [x for x, _ in points], [cell for _, cell in points])
         _scale(axes, cells, metric)
         _reference_lines(frames.loaded, axes, cells, metric)
-        picture.log_steps(axes, [steps for points in lines.values() for steps, _ in points])
+        places = {(run, setting) for (run, _), settings in lines.items() for setting, _, _ in settings}
+        ticks = [round(n) for place, n in asked.items() if place in places]
+        picture.log_steps(axes, ticks)
         better = terms.direction(metric)
         axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")
-        axes.set_xlabel("sampling steps")
+        axes.set_xlabel("network evaluations an image")
         axes.set_title(terms.capital(metric_title(metric, frames.features)))
     picture.outside_legend(figure, _handles(frames.loaded, lines))
     what = " and ".join(metric_title(metric, frames.features) for metric in metrics)
     n = frames.loaded.study.evaluation.group_size
     caption = (
-        f"Quality against the number of sampling steps: {what}, from {n} images. Bars are the intervals of the tables, "
-        "lines are moved sideways a little to show them; dashed lines are held-out real images and noise at the same n."
+        f"Quality against the evaluations of the network that an image takes, counted: {what}, from {n} images. Bars are "
+        "the intervals of the tables, lines are moved sideways a little to show them; dashed lines are held-out real images "
+        "and noise at the same n."
     )
-    alt = f"Lines of {what} against sampling steps, one for each run and sampler."
+    alt = f"Lines of {what} against network evaluations, one for each run and sampler."
     return picture.finish(figure, name, caption, alt)
 
 
@@ -62,16 +69,16 @@ def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> pic
     times = clock.sampling.dropna(subset=["ms_per_image"]).groupby(["run", "setting"])["ms_per_image"].mean() / 1000
     figure, axes = plt.subplots(figsize=(picture.WIDTH, 5.2))
     drawn, labels = {}, []
-    for (run, key), by_steps in lines.items():
+    for (run, key), settings in lines.items():
         points = [
-            (float(times[run, setting]), steps, cells[run, setting, terms.MAIN])
-            for steps, setting in by_steps
+            (float(times[run, setting]), pace, cells[run, setting, terms.MAIN])
+            for setting, _, pace in settings
             if (run, setting) in times.index and (run, setting, terms.MAIN) in cells
         ]
         if points:
-            drawn[run, key] = by_steps
+            drawn[run, key] = settings
             _draw_points(frames.loaded, axes, run, key, [x for x, _, _ in points], [cell for _, _, cell in points])
-            labels += [(x, cell.value, str(steps)) for x, steps, cell in points]
+            labels += [(x, cell.value, str(pace)) for x, pace, cell in points]
     if not drawn:
         plt.close(figure)
         return None
@@ -94,13 +101,22 @@ def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> pic
     return picture.finish(figure, "quality-seconds", caption, alt)
 
 
-def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[str, str], list[tuple[int, str]]]:
-    """(run, sampler) -> [(steps, setting)] by rising steps, for those that have a value."""
-    lines: dict[tuple[str, str], list[tuple[int, str]]] = {}
+def evaluations(frames: Frames) -> dict[tuple[str, str], float]:
+    """Network evaluations of an image by (run, setting), as counted; the mean over training seeds."""
+    counted: dict[tuple[str, str], list[float]] = {}
+    for row in frames.quality.to_dict("records"):
+        if (nfe := optional(row["nfe"])) is not None:
+            counted.setdefault((row["run"], row["setting"]), []).append(nfe)
+    return {place: float(np.mean(found)) for place, found in counted.items()}
+
+
+def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[str, str], list[Setting]]:
+    """(run, sampler) -> its settings, the coarsest first, for those that have a value."""
+    lines: dict[tuple[str, str], list[Setting]] = {}
     for run in terms.compared_runs(loaded):
-        for setting, key, steps in sorted(facts.comparable_settings(run), key=lambda s: s[2]):
-            if any((run.name, setting, metric) in cells for metric in metrics):
-                lines.setdefault((run.name, key), []).append((steps, setting))
+        for setting in sorted(facts.comparable_settings(run), key=facts.fineness, reverse=True):
+            if any((run.name, setting[0], metric) in cells for metric in metrics):
+                lines.setdefault((run.name, setting[1]), []).append(setting)
     order = terms.sampler_keys(loaded)
     runs = [run.name for run in terms.diffusion_runs(loaded)]
     return dict(sorted(lines.items(), key=lambda line: (runs.index(line[0][0]), order.index(line[0][1]))))
@@ -122,7 +138,7 @@ def _draw_points(
     picture.error_bars(axes, x, [cell.value for cell in points], [bounds(cell) for cell in points], **look)
 
 
-def _handles(loaded: LoadedStudy, lines: dict[tuple[str, str], list[tuple[int, str]]]) -> list[Line2D]:
+def _handles(loaded: LoadedStudy, lines: Iterable[tuple[str, str]]) -> list[Line2D]:
     return [
         Line2D([], [], label=f"{terms.run_label(loaded, run)}, {key}", **_look(loaded, run, key)) for run, key in lines
     ]
@@ -203,8 +219,11 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
     titles = metric_titles(metrics, frames.features)
     columns = headers("Run | Seed | Sampler | Steps | Network evaluations", titles, "n | Groups | Images | From")
     caption = "Every value of every run, training seed, sampler and number of steps."
-    note = "n is the number of images that one value is computed from; the value shown is the mean over the groups."
-    return Table("quality", caption, columns, rows, notes=(note,), folded=True, narrow=True)
+    notes = (
+        "n is the number of images that one value is computed from; the value shown is the mean over the groups.",
+        terms.EVALUATIONS,
+    )
+    return Table("quality", caption, columns, rows, notes=notes, folded=True, narrow=True)
 
 
 def chapter(material: Material) -> Chapter | None:
