@@ -166,3 +166,22 @@ def test_a_network_that_predicts_mu_cannot_be_asked_between_its_steps():
         solve_adaptive(denoiser, noise())
     with pytest.raises(UserError, match="tolerance"):
         solve_adaptive(denoiser, noise(), tolerance=0.0)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_images_that_are_not_finite_are_refused_by_their_index(value):
+    def sample(indices: Tensor) -> Tensor:
+        return torch.where(indices >= 6, value, 0.0).reshape(-1, 1, 1, 1)
+
+    batches = generate(sample, torch.arange(10), 4, name="a setting")
+    assert next(batches).shape == (4, 1, 1, 1)
+    with pytest.raises(UserError, match="^a setting: 2 of 4 images from image 6 on"):
+        next(batches)
+
+
+def test_variations_do_not_depend_on_the_batch():
+    how = {"strength": 0.3, "dtype": torch.float64, "initial_temperature": 0.5}
+    whole = variations(1, 0, 5, SHAPE, **how)
+    part = variations(1, 0, 2, SHAPE, first=3, **how)
+    assert torch.equal(whole.initial()[3:], part.initial())
+    assert torch.equal(whole.step(2)[3:], part.step(2))
