@@ -46,13 +46,13 @@ MISTAKES = {
         "ddim: {steps: [5], eta: 2}\n\nruns",
         ["ddim.eta", "less than or"],
     ),
-    "a number for the list of steps": ("steps: [50, 5]", "steps: 5", ["samplers.ancestral.steps: 5", "use [5]"]),
+    "a number for the list of steps": ("steps: [50, 5]", "steps: 5", ["samplers.ancestral.steps: 5", "such as [5]"]),
     "IDDPM's notation of steps": (
         "ddim: {steps: [5]}\n\nruns",
         "ddim: {steps: ddim5}\n\nruns",
-        ["samplers.ddim.steps: 'ddim5'", "kind: ddim and steps: [5]"],
+        ["samplers.ddim.steps: 'ddim5'", "kind: ddim, steps: [5]"],
     ),
-    "text for the list of steps": ("steps: [50, 5]", "steps: ten", ["samplers.ancestral.steps: 'ten'", "[50, 10]"]),
+    "text for the list of steps": ("steps: [50, 5]", "steps: ten", ["samplers.ancestral.steps: 'ten'", "such as [5]"]),
     "no steps at all": ("ddim: {steps: [5]}\n\nruns", "ddim: {}\n\nruns", ["samplers.ddim.steps", "missing"]),
     "option of another sampler": (
         "ddim: {steps: [5]}\n\nruns",
@@ -88,7 +88,7 @@ MISTAKES = {
     "temperature beyond float32": (
         "ddim: {steps: [5]}\n\nruns",
         "ddim: {steps: [5], initial_temperature: 1e39}\n\nruns",
-        ["samplers.ddim.initial_temperature: 1e+39", "100"],
+        ["samplers.ddim.initial_temperature: 1e+39", "1000"],
     ),
     "temperature of noise that is not drawn": (
         "ddim: {steps: [5]}\n\nruns",

@@ -72,11 +72,11 @@ class SamplerKeys(Options):
             return values
         for name in PACES & values.keys():
             given = values[name]
-            if isinstance(given, list):
+            if isinstance(given, list) and given:
                 values = {**values, name: tuple(given)}  # what was looked at here no longer counts as JSON
             elif given is not None and not isinstance(given, tuple):
                 named = re.fullmatch(r"ddim(\d{1,6})", given) if isinstance(given, str) else None
-                use = "be a list, such as [5]" if name == "steps" else "be a list, such as [0.01]"
+                use = f"be a list of at least 1 number, such as [{5 if name == 'steps' else 0.01}]"
                 hint = f"; for IDDPM's {given} write kind: ddim, steps: [{named[1]}]" if named else ""
                 raise ValueError(f"{name}: {shown(given)} is not allowed; it should {use}{hint}")
         return values

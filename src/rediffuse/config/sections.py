@@ -7,7 +7,7 @@ Every field carries its description, from which `rediffuse schema` writes the JS
 
 import os
 import re
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
