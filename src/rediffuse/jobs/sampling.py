@@ -14,7 +14,7 @@ from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.diffusion.denoiser import Denoiser, Model
 from rediffuse.diffusion.interpolant import VelocityField
 from rediffuse.diffusion.randomness import SampleNoise, derive_seed
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, shown
 from rediffuse.files import digest, read_json
 from rediffuse.models.classifier import NoiseClassifier
 from rediffuse.pipeline.context import Context
@@ -138,7 +138,7 @@ def sample_shard(job: Job, context: Context, images: str) -> None:
         raise UserError(f"--only: {job.run.name} makes an image in one pass, too fast to be shared out; leave it out")
     if not first < last <= total or first % batch or (last % batch and last < total):
         raise UserError(
-            f"--only: {images!r:.40} is no range of whole batches of {job.run.name}; use FIRST:LAST with multiples of its "
+            f"--only: {shown(images)} is no range of whole batches of {job.run.name}; use FIRST:LAST with multiples of its "
             f"batch size {batch}, or {total} as LAST"
         )
     require(job, context.root)

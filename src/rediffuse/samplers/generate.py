@@ -44,7 +44,7 @@ def pixels(x0: Tensor, name: str, indices: Tensor | None = None) -> Tensor:
     if len(broken):
         first = int(broken[0] if indices is None else indices[broken[0]])
         raise UserError(
-            f"{name}: {len(broken)} of {len(x0)} images from image {first} on hold NaN or infinity; nothing was written. "
-            "Look at the weights, and at the precision and temperatures of the study"
+            f"{name}: {len(broken)} of {len(x0)} images from image {first} on hold NaN or infinity and are not kept; "
+            "look at the weights, and at the precision and temperatures of the study"
         )
     return to_uint8(x0).cpu()
