@@ -29,7 +29,8 @@ class Project:
         self.folder = folder
         for name in ("src", "workflow", "profiles", "inputs"):
             shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("*.egg-info"))
-        shutil.copy2(ROOT / "Snakefile", folder)
+        for name in ("Snakefile", "dvc.yaml"):
+            shutil.copy2(ROOT / name, folder)
         study = (ROOT / "studies" / "smoke.yaml").read_text()
         (folder / "params.yaml").write_text(f"tracking: {{enabled: false}}\n{study}")
         for file in NEW.findall(PAGE):
