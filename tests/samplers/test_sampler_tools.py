@@ -169,13 +169,13 @@ def test_a_network_that_predicts_mu_cannot_be_asked_between_its_steps():
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_images_that_are_not_finite_are_refused_by_their_index(value):
+def test_a_batch_that_is_not_finite_is_refused_by_its_indices(value):
     def sample(indices: Tensor) -> Tensor:
         return torch.where(indices >= 6, value, 0.0).reshape(-1, 1, 1, 1)
 
     batches = generate(sample, torch.arange(10), 4, name="a setting")
     assert next(batches).shape == (4, 1, 1, 1)
-    with pytest.raises(UserError, match="^a setting: 2 of 4 images from image 6 on"):
+    with pytest.raises(UserError, match="^a setting, images 4 to 7: 2 of 4 images hold NaN"):
         next(batches)
 
 

@@ -145,7 +145,7 @@ def test_samples_that_are_not_finite_are_refused_and_not_written(context: Contex
     weights[name] = torch.full_like(weights[name], torch.nan)
     (tmp_path / FOLDER).mkdir(parents=True)
     save_file(weights, tmp_path / FOLDER / "weights.safetensors")
-    with pytest.raises(UserError, match=r"^sample baseline ddim-22: 16 of 16 images from image 0 on hold NaN"):
+    with pytest.raises(UserError, match=r"^sample baseline ddim-22, images 0 to 15: 16 of 16 images hold NaN"):
         sample_settings(job, broken, open_image_set(context.data_folder))
     assert list(tmp_path.rglob("*.npz")) == []
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rediffuse.config import ResolvedRun
 from rediffuse.data.image_set import ImageSet
+from rediffuse.diffusion.pixels import to_uint8
 from rediffuse.diffusion.randomness import counted_normal, derive_seed
 from rediffuse.evaluation.intervals import over_images
 from rediffuse.files import digest
@@ -20,7 +21,7 @@ from rediffuse.pipeline.work import Stopwatch
 from rediffuse.runs import facts
 from rediffuse.runs.networks import generator_of, trained_network
 from rediffuse.runs.samples import write_samples
-from rediffuse.samplers.generate import generate, pixels
+from rediffuse.samplers.generate import generate
 from rediffuse.training.variational import held_out_bound
 
 #: A batch takes milliseconds, less than the clock of a busy machine is good for: it is drawn again and again.
@@ -40,7 +41,7 @@ def draw_once(
     """`count` images, uint8 [count, C, H, W] on the CPU; image i depends on (noise_seed, i) and the weights."""
     indices, device = torch.arange(count), run.hardware.device
     drawn = draw_images(generator_of(model), facts.latent(run).latent, noise_seed, indices, device)
-    return pixels(drawn, f"samples of {run.name} while it trains")
+    return to_uint8(drawn).cpu()
 
 
 def sample_once(job: Job, context: Context, image_set: ImageSet) -> dict[str, Any]:

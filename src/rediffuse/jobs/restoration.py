@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rediffuse.data.image_set import open_image_set
-from rediffuse.diffusion.pixels import to_unit_range
+from rediffuse.diffusion.pixels import to_uint8, to_unit_range
 from rediffuse.diffusion.randomness import SampleNoise, counted_normal, derive_seed
 from rediffuse.evaluation.intervals import over_images
 from rediffuse.files import atomic_path
@@ -16,7 +16,6 @@ from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
 from rediffuse.runs.networks import denoiser, trained_network
 from rediffuse.samplers.ancestral import ancestral
-from rediffuse.samplers.generate import pixels
 from rediffuse.samplers.restoration import (
     denoise,
     denoise_by_sampling,
@@ -75,10 +74,10 @@ def restore(job: Job, context: Context) -> None:
         shown[f"{task}/damaged"] = damaged
         shown |= {f"{task}/{method}": images for method, images in restored.items()}
     arrays: dict[str, Any] = {
-        name: value.numpy() if name == "film-t" else _pixels(name, value[:SHOWN]) for name, value in shown.items()
+        name: value.numpy() if name == "film-t" else _pixels(value[:SHOWN]) for name, value in shown.items()
     }
-    arrays["film-x"] = np.stack([_pixels("film", x) for x in [*film.x, last[:SHOWN]]])
-    arrays["film-x0"] = np.stack([_pixels("film", x) for x in [*film.x0, last[:SHOWN]]])
+    arrays["film-x"] = np.stack([_pixels(x) for x in [*film.x, last[:SHOWN]]])
+    arrays["film-x0"] = np.stack([_pixels(x) for x in [*film.x0, last[:SHOWN]]])
     with atomic_path(folder / "restoration" / "images.npz") as temporary:
         np.savez(temporary, **arrays)
     tasks = {
@@ -97,5 +96,5 @@ def decibels(images: Tensor, x0: Tensor) -> Tensor:
     return psnr(images.clamp(-1, 1), x0).clamp(max=EXACT)
 
 
-def _pixels(name: str, images: Tensor) -> np.ndarray:
-    return pixels(images, f"restore: {name}").numpy()
+def _pixels(images: Tensor) -> np.ndarray:
+    return to_uint8(images).cpu().numpy()

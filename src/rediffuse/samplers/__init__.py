@@ -27,7 +27,6 @@ __all__ = passes_on(
     "flow:flow_heun_step",
     "flow:flow_step",
     "generate:generate",
-    "generate:pixels",
     "guidance:ClassifierFreeGuidance",
     "guidance:ClassifierGuidance",
     "interfaces:Callback",

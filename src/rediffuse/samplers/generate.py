@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-import torch
 from torch import Tensor
 
 from rediffuse.diffusion.pixels import to_uint8
@@ -27,24 +26,12 @@ def generate(
         raise UserError(f"batch_size = {batch_size} is not possible: at least 1 image a batch")
     done = 0
     for batch in indices.split(batch_size):
-        images = pixels(sample(batch), name, batch)
+        x0 = sample(batch)
+        try:
+            images = to_uint8(x0).cpu()
+        except UserError as error:
+            raise UserError(f"{name}, images {int(batch[0])} to {int(batch[-1])}: {error}") from None
         done += len(batch)
         if on_progress is not None:
             on_progress(done, len(indices))
         yield images
-
-
-def pixels(x0: Tensor, name: str, indices: Tensor | None = None) -> Tensor:
-    """`to_uint8` of images [B, C, H, W], on the CPU; uint8 has no NaN, and would show it as black.
-
-    Raises `UserError`, in a line that begins with `name`, for images that hold NaN or infinity: it names the first by
-    its index.
-    """
-    broken = torch.nonzero(~x0.isfinite().flatten(1).all(1).cpu()).flatten()
-    if len(broken):
-        first = int(broken[0] if indices is None else indices[broken[0]])
-        raise UserError(
-            f"{name}: {len(broken)} of {len(x0)} images from image {first} on hold NaN or infinity and are not kept; "
-            "look at the weights, and at the precision and temperatures of the study"
-        )
-    return to_uint8(x0).cpu()
