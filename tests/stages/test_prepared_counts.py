@@ -255,3 +255,12 @@ def test_an_image_without_error_counts_as_100_decibels():
     images = x0.clone()
     images[1] += 0.2
     assert decibels(images, x0).tolist() == pytest.approx([100, 20])  # 10 log10(2² / 0.2²)
+
+
+def test_a_class_with_too_few_held_out_pictures_is_found_for_runs_that_ask_for_classes(tmp_path):
+    write_pictures(tmp_path / "pictures" / "many", 85)
+    write_pictures(tmp_path / "pictures" / "few", 5, first=100)
+    content = study_of(tmp_path / "pictures")
+    content["defaults"]["network"]["class_conditional"] = True
+    with pytest.raises(UserError, match=r"data\.path: class 'few' has [01] held-out images"):
+        do(open_study(tmp_path, content), "prepare")
