@@ -119,6 +119,20 @@ def test_a_full_disk_is_one_line(project: Path):
     assert result.stderr == "rediffuse: No space left on device; make room, then give the same command again\n"
 
 
+def test_a_disk_that_fills_during_the_work_is_one_line_and_leaves_no_half_of_a_file(project: Path):
+    result = subprocess.run(
+        ["bash", "-c", f"ulimit -f 2; exec {sys.executable} -m rediffuse prepare"],  # 2 kB a file
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    [line] = result.stderr.splitlines()
+    assert line.endswith("make room, then give the same command again")
+    assert [path for path in (project / "data").rglob("*") if path.is_file()] == []
+
+
 def test_a_terminal_without_letters_colours_or_width_is_served(project: Path):
     process = start(project, "check", PYTHONIOENCODING="ascii", LC_ALL="C", TERM="dumb", COLUMNS="0")
     out, err = process.communicate()

@@ -5,6 +5,7 @@ Verbs import what they need when they run, so that `rediffuse --help` answers at
 
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -165,4 +166,5 @@ def _of_the_machine(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in MACHINE:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}; {MACHINE[error.errno]}"
-    return f"{os.strerror(errno.ENOSPC)}; {MACHINE[errno.ENOSPC]}" if os.strerror(errno.ENOSPC) in str(error) else None
+    full = re.search("No space left on device|File too large|requested and .* written", str(error))
+    return f"{os.strerror(errno.ENOSPC)}; {FULL}" if full else None
