@@ -9,7 +9,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # A study is dozens of processes: without Python's compiled files each would compile torch and MLflow anew, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro test lint ablations ui clean install lock help
+.PHONY: repro clone test lint ablations ui clean install lock help
 
 help:
 	@echo "make repro      rebuild the active study (params.yaml): data, training, sampling, evaluation, report"
@@ -18,12 +18,16 @@ help:
 	@echo "make test       run the tests;  make lint: style, types and what may import what"
 	@echo "make clean      remove what runs made (data, runs, state, MLflow), not the committed reports"
 
-repro: $(INSTALLED)
+repro: clone $(INSTALLED)
 	dvc repro
 
-ablations: $(INSTALLED)
+ablations: clone $(INSTALLED)
 	snakemake --cores all ablations
 	dvc repro
+
+# DVC works in a git repository only, which an archive of this one is not.
+clone:
+	@git rev-parse --git-dir > /dev/null 2>&1 || { echo "make: here is no clone of the repository, which DVC needs; use git clone, or git init in the project's folder"; exit 2; }
 
 test: $(INSTALLED)
 	pytest

@@ -1,9 +1,10 @@
-"""Files that are either whole or absent: write to a temporary name, fsync, rename."""
+"""Files and folders that are either whole or absent: write to a temporary name, fsync, rename."""
 
 import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    except OSError as error:  # whose own name nobody knows
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -36,6 +40,40 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`; when the block ends well, rename it to `path`, which may be an empty folder.
+
+    If the block raises, the new folder is removed and nothing is at `path`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}-"))
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def why_not_writable(path: str | Path) -> str | None:
+    """Why nothing could be made at `path`, or None: found without making anything, before long work is done."""
+    path = Path(path).absolute()
+    try:
+        above = next(place for place in path.parents if place.exists())
+        if len(path.name.encode()) > os.pathconf(above, "PC_NAME_MAX") - 60:
+            return "its name is too long"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    if not above.is_dir():
+        return f"{above} is a file"
+    return None if os.access(above, os.W_OK | os.X_OK) else f"{above} cannot be written"
 
 
 def _sync_folder(folder: Path) -> None:

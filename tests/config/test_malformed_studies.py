@@ -50,6 +50,60 @@ MISTAKES = {
         "ddim: {steps: [5], eta: 2}\n\nruns",
         ["ddim.eta", "less than or"],
     ),
+    "a number for the list of steps": ("steps: [50, 5]", "steps: 5", ["samplers.ancestral.steps: 5", "such as [5]"]),
+    "IDDPM's notation of steps": (
+        "ddim: {steps: [5]}\n\nruns",
+        "ddim: {steps: ddim5}\n\nruns",
+        ["samplers.ddim.steps: 'ddim5'", "kind: ddim, steps: [5]"],
+    ),
+    "text for the list of steps": ("steps: [50, 5]", "steps: ten", ["samplers.ancestral.steps: 'ten'", "such as [5]"]),
+    "no steps at all": ("ddim: {steps: [5]}\n\nruns", "ddim: {}\n\nruns", ["samplers.ddim.steps", "missing"]),
+    "option of another sampler": (
+        "ddim: {steps: [5]}\n\nruns",
+        "ddim: {steps: [5], order: 2}\n\nruns",
+        ["samplers.ddim.order", "kind: dpm-solver-pp"],
+    ),
+    "misspelt option of a sampler": (
+        "ddim: {steps: [5]}\n\nruns",
+        "ddim: {steps: [5], etta: 1}\n\nruns",
+        ["samplers.ddim.etta", "'eta'"],
+    ),
+    "option out of its range": (
+        "ddim: {steps: [5]}\n\nruns",
+        "dpm-solver-pp: {steps: [5], order: 3}\n\nruns",
+        ["samplers.dpm-solver-pp.order: 3", "1 or 2"],
+    ),
+    "steps of a sampler that chooses its own": (
+        "ddim: {steps: [5]}\n\nruns",
+        "ode-adaptive: {steps: [5], tolerance: [0.1]}\n\nruns",
+        ["samplers.ode-adaptive.steps", "tolerance"],
+    ),
+    "no tolerance": (
+        "ddim: {steps: [5]}\n\nruns",
+        "ode-adaptive: {}\n\nruns",
+        ["samplers.ode-adaptive.tolerance", "missing"],
+    ),
+    "times between steps of a network that cannot": (
+        "diffusion: {schedule: linear}",
+        "diffusion: {schedule: linear, prediction: mu, variance: fixed-large, loss: simple}\n"
+        "    sampling: {samplers: {ode-adaptive: {tolerance: [0.1]}}}",
+        ["schedule-linear.sampling.samplers.ode-adaptive.fractional", "use false"],
+    ),
+    "temperature beyond float32": (
+        "ddim: {steps: [5]}\n\nruns",
+        "ddim: {steps: [5], initial_temperature: 1e39}\n\nruns",
+        ["samplers.ddim.initial_temperature: 1e+39", "1000"],
+    ),
+    "temperature of noise that is not drawn": (
+        "ddim: {steps: [5]}\n\nruns",
+        "ddim: {steps: [5], step_temperature: 0.5}\n\nruns",
+        ["samplers.ddim.step_temperature", "eta 0"],
+    ),
+    "spacing without steps": (
+        "ddim: {steps: [5]}\n\nruns",
+        "ode-adaptive: {tolerance: [0.1], spacing: quadratic}\n\nruns",
+        ["samplers.ode-adaptive.spacing", "leave it out"],
+    ),
     "linear schedule too short": ("timesteps: 50", "timesteps: 20", ["diffusion.timesteps", "20", "at least 21"]),
     "sigmoid schedule too short": (
         "timesteps: 50",

@@ -81,3 +81,13 @@ def test_weights_that_are_not_finite_are_refused_naming_the_tensor(tmp_path):
     name = save(tmp_path, network)
     with pytest.raises(UserError, match=r"My net\.pt: the weights 1\.weight hold NaN or infinity"):
         load_feature_network(name, FeatureOptions(resize=16))
+
+
+class OtherSize(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(2, 7)
+
+
+def test_a_network_that_fails_on_images_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"My net\.pt gives no features for images \(2, 3, 64, 64\)"):
+        load_feature_network(save(tmp_path, OtherSize()))

@@ -29,7 +29,8 @@ class Project:
         self.folder = folder
         for name in ("src", "workflow", "profiles", "inputs"):
             shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("*.egg-info"))
-        shutil.copy2(ROOT / "Snakefile", folder)
+        for name in ("Snakefile", "dvc.yaml"):
+            shutil.copy2(ROOT / name, folder)
         study = (ROOT / "studies" / "smoke.yaml").read_text()
         (folder / "params.yaml").write_text(f"tracking: {{enabled: false}}\n{study}")
         for file in NEW.findall(PAGE):
@@ -38,7 +39,11 @@ class Project:
         for line in LINE.finditer(PAGE):
             self.add(**line.groupdict())
         self.edit("params.yaml", "  name: smoke\n", "  name: stripes\n")
-        self.edit("params.yaml", "ddim: {steps: [5]}\n", "halfway: {steps: [5]}\n")
+        self.edit(
+            "params.yaml",
+            "ddim: {steps: [5]}\n",
+            "halfway: {steps: [5]}\n      gone: {kind: halfway, steps: [5], shrink: 0}\n",
+        )
 
     def add(self, file: str, place: str, text: str) -> None:
         """Put lines first in a registry, or in a section of a study."""
@@ -101,6 +106,20 @@ def test_a_sampler(sampled: Project):
     with np.load(sampled.folder / BASELINE / "samples" / "halfway-5.npz") as made:
         assert made["images"].shape == (40, 1, 8, 8)
         assert int(made["nfe"]) == 5
+
+
+def test_a_samplers_own_option_reaches_it_from_the_study(sampled: Project):
+    # The last step ends at the shrunken estimate: with shrink 0 that is 0, the grey in the middle.
+    with np.load(sampled.folder / BASELINE / "samples" / "gone-5.npz") as made:
+        assert set(made["images"].flat) == {128}
+
+
+def test_a_samplers_own_option_is_checked_and_documented(project: Project):
+    study = (project.folder / "params.yaml").read_text().replace("shrink: 0", "shrink: 2")
+    (project.folder / "wrong.yaml").write_text(study)
+    with pytest.raises(AssertionError, match=r"samplers\.gone\.shrink: 2 is not allowed; it should be less than or"):
+        project.rediffuse("check wrong.yaml")
+    assert "halfway: factor of the estimate of x0; 0.9 when absent" in project.rediffuse("schema --markdown")
 
 
 def test_a_metric(sampled: Project):

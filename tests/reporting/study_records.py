@@ -42,6 +42,11 @@ def metrics_record(
     metrics = {}
     for name, value in values.items():
         metrics[name] = grouped(group_values(value, spread, groups), n).to_dict()
+    reference = {"dataset": "smoke", "split": "train", "count": 40}
+    whole = {
+        "frechet_distance": {"value": 0.75 * distance, "n": n * groups, "reference": reference},
+        "inception_score": {"value": 2.5, "std": 0.25, "splits": 10, "n": n * groups},
+    }
     return {
         "study": "smoke",
         "run": run,
@@ -57,8 +62,9 @@ def metrics_record(
         "images": n * groups,
         "features": "efficientnet-lite0",
         "resize": "bicubic",
-        "reference": {"dataset": "smoke", "split": "train", "count": 40, "sha256": "ab" * 32},
+        "reference": {**reference, "sha256": "ab" * 32},
         "metrics": metrics,
+        "whole": {"images": n * groups, "metrics": whole},
         **facts,
     }
 

@@ -184,7 +184,8 @@ class StudyTree:
             batch_size=run.training.batch_size,
         )
         timings = {}
-        for setting, sampler, steps in facts.settings(run):
+        for setting, sampler, pace in facts.settings(run):
+            steps = pace if isinstance(pace, int) else 30
             images = random.integers(0, 256, (min(64, run.sampling.images), 1, 8, 8), dtype=np.uint8)
             np.savez(folder / "samples" / f"{setting}.npz", images=images, stamp="test")
             timings[setting] = {

@@ -1,9 +1,12 @@
 import csv
+import html
 import io
+import re
 
 import pytest
 
-from rediffuse.reporting.render.table import Column, Table, latex_escape
+from rediffuse.reporting.render.picture import finish, styled
+from rediffuse.reporting.render.table import Column, Table, headers, latex_escape, markdown_escape
 from rediffuse.reporting.values import Anchor, Estimate, Links, Mark
 
 
@@ -71,3 +74,42 @@ def test_a_mark_has_a_sign_where_it_is_read_and_none_where_it_is_counted() -> No
     assert "| ✓ holds |" in made.markdown()
     assert made.csv().splitlines()[1] == "holds"
     assert r"$\surd$ holds" in made.latex()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$x_{$ costs $5",
+        "a_b * c * _d_ ~~e~~",
+        "<b>bold</b> &amp; &#36; a & b",
+        "[text](https://example.org) ![x](y.png) [a][b] [1.2, 3.4]",
+        r"C:\*x\_y \n \$",
+        "a|b",
+        "# no heading",
+        "1. no list",
+        "- no list",
+        "[a]: no-definition",
+    ],
+)
+def test_markdown_shows_the_words_of_a_study_as_they_are(text: str) -> None:
+    from markdown_it import MarkdownIt
+
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    paragraph = html.unescape(re.sub("<p>|</p>|\n", "", reader.render(markdown_escape(text))))
+    assert paragraph == text
+    page = reader.render(Table("t", "", headers("name | n"), [(text, 1)]).markdown())
+    [cell] = re.findall("<td>(.*)</td>", page)
+    assert html.unescape(cell) == text
+
+
+def test_figures_show_the_words_of_a_study_as_they_are() -> None:
+    from matplotlib import pyplot
+    from matplotlib.font_manager import findfont, get_font
+
+    with styled():
+        figure, axes = pyplot.subplots()
+        axes.plot([1, 2], label="DDPM $x_{$ for $5$")
+        axes.legend()
+        drawn = finish(figure, "f", "", "").svg.decode()
+    dollar = get_font(findfont("DejaVu Sans")).get_char_index(ord("$"))
+    assert drawn.count(f'href="#DejaVuSans-{dollar:x}"') == 4

@@ -221,6 +221,39 @@ def test_eta_outside_its_range_is_refused(process, eta):
         ddim_step(x0, eps, 0.5, 0.9, eta=eta)
 
 
+DISORDERED = {name: step for name, step in STEPS.items() if name.startswith(("ddpm", "ddim", "dpm", "euler"))}
+
+
+@pytest.mark.parametrize("name", DISORDERED)
+@pytest.mark.parametrize(("cleaner", "level"), [(0.2, 0.9), (0.5, 0.0), (1.2, 0.5), (0.5, math.nan), (1.0, 1.0)])
+def test_levels_in_the_wrong_order_or_out_of_range_are_refused(name, cleaner, level):
+    with pytest.raises(UserError, match="alpha_bar"):
+        DISORDERED[name](*tensors(3), cleaner, level, 0.1)
+    by_image = [torch.tensor([good] * 4 + [bad], dtype=torch.float64) for good, bad in ((0.9, cleaner), (0.5, level))]
+    with pytest.raises(UserError, match="alpha_bar"):
+        DISORDERED[name](*tensors(3), *by_image, torch.full((5,), 0.1, dtype=torch.float64))
+
+
+def test_a_step_from_a_level_to_itself_changes_nothing():
+    # DDIM's published quadratic spacing repeats small times: dropping the repetition gives the same samples.
+    xt, x0, z = tensors(3)
+    eps = (xt - 0.5**0.5 * x0) / 0.5**0.5
+    for eta in (0.0, 1.0):
+        torch.testing.assert_close(ddim_step(x0, eps, 0.5, 0.5, eta=eta, noise=z), xt, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("level", "previous"), [(0.0, 0.5), (0.5, 0.0), (-0.1, 0.5), (0.5, 1.1), (math.nan, 0.5)])
+def test_the_probability_flow_has_no_step_from_or_to_a_level_without_image(level, previous):
+    xt, eps = tensors(2)
+    with pytest.raises(UserError, match="above 0 and is at most 1"):
+        probability_flow_step(xt, eps, level, previous)
+
+
+def test_a_multistep_step_needs_an_earlier_level():
+    with pytest.raises(UserError, match="alpha_bar_last"):
+        dpm_solver_pp_2m_step(*tensors(3), 0.5, 0.9, 0.5)
+
+
 def test_a_ddim_step_that_needs_noise_says_so():
     x0, eps = tensors(2)
     with pytest.raises(UserError, match="needs noise"):

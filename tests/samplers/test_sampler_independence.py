@@ -61,6 +61,14 @@ def test_each_sampler_makes_the_network_evaluations_it_declares(name, steps):
     assert counter.forwards == SAMPLERS[name].nfe(steps)
 
 
+def test_evaluations_are_counted_where_the_process_is_exchanged():
+    called = []
+    denoiser = Denoiser(lambda x, t: (called.append(t), network(x, t))[1], DiffusionProcess.create("linear", 1000))
+    counter = EvaluationCounter(denoiser)
+    SAMPLERS["ode-adaptive"].run(counter, SampleNoise(7, torch.arange(2), SHAPE), tolerance=0.1)
+    assert counter.forwards == len(called) > 5
+
+
 @pytest.mark.parametrize("name", ["flow-euler", "flow-heun"])
 def test_each_flow_makes_the_network_evaluations_it_declares(name):
     calls = []
@@ -100,6 +108,8 @@ def test_the_temperatures_scale_the_start_and_the_step_noise():
         ("ddim", 0, {}, "1 to 1000"),
         ("ddim", 10, {"eta": 1.5}, "eta = 1.5"),
         ("plms", 10, {"eta": 0.5}, "no option 'eta': it takes no options"),
+        ("dpm-solver-pp", 10, {"order": 3}, "order = 3 .* 1 or 2"),
+        ("ode-adaptive", 10, {"tolerance": 0.0}, "tolerance = 0.0 .* greater than or equal"),
     ],
 )
 def test_a_bad_request_is_refused_in_one_line(name, steps, options, message):

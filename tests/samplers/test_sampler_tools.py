@@ -108,6 +108,14 @@ def test_pixels_map_to_all_levels_of_uint8():
     assert to_uint8(torch.tensor([-1.5, 1.5])).tolist() == [0, 255]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_images_that_are_not_finite_are_refused_rather_than_drawn_black(value):
+    images = torch.zeros(3, 1, 2, 2)
+    images[1, 0, 1, 1] = value
+    with pytest.raises(UserError, match="1 of 3 images hold NaN or infinity"):
+        to_uint8(images)
+
+
 def test_generation_gives_every_index_once_in_order_whatever_the_batch():
     denoiser = Denoiser(network, SHORT)
     progress = []
@@ -158,3 +166,22 @@ def test_a_network_that_predicts_mu_cannot_be_asked_between_its_steps():
         solve_adaptive(denoiser, noise())
     with pytest.raises(UserError, match="tolerance"):
         solve_adaptive(denoiser, noise(), tolerance=0.0)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_a_batch_that_is_not_finite_is_refused_by_its_indices(value):
+    def sample(indices: Tensor) -> Tensor:
+        return torch.where(indices >= 6, value, 0.0).reshape(-1, 1, 1, 1)
+
+    batches = generate(sample, torch.arange(10), 4, name="a setting")
+    assert next(batches).shape == (4, 1, 1, 1)
+    with pytest.raises(UserError, match="^a setting, images 4 to 7: 2 of 4 images hold NaN"):
+        next(batches)
+
+
+def test_variations_do_not_depend_on_the_batch():
+    how = {"strength": 0.3, "dtype": torch.float64, "initial_temperature": 0.5}
+    whole = variations(1, 0, 5, SHAPE, **how)
+    part = variations(1, 0, 2, SHAPE, first=3, **how)
+    assert torch.equal(whole.initial()[3:], part.initial())
+    assert torch.equal(whole.step(2)[3:], part.step(2))

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -179,6 +180,72 @@ def test_the_same_run_is_exported_to_the_same_bytes(exported: Path) -> None:
 def test_an_export_never_overwrites(exported: Path) -> None:
     message = run(exported.parent, "export", "improved", "--to", "published", code=2)
     assert message == "rediffuse: --to: published is there already; name a new folder\n"
+
+
+@pytest.mark.parametrize("to", ["params.yaml", "params.yaml/new", "/proc/new/folder", "x" * 300])
+def test_an_export_into_a_place_that_cannot_be_written_is_refused_and_leaves_nothing(project: Path, to: str) -> None:
+    before = sorted(project.iterdir())
+    message = run(project, "export", "improved", "--to", to, code=2)
+    assert message.startswith("rediffuse: --to: ")
+    assert message.count("\n") == 1
+    assert sorted(project.iterdir()) == before
+
+
+def test_an_export_that_fails_half_way_leaves_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rediffuse.interop.sources.write_tensors", full)
+    before = sorted(project.iterdir())
+    assert "--to: new cannot be written (No space left on device)" in run(
+        project, "export", "improved", "--to", "new", code=2
+    )
+    assert sorted(project.iterdir()) == before
+
+
+def test_an_import_says_what_it_understood(project: Path, exported: Path, tmp_path: Path) -> None:
+    shutil.copy(project / "params.yaml", tmp_path)
+    message = run(tmp_path, "import", str(exported), "--into", "again")
+    count = sum(value.numel() for value in load_file(exported / "diffusion_pytorch_model.safetensors").values())
+    for what in (
+        f"read from {exported}/diffusion_pytorch_model.safetensors: nothing says whether raw weights or a moving average",
+        f"schedule read from {exported}/scheduler/scheduler_config.json",
+        f"network: {count:,} parameters; images 8x8x1, 2 outputs; channels 8, 16; blocks 1; attention at 4; heads 1",
+        "process: timesteps 50, schedule cosine, prediction eps, variance learned-range, clip yes",
+    ):
+        assert what in message
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "A b", ".", "", "x" * 99])
+def test_an_import_under_a_name_that_no_study_can_have_is_refused(exported: Path, tmp_path: Path, name: str) -> None:
+    message = run(exported.parent, "import", str(exported), "--into", name, code=2)
+    assert message.startswith("rediffuse: --into: ")
+    assert not (exported.parent / "weights").exists()
+
+
+@pytest.mark.parametrize("place", ["weights", "studies"])
+def test_an_import_that_cannot_write_leaves_nothing(exported: Path, project: Path, tmp_path: Path, place: str) -> None:
+    shutil.copy(project / "params.yaml", tmp_path)
+    (tmp_path / place).touch()
+    message = run(tmp_path, "import", str(exported), "--into", "again", code=2)
+    assert f"{place} is a file" in message
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["params.yaml", place])
+
+
+def test_a_training_that_cannot_take_its_weights_says_why(imported: Path) -> None:
+    file = imported / "studies" / "again.yaml"
+    text = file.read_text()
+    (imported / "pipe").mkdir(exist_ok=True)
+    if not (imported / "pipe" / "weights.safetensors").exists():
+        os.mkfifo(imported / "pipe" / "weights.safetensors")
+    for folder in ("pipe", "nowhere", "params.yaml", "", '"a\\0b"', "x" * 300):
+        file.write_text(text.replace("folder: weights/again", f"folder: {folder or chr(34) * 2}"))
+        try:
+            message = run(imported, "train", "imported", "--study", str(file), "--force", code=2)
+        finally:
+            file.write_text(text)
+        assert "runs.imported.weights.folder: " in message
+        assert message.rstrip("\n").isprintable()
 
 
 def test_an_unknown_format_is_refused(project: Path) -> None:

@@ -62,3 +62,11 @@ def test_a_cut_off_file_is_refused(runs, tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match="not the weights of run baseline"):
         trained_network(runs["baseline"], IMAGES, path)
+
+
+def test_weights_that_are_not_finite_are_refused_by_tensor(runs, tmp_path: Path):
+    state = build_network(runs["baseline"], IMAGES).state_dict()
+    state["output.bias"][0] = float("nan")
+    write_weights(tmp_path / "w.safetensors", state, {})
+    with pytest.raises(UserError, match="the weights output.bias hold NaN or infinity"):
+        trained_network(runs["baseline"], IMAGES, tmp_path / "w.safetensors")

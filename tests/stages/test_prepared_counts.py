@@ -18,9 +18,10 @@ from rediffuse.data.registry import SOURCES, TAKES
 from rediffuse.errors import UserError
 from rediffuse.evaluation.frechet import frechet_distance, moments
 from rediffuse.files import read_json
+from rediffuse.jobs.restoration import decibels
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.digests import Digests
-from rediffuse.pipeline.outside import outside_digests
+from rediffuse.pipeline.outside import link, outside_digests
 from rediffuse.pipeline.receipts import why_stale
 from tests.stages.conftest import Rows, do, judge_of, open_study, smoke_study
 
@@ -234,3 +235,32 @@ def test_a_study_says_one_value_of_all_images_beside_the_groups(tmp_path):
     training, _ = judge.images.split("train")
     expected = frechet_distance(*(m for i in (held_out, training) for m in moments(judge.features(i, None).features)))
     assert distance["value"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_that_dvc_does_not_look_behind_links_is_said(tmp_path, capsys, linked):
+    pictures = write_pictures(tmp_path / "pictures" / "a", 80).parent
+    if linked:
+        (pictures / "a").rename(tmp_path / "elsewhere")
+        (pictures / "a").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "inputs").mkdir()
+    (tmp_path / "inputs" / "none").touch()
+    link(load_study(open_study_file(tmp_path, study_of(pictures))), tmp_path)
+    assert ("behind which DVC does not look" in capsys.readouterr().err) == linked
+
+
+def test_an_image_without_error_counts_as_100_decibels():
+    """A flat picture is its own enlargement: its PSNR would be infinite, which no file of numbers holds."""
+    x0 = torch.zeros(2, 1, 4, 4)
+    images = x0.clone()
+    images[1] += 0.2
+    assert decibels(images, x0).tolist() == pytest.approx([100, 20])  # 10 log10(2² / 0.2²)
+
+
+def test_a_class_with_too_few_held_out_pictures_is_found_for_runs_that_ask_for_classes(tmp_path):
+    write_pictures(tmp_path / "pictures" / "many", 85)
+    write_pictures(tmp_path / "pictures" / "few", 5, first=100)
+    content = study_of(tmp_path / "pictures")
+    content["defaults"]["network"]["class_conditional"] = True
+    with pytest.raises(UserError, match=r"data\.path: class 'few' has [01] held-out images"):
+        do(open_study(tmp_path, content), "prepare")

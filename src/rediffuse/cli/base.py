@@ -5,6 +5,7 @@ Verbs import what they need when they run, so that `rediffuse --help` answers at
 
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ from rediffuse.errors import UserError, one_line, shown
 if TYPE_CHECKING:
     from rediffuse.config import ResolvedRun
     from rediffuse.pipeline.context import Context
+    from rediffuse.pipeline.plan import Job
 
 app = typer.Typer(
     help="Rebuild a denoising-diffusion study: data, training, sampling, evaluation, report.",
@@ -75,6 +77,11 @@ def do_stage(
     """Do the job of a stage (for one run and seed) unless its files are up to date; whether it worked."""
     from rediffuse.pipeline.work import work
 
+    return work(context, find_job(context, name, run, seed), force=force, later=later)
+
+
+def find_job(context: "Context", name: str, run: str | None = None, seed: int = 0) -> "Job":
+    """The job of a stage, for one run and seed; UserError where there is none."""
     if run is not None:
         resolved = context.loaded.run(run)
         having = dict.fromkeys(job.run.name for job in context.plan.jobs.values() if job.stage == name)
@@ -82,8 +89,7 @@ def do_stage(
             only = f"only {', '.join(having)} {'has' if len(having) == 1 else 'have'} it"
             raise UserError(f"{name}: {run} has no such job, {only if having else 'and nothing here has it'}")
         check_seed(resolved, seed)
-    job = context.plan.find(name, run, None if run is None else seed)
-    return work(context, job, force=force, later=later)
+    return context.plan.find(name, run, None if run is None else seed)
 
 
 def check_seed(run: "ResolvedRun", seed: int) -> None:
@@ -160,4 +166,5 @@ def _of_the_machine(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in MACHINE:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}; {MACHINE[error.errno]}"
-    return f"{os.strerror(errno.ENOSPC)}; {MACHINE[errno.ENOSPC]}" if os.strerror(errno.ENOSPC) in str(error) else None
+    full = re.search("No space left on device|File too large|requested and .* written", str(error))
+    return f"{os.strerror(errno.ENOSPC)}; {FULL}" if full else None

@@ -20,6 +20,9 @@ def import_(
     null_class: Annotated[
         bool, typer.Option("--null-class", help='The last class embedding stands for "no label".')
     ] = False,
+    entry: Annotated[
+        str | None, typer.Option("--entry", help="A file with a training state: which of its entries (as ema.model).")
+    ] = None,
     heads: Annotated[int, typer.Option("--heads", help="IDDPM only: attention heads.", min=1)] = 4,
     image_size: Annotated[int, typer.Option("--image-size", help="IDDPM only: pixels a side.", min=1)] = 32,
     timesteps: Annotated[int, typer.Option("--timesteps", help="IDDPM only: T.", min=2)] = 4000,
@@ -33,7 +36,7 @@ def import_(
     from rediffuse.interop.sources import IddpmFacts
 
     facts = IddpmFacts(image_size, heads, timesteps=timesteps, schedule=schedule, rescaled_timesteps=rescaled)
-    for line in import_weights(Path(), path, into, like, null_class=null_class, facts=facts):
+    for line in import_weights(Path(), path, into, like, null_class=null_class, facts=facts, entry=entry):
         print(line)
     print(f"next: `rediffuse use {into}`, then `dvc repro`")
 

@@ -1,5 +1,7 @@
 """Verbs of the pipeline: one a stage, made from its declaration, and those that plan, build, accept and gather."""
 
+import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from rediffuse.cli.base import ACTIVE, Force, Later, RunName, Seed, StudyFile, app, do_stage, open_study
+from rediffuse.cli.base import ACTIVE, Force, Later, RunName, Seed, StudyFile, app, do_stage, find_job, open_study
 from rediffuse.errors import UserError
 from rediffuse.pipeline.stage import Stage, stages
 
 #: Stages whose verbs can do more than their job: they stand below, or with the verbs for images of any origin.
-OWN_VERBS = ("cost", "evaluate", "report")
+OWN_VERBS = ("cost", "evaluate", "report", "sample")
 
 
 def _add_verb(stage: Stage) -> None:
@@ -30,6 +32,34 @@ def _add_verb(stage: Stage) -> None:
 for _stage in stages().values():
     if _stage.name not in OWN_VERBS:
         _add_verb(_stage)
+
+
+@app.command(help=stages()["sample"].summary)
+def sample(
+    run: RunName,
+    seed: Seed = 0,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            metavar="FIRST:LAST",
+            help="Only draw these images of each setting, whole batches, for the job to find in state/.",
+        ),
+    ] = None,
+    study: StudyFile = ACTIVE,
+    force: Force = False,
+    later: Later = False,
+) -> None:
+    """Sample a run, or with --only a share of its images."""
+    context = open_study(study)
+    if only is None:
+        do_stage(context, "sample", run, seed, force=force, later=later)
+        return
+    if force or later:
+        raise UserError("--only draws a share of the images and finishes no job; leave out --force and --later")
+    from rediffuse.jobs.sampling import sample_shard
+
+    sample_shard(find_job(context, "sample", run, seed), context, only)
 
 
 @app.command()
@@ -135,8 +165,27 @@ def build(
             do_stage(context, stage, run, seed, force=True)
         return
     alone = stage in ("prepare", "reference", "report")
-    command = ["snakemake", "--cores", "all", "--quiet", "rules", "--", declared.done if alone else "measured"]
-    raise SystemExit(subprocess.run(command, check=False).returncode)
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "all",
+        "--quiet",
+        "rules",
+        "--",
+        declared.done if alone else "measured",
+    ]
+    raise SystemExit(subprocess.run(command, check=False, env=_with_a_cache()).returncode)
+
+
+def _with_a_cache() -> dict[str, str]:
+    """The environment, with a place for Snakemake's cache where the home folder takes none."""
+    cache = Path.home() / ".cache"
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+    here = {} if os.access(cache, os.W_OK) else {"XDG_CACHE_HOME": str(Path(".snakemake/cache").resolve())}
+    return {**here, **os.environ}
 
 
 @app.command()

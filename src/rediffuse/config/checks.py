@@ -1,5 +1,6 @@
 """What a run must satisfy that one section cannot see alone."""
 
+from rediffuse.config.sampler_checks import check_samplers
 from rediffuse.config.sections import LEAST_RESTORED, Data, LpipsWeights
 from rediffuse.config.study import ResolvedRun
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
@@ -7,7 +8,6 @@ from rediffuse.data.registry import SOURCES, TAKES, Source
 from rediffuse.diffusion.named_schedules import scaled_ends
 from rediffuse.errors import UserError, shown
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS, LPIPS_LEAST
-from rediffuse.samplers.registry import SAMPLERS
 
 #: Snapshots of weights that a training keeps to be scored.
 MOST_SCORINGS = 1000
@@ -76,25 +76,7 @@ def _check_unet(run: ResolvedRun, diffusion: Diffusion, source: Source, side: in
             "diffusion.prediction: velocity has no bound on the likelihood, which every run has; make it an ablation"
         )
     _check_classes(run, diffusion, source.classes)
-    for key, sampler in run.sampling.samplers.items():
-        where, kind = f"sampling.samplers.{key}", sampler.kind or key
-        flow = diffusion.prediction == "velocity"
-        fitting = [name for name, spec in SAMPLERS.items() if (spec.path == "interpolant") == flow and spec.evaluations]
-        if kind not in SAMPLERS or SAMPLERS[kind].evaluations is None:
-            raise ValueError(f"{where}.kind: {shown(kind)} is not a sampler; use one of {', '.join(fitting)}")
-        if kind not in fitting:
-            raise ValueError(
-                f"{where}.kind: {kind} does not sample a network that predicts {diffusion.prediction}; "
-                f"use one of {', '.join(fitting)}"
-            )
-        if max(sampler.steps) > steps:
-            raise ValueError(
-                f"{where}.steps: {max(sampler.steps)} exceeds the {steps} diffusion time steps; use at most {steps}"
-            )
-        if sampler.eta is not None and "eta" not in SAMPLERS[kind].options:
-            raise ValueError(f"{where}.eta: {kind} has no η; leave it out, or use kind: ddim")
-        if sampler.variance is not None and not SAMPLERS[kind].uses_variance:
-            raise ValueError(f"{where}.variance: {kind} takes no variance; leave it out, or use kind: ancestral")
+    check_samplers(run, diffusion)
 
 
 def _check_classes(run: ResolvedRun, diffusion: Diffusion, classes: int | None) -> None:

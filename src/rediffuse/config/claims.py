@@ -58,10 +58,6 @@ def _cells(metric: str, runs: Mapping[str, ResolvedRun]) -> tuple[set[str], str]
 def _settings(run: ResolvedRun, metric: str) -> list[str]:
     if MODELS[run.model].one_pass:
         return [] if metric in CLASS_METRICS else ["one-pass-1"]
-    asked = getattr(run.network, "class_conditional", False)
-    return [
-        f"{key}-{n}"
-        for key, sampler in run.sampling.samplers.items()
-        if metric not in CLASS_METRICS or asked or sampler.classifier_scale is not None
-        for n in sampler.steps
-    ]
+    told = metric not in CLASS_METRICS or getattr(run.network, "class_conditional", False)
+    samplers = run.sampling.samplers
+    return [s for s, key, _ in run.sampling.settings() if told or samplers[key].classifier_scale is not None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rediffuse.config.experiment import Experiment
-from rediffuse.config.sections import Sampler
+from rediffuse.config.sampling import PACES, Sampler, Sampling, paces
 from rediffuse.config.settings import merge
 from rediffuse.config.study import Study
 from rediffuse.errors import UserError, shown
@@ -74,9 +74,13 @@ class Expansion:
 
     def added(self, run: str, before: Mapping[str, Any]) -> tuple[str, ...]:
         """Settings of a main run that only experiments ask for."""
-        own = {f"{key}-{steps}" for key, entry in before.items() for steps in entry["steps"]}
-        every = (f"{key}-{steps}" for key, entry in self.samplers[run].items() for steps in entry["steps"])
+        own, every = (_settings_of(samplers) for samplers in (before, self.samplers[run]))
         return tuple(setting for setting in every if setting not in own)
+
+
+def _settings_of(samplers: Mapping[str, Any]) -> list[str]:
+    checked = Sampling.model_validate({"samplers": samplers})
+    return [setting for setting, _, _ in checked.settings()]
 
 
 @dataclass(frozen=True)
@@ -222,12 +226,15 @@ class _Expanding:
                     )
                 if (spec.path == "interpolant") != (way.diffusion["prediction"] == "velocity"):
                     continue
+                by = spec.paced_by
+                chosen = [changed.pop(by)] if by in changed else self.asks.vary.get(by) or entry.get(by) or ()
+                full = {name: value for name, value in full.items() if name not in PACES}
                 name = key + "".join(f"-{_slug(option)}-{_slug(value)}" for option, value in changed.items())
-                for steps in self.asks.vary.get("steps") or entry.get("steps") or ():
-                    if not isinstance(steps, int) or not 0 < steps <= most:
-                        raise self._wrong("vary.steps", f"{shown(steps)} is not allowed; use a number from 1 to {most}")
-                    setting = [self._ask(samplers, name, full, steps) for samplers in bases][-1]
-                    at = {"sampler": key, **dict(zip(self.options, options, strict=True)), "steps": steps}
+                for pace in chosen:
+                    if by == "steps" and (not isinstance(pace, int) or not 0 < pace <= most):
+                        raise self._wrong("vary.steps", f"{shown(pace)} is not allowed; use a number from 1 to {most}")
+                    setting = [self._ask(samplers, name, full, by, pace) for samplers in bases][-1]
+                    at = {"sampler": key, **dict(zip(self.options, options, strict=True)), "steps": pace}
                     yield at, setting
 
     def _entries(self, way: _Way, of: str) -> list[tuple[str, dict[str, Any]]]:
@@ -249,30 +256,31 @@ class _Expanding:
             raise self._wrong("vary.steps", f"is missing, and {bare[0]} names no steps; give it")
         return found
 
-    def _ask(self, samplers: dict[str, dict[str, Any]], name: str, entry: dict[str, Any], steps: int) -> str:
+    def _ask(self, samplers: dict[str, dict[str, Any]], name: str, entry: dict[str, Any], by: str, pace: float) -> str:
         """The name of a setting in these samplers, into which it is written where they lack it."""
         try:
-            wanted = _content(name, {**entry, "steps": [steps]})
+            wanted = _content(name, entry)
+            [(text, _)] = paces(name, Sampler(**{**entry, by: (pace,)}))
         except UserError as error:
             raise self._wrong(f"samplers.{name}", str(error)) from None
         for key, known in samplers.items():
             if _content(key, known) == wanted:
-                if steps not in known["steps"]:
-                    samplers[key] = {**known, "steps": [*known["steps"], steps]}
-                return f"{key}-{steps}"
+                if pace not in known[by]:
+                    samplers[key] = {**known, by: [*known[by], pace]}
+                return f"{key}-{text}"
         if name in samplers:
             name = f"{name}-{self.name}"
-        samplers[name] = {**entry, "steps": [steps]}
-        return f"{name}-{steps}"
+        samplers[name] = {**entry, by: [pace]}
+        return f"{name}-{text}"
 
 
 def _content(key: str, entry: dict[str, Any]) -> str:
-    """What a sampler's entry does, whatever it is called and how many steps it takes."""
-    made = Sampler(**{**entry, "steps": tuple(entry["steps"]), "kind": entry.get("kind") or key})
+    """What a sampler's entry does, whatever it is called and however finely it works."""
+    told = {name: value for name, value in entry.items() if name not in PACES and value is not None}
+    made = Sampler(**{**told, "kind": entry.get("kind") or key})
     # What is not said is the same as saying what then holds.
-    return made.replace(eta=made.eta or 0.0, guidance=1.0 if made.guidance is None else made.guidance).model_dump_json(
-        exclude={"steps"}
-    )
+    eta, guidance = made.options.get("eta", 0.0), 1.0 if made.guidance is None else made.guidance
+    return made.replace(eta=eta, guidance=guidance).model_dump_json()
 
 
 def _look_up(values: Mapping[str, Any], key: str) -> Any:

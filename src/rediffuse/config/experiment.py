@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from rediffuse.config.sections import Name, Section
+from rediffuse.config.sampling import Name
+from rediffuse.config.sections import Section
 from rediffuse.config.settings import Overrides
 from rediffuse.options import PositiveFloat, PositiveInt, Words
 

@@ -1,17 +1,20 @@
-"""The sections of a study: what may be set, in which range, what it means and its default. Of what is trained: `trained`.
+"""The sections of a study: what may be set, in which range, what it means and its default.
+
+Of what is trained: `trained`; of samplers: `sampling`.
 
 Every field carries its description, from which `rediffuse schema` writes the JSON schema and the reference page.
 """
 
 import os
 import re
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from rediffuse.config.sampling import Batch, Images, Name, Sampler, Sampling, Steps
 from rediffuse.errors import shown
 from rediffuse.hardware import Hardware
-from rediffuse.options import Fraction, NotNegative, Options, PathText, PositiveFloat, PositiveInt
+from rediffuse.options import Options, PathText, PositiveFloat, PositiveInt
 
 __all__ = [
     "Data",
@@ -19,27 +22,15 @@ __all__ = [
     "Evaluation",
     "Hardware",
     "LpipsWeights",
+    "Name",
     "Restoration",
     "Sampler",
     "Sampling",
     "Tracking",
 ]
 
-Name = Annotated[
-    str,
-    Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60, description="lower-case letters, digits and hyphens"),
-]
-SamplerName = Annotated[
-    str,
-    Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=80, description="lower-case letters, digits, hyphens and dots"),
-]
 #: A group of a study's keys.
 Section = Options
-#: Sampling steps: of a T of at most a million.
-Steps = Annotated[int, Field(gt=0, le=10**6)]
-Images = Annotated[int, Field(gt=0, le=10**8)]
-#: Images at once.
-Batch = Annotated[int, Field(gt=0, le=10**7)]
 
 
 class Data(Section):
@@ -61,52 +52,6 @@ class Data(Section):
     def source_name(self) -> str:
         """The registry's entry."""
         return self.source or self.name
-
-
-class Sampler(Section):
-    """One way of sampling, at one or several step counts."""
-
-    kind: str | None = Field(None, description="sampler of the registry; the entry's own name when absent")
-    steps: tuple[Steps, ...] = Field(..., min_length=1, max_length=100, description="numbers of sampling steps")
-    eta: Fraction | None = Field(None, description="stochasticity of DDIM: 0 deterministic, 1 ancestral with β̃")
-    variance: Literal["fixed-small", "fixed-large"] | None = Field(
-        None, description="reverse variance used instead of the one of training"
-    )
-    spacing: Literal["uniform", "quadratic"] = Field("uniform", description="how the kept time steps are spread")
-    guidance: NotNegative | None = Field(
-        None,
-        le=1e4,
-        description="classifier-free guidance of a class-conditional network: 0 ignores the class, 1 is the network as "
-        "trained, more exaggerates the class (the paper's w is this less 1)",
-    )
-    classifier_scale: NotNegative | None = Field(
-        None,
-        le=1e4,
-        description="classifier guidance by the run's classifier (`classifiers`): factor of its gradient, 0 asks for "
-        "classes without steering towards them",
-    )
-    initial_temperature: NotNegative = Field(1.0, le=1000, description="standard deviation of x_T")
-    step_temperature: NotNegative = Field(1.0, le=1000, description="factor of the noise of the steps")
-
-    @model_validator(mode="after")
-    def _distinct(self) -> "Sampler":
-        if len(set(self.steps)) != len(self.steps):
-            raise ValueError(f"steps: {list(self.steps)} names a number twice; use each once")
-        return self
-
-
-class Sampling(Section):
-    """How many images are sampled and how."""
-
-    images: Images = Field(1080, description="images of each setting")
-    batch_size: Batch = Field(1080, description="images sampled at once")
-    clip: bool = Field(True, description="clip the predicted x0 to [-1, 1] and re-derive ε")
-    samplers: dict[SamplerName, Sampler] = Field(
-        {"ancestral": Sampler(steps=(50,)), "ddim": Sampler(steps=(50,))},
-        min_length=1,
-        max_length=100,
-        description="the ways of sampling, by a name of one's own",
-    )
 
 
 class DuringTraining(Section):

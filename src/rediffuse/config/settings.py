@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from rediffuse.config.sections import Sampling, Section
+from rediffuse.config.sampling import Sampling
+from rediffuse.config.sections import Section
 from rediffuse.config.trained import Diffusion, Network
 from rediffuse.training.options import TrainingConfig
 

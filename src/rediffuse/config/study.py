@@ -1,8 +1,9 @@
 """A study: defaults, the runs that override them, experiments and claims; and each run fully resolved."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from rediffuse.config.experiment import Claim, Experiment, Seed
 from rediffuse.config.sections import Data, Evaluation, Hardware, Name, Restoration, Sampling, Section, Tracking
@@ -17,6 +18,15 @@ AnyNetwork = Network | CriticNetwork | LatentNetwork
 AnyTraining = TrainingConfig | WganTraining | DcganTraining | VaeTraining
 
 
+def _drawn(label: str) -> str:
+    if label.startswith("_"):
+        raise PydanticCustomError("label", "it should not begin with _, which figures leave out of their legends")
+    return label
+
+
+Label = Annotated[Words, Field(max_length=60), AfterValidator(_drawn)]
+
+
 class Run(Overrides):
     """A run of the main comparison; DVC has a stage for each of its phases and seeds."""
 
@@ -26,9 +36,7 @@ class Run(Overrides):
         "and `training` have keys of their own",
     )
     role: Literal["baseline", "improved", "variant"] = Field("variant", description="its part in the comparison")
-    label: Words | None = Field(
-        None, max_length=60, description="its name in tables and figures; the key, or its kind's, when absent"
-    )
+    label: Label | None = Field(None, description="its name in tables and figures; the key, or its kind's, when absent")
     classifier: GuidingClassifier | None = Field(
         None, description="noise-conditional classifier that guides its samples; none when absent"
     )

@@ -1,7 +1,7 @@
 """Feature networks behind one interface: images in, features and class probabilities out."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from rediffuse.download import OnProgress
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, one_line
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.registry import load
+from rediffuse.weights import check_finite
 
 # Batches are padded to a multiple of this many images, because convolutions choose another algorithm for a handful of
 # images and round differently: with the padding, features do not depend on the batch size.
@@ -175,18 +176,14 @@ def resize_bicubic(batch: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def load_torchscript(path: Path, device: str) -> torch.jit.ScriptModule:
-    """Load a TorchScript file for inference; RuntimeError if it is none, UserError if its weights are not finite."""
+    """Load a TorchScript file for inference. Raises UserError if it is none, or if its weights are not finite."""
     with warnings.catch_warnings():
         # PyTorch wants new models exported otherwise; the Inception-v3 of all published FIDs is a TorchScript file.
         warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated", category=DeprecationWarning)
-        model = torch.jit.load(str(path), map_location=device).eval()
-    check_finite(model.state_dict(), path)
-    return model
-
-
-def check_finite(weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Raise UserError, naming the tensor, where weights hold NaN or infinity."""
-    for name, value in weights.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise UserError(f"{path}: the weights {name} hold NaN or infinity; give whole ones")
+        try:
+            module = torch.jit.load(str(path), map_location=device).eval()
+        except (RuntimeError, ValueError, OSError) as damage:
+            raise UserError(f"{path} is not a TorchScript file: {one_line(str(damage).splitlines()[0], 120)}") from None
+    check_finite(module.state_dict(), path)
+    return module

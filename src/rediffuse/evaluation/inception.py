@@ -58,6 +58,10 @@ class InceptionV3:
         self.resize = f"{mode}-299"
         self._device = options.device
         self._model = load_torchscript(path, options.device)
+        if not (hasattr(self._model, "layers") and hasattr(self._model, "output")):
+            raise UserError(
+                f"{path} is a TorchScript module, but not FID's Inception-v3: it has no `layers` or `output`"
+            )
         self._pillow_resize = build_resizer("clean") if mode == "clean" else None
         digest = sha256(path)
         resizing = {"legacy_tensorflow": "bilinear, TensorFlow 1 alignment, no antialiasing", "clean": "Pillow bicubic"}
@@ -109,8 +113,8 @@ def _find_weights(file: RemoteFile, options: FeatureOptions, progress: OnProgres
         found, expected = sha256(path), options.weights_sha256 or file.checksum
         if found != expected:
             raise UserError(
-                f"Inception-v3 weights {path} have sha256 {found}, not {expected}: give the file {file.name}, "
-                "or state the digest of your own in weights_sha256"
+                f"{path}: Inception-v3 weights have sha256 {found}, not {expected}: give {file.name}, or the digest of "
+                "your own in weights_sha256"
             )
         return path
     kept = [CLEANFID_CACHE]

@@ -22,7 +22,8 @@ from torch.nn.functional import interpolate
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.feature_networks import LPIPS_LEAST
-from rediffuse.evaluation.features import as_images, check_finite, load_torchscript, rgb_batches
+from rediffuse.evaluation.features import as_images, load_torchscript, rgb_batches
+from rediffuse.weights import check_finite, is_torchscript, read_tensors
 
 Backbone = Literal["alex", "vgg"]
 
@@ -117,25 +118,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"LPIPS weights {path} do not exist: give torchvision's network and the authors' linear heads")
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            found = load_file(path)
-            check_finite(found, path)
-            return found
-        try:
-            return dict(load_torchscript(path, "cpu").state_dict())
-        except RuntimeError:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
-    except Exception as damage:
-        # What readers of a damaged file raise has no common type.
-        raise UserError(f"{path} holds no weights: {(str(damage).splitlines() or ['unreadable'])[0]}") from None
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise UserError(f"{path} holds no state dictionary of weights")
-    check_finite(found, path)
-    return found
+        tensors = dict(load_torchscript(path, "cpu").state_dict()) if is_torchscript(path) else read_tensors(path)
+    except UserError as error:
+        raise UserError(f"{path} holds no weights: {str(error).removeprefix(f'{path}: ')}") from None
+    check_finite(tensors, path)
+    return tensors
 
 
 def _features(network: str, weights: dict[str, Tensor], path: Path) -> torch.nn.Sequential:

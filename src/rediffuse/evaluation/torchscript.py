@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from rediffuse.download import OnProgress
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, one_line
 from rediffuse.evaluation.features import (
     DEFAULT_OPTIONS,
     FeatureOptions,
@@ -35,18 +35,21 @@ class TorchScriptNetwork:
     ) -> None:
         if not path.is_file():
             raise UserError(f"the TorchScript file {path} does not exist")
-        try:
-            self._model = load_torchscript(path, options.device)
-        except RuntimeError as damage:
-            raise UserError(f"{path} is not a TorchScript file: {str(damage).splitlines()[0]}") from None
+        self._model = load_torchscript(path, options.device)
         self.name = name or "torchscript-" + re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-").lower()
         self.resize = f"bicubic-{options.resize}"
         self._size = options.resize
         self._device = options.device
-        with torch.inference_mode():
-            features, logits = self._call(torch.zeros(2, 3, self._size, self._size, device=self._device))
-        if features.ndim != 2 or len(features) != 2:
-            raise UserError(f"{path} gives {tuple(features.shape)} for 2 images: features must be [2, dim]")
+        trial = torch.zeros(2, 3, self._size, self._size, device=self._device)
+        try:
+            with torch.inference_mode():
+                features, logits = self._call(trial)
+            shapes = [tuple(found.shape) for found in (features, logits) if found is not None]
+        except (RuntimeError, AttributeError, ValueError) as damage:
+            why = one_line(str(damage).strip().splitlines()[-1], 120)
+            raise UserError(f"{path} gives no features for images {tuple(trial.shape)}: {why}") from None
+        if any(len(shape) != 2 or shape[0] != 2 for shape in shapes):
+            raise UserError(f"{path} gives {shapes[0]} for 2 images: features must be [2, dim], logits [2, classes]")
         self.dim = features.shape[1]
         self.card: dict[str, Any] = {
             "name": self.name,

@@ -1,61 +1,68 @@
 """diffusers' `UNet2DModel` (the layout of google/ddpm-cifar10-32): its configuration and the names of its weights."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
+from pydantic import Field
 from torch import Tensor
 
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, one_line, shown
+from rediffuse.interop.foreign import Foreign, quoted
 from rediffuse.interop.layout import Entry, Rows, block, group_norms, places, refuse_others, renamed, to_ours, to_theirs
 from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
+from rediffuse.options import PositiveFloat
 
-# What a key means when config.json leaves it out: the defaults of `UNet2DModel.__init__`.
-DEFAULTS: dict[str, Any] = {
-    "sample_size": None,
-    "in_channels": 3,
-    "out_channels": 3,
-    "center_input_sample": False,
-    "time_embedding_type": "positional",
-    "time_embedding_dim": None,
-    "freq_shift": 0,
-    "flip_sin_to_cos": True,
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
-    "mid_block_type": "UNetMidBlock2D",
-    "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-    "block_out_channels": (224, 448, 672, 896),
-    "layers_per_block": 2,
-    "mid_block_scale_factor": 1,
-    "downsample_padding": 1,
-    "downsample_type": "conv",
-    "upsample_type": "conv",
-    "dropout": 0.0,
-    "act_fn": "silu",
-    "attention_head_dim": 8,
-    "norm_num_groups": 32,
-    "attn_norm_num_groups": None,
-    "norm_eps": 1e-5,
-    "resnet_time_scale_shift": "default",
-    "add_attention": True,
-    "class_embed_type": None,
-    "num_class_embeds": None,
-    "num_train_timesteps": None,
-}
+T = TypeVar("T")
+Count = Annotated[int, Field(gt=0, le=10**5)]
+Types = Annotated[tuple[T, ...], Field(strict=False)]
+One = Annotated[float, Field(ge=1, le=1)]
 
-# Keys of which our network knows only these values.
-ONLY: dict[str, tuple[Any, ...]] = {
-    "center_input_sample": (False,),
-    "time_embedding_type": ("positional",),
-    "mid_block_type": ("UNetMidBlock2D",),
-    "mid_block_scale_factor": (1,),
-    "downsample_type": ("conv",),
-    "upsample_type": ("conv",),
-    "act_fn": ("silu", "swish"),
-    "class_embed_type": (None,),
-    "downsample_padding": (0, 1),
-    "resnet_time_scale_shift": ("default", "scale_shift"),
-}
+
+class Theirs(Foreign):
+    """The arguments of `UNet2DModel.__init__`, its defaults, and those of their values that our network can have."""
+
+    sample_size: Any = None
+    in_channels: Count = 3
+    out_channels: Count = 3
+    center_input_sample: Literal[False] = False
+    time_embedding_type: Literal["positional"] = "positional"
+    time_embedding_dim: Count | None = None
+    freq_shift: Literal[0, 1] = 0
+    flip_sin_to_cos: bool = True
+    down_block_types: Types[Literal["DownBlock2D", "AttnDownBlock2D"]] = ("DownBlock2D", *3 * ("AttnDownBlock2D",))
+    mid_block_type: Literal["UNetMidBlock2D"] = "UNetMidBlock2D"
+    up_block_types: Types[Literal["UpBlock2D", "AttnUpBlock2D"]] = (*3 * ("AttnUpBlock2D",), "UpBlock2D")
+    block_out_channels: Types[Count] = (224, 448, 672, 896)
+    layers_per_block: Annotated[int, Field(gt=0, le=100)] = 2
+    mid_block_scale_factor: One = 1.0
+    downsample_padding: Literal[0, 1] = 1
+    downsample_type: Literal["conv"] = "conv"
+    upsample_type: Literal["conv"] = "conv"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    act_fn: Literal["silu", "swish"] = "silu"
+    attention_head_dim: Count | None = 8
+    norm_num_groups: Count = 32
+    attn_norm_num_groups: Count | None = None
+    norm_eps: PositiveFloat = 1e-5
+    resnet_time_scale_shift: Literal["default", "scale_shift"] = "default"
+    add_attention: bool = True
+    class_embed_type: None = None
+    num_class_embeds: Annotated[int, Field(gt=0, le=10**7)] | None = None
+    num_train_timesteps: Any = None
+
+
+#: Keys that diffusers' `EMAModel` adds when it saves a moving average, which say nothing of the network.
+AVERAGE = (
+    "decay",
+    "min_decay",
+    "optimization_step",
+    "update_after_step",
+    "use_ema_warmup",
+    "inv_gamma",
+    "power",
+)
 
 KNOWN_FIELDS = (
     "image_size",
@@ -76,15 +83,16 @@ KNOWN_FIELDS = (
     "downsample_padding",
 )
 
-# Our modules and the names that `UNet2DModel` has for them: before the stages, in a residual block, behind the stages.
-FIRST = {
+# Our modules and the names that `UNet2DModel` has for them: around the stages, and in a residual block.
+AROUND = {
     "input": "conv_in",
     "time.linear1": "time_embedding.linear_1",
     "time.linear2": "time_embedding.linear_2",
     "classes": "class_embedding",
+    "norm": "conv_norm_out",
+    "output": "conv_out",
 }
 PARTS = {part: part for part in ("norm1", "conv1", "norm2", "conv2")} | {"shortcut": "conv_shortcut"}
-LAST = {"norm": "conv_norm_out", "output": "conv_out"}
 
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
@@ -147,56 +155,54 @@ def config_from_diffusers(given: Mapping[str, Any], *, null_class: bool = False)
         UserError: `key: value …`, for the first key that our network cannot represent.
     """
     if (kind := given.get("_class_name", "UNet2DModel")) != "UNet2DModel":
-        raise UserError(f"_class_name: {kind!r} is not a network this can read; it reads 'UNet2DModel'")
-    for key in given:
-        if key not in DEFAULTS and not key.startswith("_"):
-            raise UserError(f"{key}: {given[key]!r} is no setting of UNet2DModel that is known here")
-    values = {**DEFAULTS, **given}
-    for key, allowed in ONLY.items():
-        if values[key] not in allowed:
-            raise UserError(f"{key}: {values[key]!r} cannot be represented; {_choice(allowed)} can")
-    size = values["sample_size"]
-    size = size[0] if isinstance(size, list | tuple) and len(set(size)) == 1 else size
-    if not isinstance(size, int) or isinstance(size, bool):
-        raise UserError(f"sample_size: {size!r} cannot be represented; one number of pixels can, such as 32")
-    widths = list(values["block_out_channels"])
-    multipliers = [width // widths[0] for width in widths]
-    if [widths[0] * multiplier for multiplier in multipliers] != widths:
-        raise UserError(f"block_out_channels: {widths} cannot be represented; multiples of the first can")
-    if values["time_embedding_dim"] not in (None, 4 * widths[0]):
+        raise UserError(f"_class_name: {quoted(kind)} is not a network this can read; it reads 'UNet2DModel'")
+    plain = {key: value for key, value in given.items() if not key.startswith("_") and key not in AVERAGE}
+    for key in plain:
+        if key not in Theirs.model_fields:
+            raise UserError(
+                f"{one_line(key, 60)}: {quoted(plain[key])} is no setting of UNet2DModel that is known here"
+            )
+    theirs = Theirs.read(plain)
+    size, widths, shift = theirs.sample_size, theirs.block_out_channels, theirs.resnet_time_scale_shift
+    size = size[0] if isinstance(size, list | tuple) and len(size) == 2 and size[0] == size[1] else size
+    if type(size) is not int or not 0 < size <= 10**5:
+        raise UserError(f"sample_size: {quoted(size)} cannot be represented; one number of pixels can, such as 32")
+    if not widths or widths[0] < 4 or widths[0] % 2 or any(width % widths[0] for width in widths):
         raise UserError(
-            f"time_embedding_dim: {values['time_embedding_dim']} cannot be represented; {4 * widths[0]} can"
+            f"block_out_channels: {shown(list(widths))} cannot be represented; an even number from 4 and multiples of it can"
         )
-    if not isinstance(values["freq_shift"], int) or values["freq_shift"] >= widths[0] // 2:
-        raise UserError(f"freq_shift: {values['freq_shift']!r} cannot be represented; 0 or 1 can")
-    attends = _attends(values, len(widths))
-    classes = values["num_class_embeds"]
-    scale_shift = values["resnet_time_scale_shift"] == "scale_shift"
+    if theirs.time_embedding_dim not in (None, 4 * widths[0]):
+        raise UserError(f"time_embedding_dim: {theirs.time_embedding_dim} cannot be represented; {4 * widths[0]} can")
+    attends = _attends(theirs, len(widths))
+    classes = theirs.num_class_embeds
+    if classes is not None and classes <= null_class:
+        raise UserError(f"num_class_embeds: {classes} leaves no class beside that of --null-class; 2 or more can")
+    scale_shift = shift == "scale_shift"
     # None means none where the embedding scales and shifts, and norm_num_groups elsewhere.
-    normalised = values["attn_norm_num_groups"] or (None if scale_shift else values["norm_num_groups"])
-    if values["add_attention"] and normalised != values["norm_num_groups"]:
+    normalised = theirs.attn_norm_num_groups or (None if scale_shift else theirs.norm_num_groups)
+    if theirs.add_attention and normalised != theirs.norm_num_groups:
         raise UserError(
-            f"attn_norm_num_groups: {values['attn_norm_num_groups']} cannot be represented with "
-            f"resnet_time_scale_shift: {values['resnet_time_scale_shift']}; {values['norm_num_groups']} can"
+            f"attn_norm_num_groups: {theirs.attn_norm_num_groups} cannot be represented with "
+            f"resnet_time_scale_shift: {shift}; {theirs.norm_num_groups} can"
         )
     config = UNetConfig(
         image_size=size,
-        in_channels=values["in_channels"],
-        out_channels=values["out_channels"],
+        in_channels=theirs.in_channels,
+        out_channels=theirs.out_channels,
         channels=widths[0],
-        multipliers=tuple(multipliers),
-        blocks=values["layers_per_block"],
+        multipliers=tuple(width // widths[0] for width in widths),
+        blocks=theirs.layers_per_block,
         attention=tuple(size >> level for level, attend in enumerate(attends) if attend),
-        middle_attention=values["add_attention"],
-        heads=_heads(values["attention_head_dim"], widths, attends, values["add_attention"]),
-        dropout=values["dropout"],
+        middle_attention=theirs.add_attention,
+        heads=_heads(theirs.attention_head_dim, widths, attends, theirs.add_attention),
+        dropout=theirs.dropout,
         time_conditioning="scale-shift" if scale_shift else "additive",
         num_classes=None if classes is None else classes - null_class,
-        groups=values["norm_num_groups"],
-        norm_eps=values["norm_eps"],
-        time_order="cos-sin" if values["flip_sin_to_cos"] else "sin-cos",
-        time_frequency_shift=values["freq_shift"],
-        downsample_padding="symmetric" if values["downsample_padding"] else "bottom-right",
+        groups=theirs.norm_num_groups,
+        norm_eps=theirs.norm_eps,
+        time_order="cos-sin" if theirs.flip_sin_to_cos else "sin-cos",
+        time_frequency_shift=theirs.freq_shift,
+        downsample_padding="symmetric" if theirs.downsample_padding else "bottom-right",
     )
     for norm in group_norms(config):
         if norm.num_groups != config.groups:
@@ -215,13 +221,8 @@ def weights_to_diffusers(config: UNetConfig, state: Mapping[str, Tensor]) -> dic
 def weights_from_diffusers(
     config: UNetConfig, theirs: Mapping[str, Tensor], *, null_class: bool = False, source: str = "weights"
 ) -> dict[str, Tensor]:
-    """A `UNet2DModel`'s state dict as our network of `config` loads it, float32.
-
-    Attention under diffusers' earlier names (query, key, value, proj_attn) is taken too. Without a `null_class` the
-    null token's embedding is set to zero: the network was never trained for it.
-
-    Raises:
-        UserError: naming a tensor that is missing, left over or of another shape.
+    """A `UNet2DModel`'s state dict as our network of `config` loads it, attention also under diffusers' earlier names
+    (query, key, value, proj_attn); see `layout.to_ours`.
     """
     theirs = {_today(name): value for name, value in theirs.items()}
     return to_ours(_entries, config, theirs, null_class=null_class, source=source)
@@ -229,7 +230,7 @@ def weights_from_diffusers(
 
 def _entries(network: UNet) -> Iterator[Entry]:
     """Every tensor of a `UNet2DModel` and where it lies in ours."""
-    yield from renamed(network, FIRST)
+    yield from renamed(network, AROUND)
     for place in places(network):
         side = "mid_block" if place.side == "middle" else f"{place.side}_blocks.{place.level}"
         yield from block(network, place, f"{side}.resnets.{place.position}", PARTS, "time_emb_proj")
@@ -244,7 +245,6 @@ def _entries(network: UNet) -> Iterator[Entry]:
     for side in ("down", "up"):
         levels = range(len(network.down))
         yield from renamed(network, {f"{side}.{n}.resample": f"{side}_blocks.{n}.{side}samplers.0" for n in levels})
-    yield from renamed(network, LAST)
 
 
 def _today(name: str) -> str:
@@ -254,26 +254,18 @@ def _today(name: str) -> str:
     )
 
 
-def _attends(values: Mapping[str, Any], levels: int) -> list[bool]:
-    sides = []
-    for key, plain, attending in (
-        ("down_block_types", "DownBlock2D", "AttnDownBlock2D"),
-        ("up_block_types", "UpBlock2D", "AttnUpBlock2D"),
-    ):
-        for kind in values[key]:
-            if kind not in (plain, attending):
-                raise UserError(f"{key}: {kind!r} cannot be represented; {plain!r} and {attending!r} can")
-        sides.append([kind == attending for kind in values[key]])
-    down, up = sides[0], sides[1][::-1]
+def _attends(theirs: Theirs, levels: int) -> list[bool]:
+    down = [kind.startswith("Attn") for kind in theirs.down_block_types]
+    up = [kind.startswith("Attn") for kind in reversed(theirs.up_block_types)]
     if down != up or len(down) != levels:
         raise UserError(
-            f"up_block_types: {list(values['up_block_types'])} cannot be represented; the mirror image of "
-            f"down_block_types {list(values['down_block_types'])} can, one type for each of the {levels} widths"
+            f"up_block_types: {shown(list(theirs.up_block_types))} cannot be represented; the mirror image of "
+            f"down_block_types {shown(list(theirs.down_block_types))} can, one type for each of the {levels} widths"
         )
     return down
 
 
-def _heads(head_width: int | None, widths: list[int], attends: list[bool], middle: bool) -> int:
+def _heads(head_width: int | None, widths: Sequence[int], attends: list[bool], middle: bool) -> int:
     chosen = {width for width, attend in zip(widths, attends, strict=True) if attend} | (
         {widths[-1]} if middle else set()
     )
@@ -300,7 +292,3 @@ def _head_width(config: UNetConfig) -> int | None:
             "channels: use one head, or the format rediffuse"
         )
     return chosen.pop() // config.heads if chosen else None
-
-
-def _choice(allowed: tuple[Any, ...]) -> str:
-    return " or ".join(repr(value) for value in allowed)

@@ -11,17 +11,19 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, one_line, shown
 from rediffuse.interop.layout import Entry, Place, Rows, block, group_norms, places, renamed, to_ours
 from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
 
-# Our modules and the names that `UNetModel` has for them: before the stages, in a residual block, behind the stages.
-FIRST = {
+# Our modules and the names that `UNetModel` has for them: around the stages, and in a residual block.
+AROUND = {
     "input": "input_blocks.0.0",
     "time.linear1": "time_embed.0",
     "time.linear2": "time_embed.2",
     "classes": "label_emb",
+    "norm": "out.0",
+    "output": "out.2",
 }
 PARTS = {
     "norm1": "in_layers.0",
@@ -30,7 +32,6 @@ PARTS = {
     "conv2": "out_layers.3",
     "shortcut": "skip_connection",
 }
-LAST = {"norm": "out.0", "output": "out.2"}
 
 
 def config_from_iddpm(
@@ -57,13 +58,20 @@ def config_from_iddpm(
         UserError: the names are not those of a `UNetModel`, or its shape cannot be represented.
     """
 
-    def of(name: str) -> Tensor:
+    def of(name: str) -> tuple[int, ...]:
         if name not in state:
-            raise UserError(f"{source}: tensor {name} is missing; this is no state dict of IDDPM's UNetModel")
-        return state[name]
+            held = ", ".join(one_line(known, 40) for known in list(state)[:3])
+            raise UserError(
+                f"{source}: tensor {name} is missing; this is no state dict of IDDPM's UNetModel: it holds {held} and so on"
+            )
+        shape = tuple(state[name].shape)
+        if len(shape) < 2 or 0 in shape:
+            raise UserError(
+                f"{source}: tensor {name} is of shape {shown(list(shape))}; it should have two sides or more"
+            )
+        return shape
 
-    first, label = of("input_blocks.0.0.weight"), state.get("label_emb.weight")
-    channels, in_channels = first.shape[:2]
+    channels, in_channels = of("input_blocks.0.0.weight")[:2]
     widths: list[list[int]] = [[]]
     attends = [False]
     number = 1
@@ -73,20 +81,22 @@ def config_from_iddpm(
             widths.append([])
             attends.append(False)
         else:
-            widths[-1].append(of(f"{block}.out_layers.3.weight").shape[0])
+            widths[-1].append(of(f"{block}.out_layers.3.weight")[0])
             attends[-1] |= f"input_blocks.{number}.1.qkv.weight" in state
         number += 1
     if any(len(set(level)) != 1 or len(level) != len(widths[0]) or level[0] % channels for level in widths):
-        raise UserError(f"{source}: channels {widths} of the levels cannot be represented; equal blocks a level can")
+        raise UserError(
+            f"{source}: channels {shown(widths)} of the levels cannot be represented; equal blocks a level can"
+        )
     if f"input_blocks.{number}.0.weight" in state:
         raise UserError(f"{source}: tensor input_blocks.{number}.0.weight has no place in a UNetModel")
     block = "input_blocks.1.0"
-    embedded = of(f"{block}.emb_layers.1.weight").shape[0]
-    shortcuts = {value.shape[-1] for name, value in state.items() if name.endswith("skip_connection.weight")}
+    embedded = of(f"{block}.emb_layers.1.weight")[0]
+    shortcuts = {of(name)[-1] for name in state if name.endswith("skip_connection.weight")}
     config = UNetConfig(
         image_size=image_size,
         in_channels=in_channels,
-        out_channels=of("out.2.weight").shape[0],
+        out_channels=of("out.2.weight")[0],
         channels=channels,
         multipliers=tuple(level[0] // channels for level in widths),
         blocks=len(widths[0]),
@@ -94,7 +104,7 @@ def config_from_iddpm(
         heads=heads,
         dropout=dropout,
         time_conditioning="scale-shift" if embedded == 2 * widths[0][0] else "additive",
-        num_classes=None if label is None else len(label) - null_class,
+        num_classes=of("label_emb.weight")[0] - null_class if "label_emb.weight" in state else None,
         groups=32,
         norm_eps=1e-5,
         time_order="cos-sin",
@@ -116,20 +126,14 @@ def config_from_iddpm(
 def weights_from_iddpm(
     config: UNetConfig, theirs: Mapping[str, Tensor], *, null_class: bool = False, source: str = "weights"
 ) -> dict[str, Tensor]:
-    """A `UNetModel`'s state dict as our network of `config` loads it, float32.
-
-    Without a `null_class` the null token's embedding is set to zero: the network was never trained for it.
-
-    Raises:
-        UserError: naming a tensor that is missing, left over or of another shape.
-    """
+    """A `UNetModel`'s state dict as our network of `config` loads it; see `layout.to_ours`."""
     return to_ours(_entries, config, theirs, null_class=null_class, source=source)
 
 
 def _entries(network: UNet) -> Iterator[Entry]:
     """Every tensor of a `UNetModel` and where it lies in ours."""
     config = network.config
-    yield from renamed(network, FIRST)
+    yield from renamed(network, AROUND)
     for place in places(network):
         residual, attention = _names(place, config.blocks)
         yield from block(network, place, residual, PARTS, "emb_layers.1")
@@ -141,7 +145,6 @@ def _entries(network: UNet) -> Iterator[Entry]:
         attends = config.resolutions[last - number] in config.attention
         up = f"output_blocks.{number * (config.blocks + 1) + config.blocks}.{1 + attends}.conv"
         yield from renamed(network, {f"down.{number}.resample.conv": down, f"up.{number}.resample.conv": up})
-    yield from renamed(network, LAST)
 
 
 def _names(place: Place, blocks: int) -> tuple[str, str]:

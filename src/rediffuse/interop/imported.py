@@ -26,11 +26,14 @@ def checked_weights(run: ResolvedRun, network: UNetConfig, root: Path) -> dict[s
 
 def _read(source: Path, run: ResolvedRun) -> Package:
     assert run.weights is not None
-    if not (source / WEIGHTS).exists():
-        raise UserError(
-            f"runs.{run.name}.weights.folder: {run.weights.folder} has no {WEIGHTS}; `rediffuse import` makes such a folder"
-        )
-    if (found := sha256(source / WEIGHTS)) != run.weights.sha256:
+    where = f"runs.{run.name}.weights.folder: {run.weights.folder}"
+    try:
+        if not (source / WEIGHTS).is_file():
+            raise UserError(f"{where} has no {WEIGHTS}; `rediffuse import` makes such a folder")
+        found = sha256(source / WEIGHTS)
+    except OSError as error:
+        raise UserError(f"{where} cannot be read ({error.strerror}); `rediffuse import` makes such a folder") from None
+    if found != run.weights.sha256:
         raise UserError(
             f"runs.{run.name}.weights.sha256: {source / WEIGHTS} has the digest {found}, the study says "
             f"{run.weights.sha256}; put the right file there, or import it anew"

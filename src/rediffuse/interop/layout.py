@@ -11,6 +11,7 @@ from rediffuse.errors import UserError
 from rediffuse.interop.own_format import NOT_OF_THE_FUNCTION
 from rediffuse.models.unet import Level, Stage, UNet
 from rediffuse.models.unet_config import UNetConfig
+from rediffuse.weights import check_tensors
 
 
 class Rows(NamedTuple):
@@ -124,23 +125,15 @@ def to_ours(
         source: what the tensors came from, for messages.
 
     Raises:
-        UserError: naming the first tensor that is missing, left over or of another shape.
+        UserError: naming the first tensor that is missing, left over, of another shape or not finite.
     """
     network, theirs = skeleton(config), dict(theirs)
     entries = list(table(network))
-    known = {entry.theirs for entry in entries}
     for entry in entries:
-        if entry.ours == "classes.weight" and not null_class and entry.theirs in theirs:
-            label = theirs[entry.theirs]
+        label = theirs.get(entry.theirs)
+        if entry.ours == "classes.weight" and not null_class and label is not None and label.ndim:
             theirs[entry.theirs] = torch.cat((label, torch.zeros_like(label[:1])))
-        if entry.theirs not in theirs:
-            raise UserError(f"{source}: tensor {entry.theirs} is missing; it should be of shape {list(entry.shape)}")
-        if tuple(theirs[entry.theirs].shape) != entry.shape:
-            found = list(theirs[entry.theirs].shape)
-            raise UserError(f"{source}: tensor {entry.theirs} is of shape {found}; it should be {list(entry.shape)}")
-    if left := sorted(set(theirs) - known):
-        more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
-        raise UserError(f"{source}: tensor {left[0]}{more} has no place in the network of this configuration")
+    check_tensors(theirs, {entry.theirs: entry.shape for entry in entries}, source)
     state = {name: torch.empty(value.shape) for name, value in network.state_dict().items()}
     for entry in entries:
         entry.put_into(state[entry.ours], theirs[entry.theirs])

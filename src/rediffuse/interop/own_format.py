@@ -4,22 +4,33 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, one_line, shown
 from rediffuse.files import atomic_path
 from rediffuse.formats import write_json
 from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
+from rediffuse.options import Options
+from rediffuse.weights import check_tensors, read_tensors
 
 CONFIG, WEIGHTS, FORMAT = "config.json", "weights.safetensors", "rediffuse"
 # Fields that decide how weights are drawn, trained or computed with, not what the network computes.
 NOT_OF_THE_FUNCTION = ("initialisation", "dropout", "checkpointing")
+
+
+class _Config(Options):
+    """What config.json holds."""
+
+    format: Literal["rediffuse"]
+    network: UNetConfig
+    diffusion: dict[str, Any]
+    clip: bool | None
+    knows_no_class: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +41,7 @@ class Package:
     diffusion: settings of a study's section `diffusion` as far as they are known; empty when the source is silent.
     clip: whether x̂_0 is meant to be clipped; None when the source is silent.
     knows_no_class: whether the network was also trained without labels, as classifier-free guidance needs.
+    notes: what was understood of a foreign source and what was changed, in words.
     """
 
     network: UNetConfig
@@ -37,6 +49,7 @@ class Package:
     diffusion: dict[str, Any]
     clip: bool | None = None
     knows_no_class: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def write_package(folder: Path, package: Package) -> None:
@@ -60,34 +73,24 @@ def read_package(folder: Path) -> Package:
     Raises:
         UserError: a file is missing or damaged, or its tensors are not those of its configuration.
     """
-    config = read_config(folder / CONFIG)
-    if config.get("format") != FORMAT:
-        raise UserError(f"{folder / CONFIG}: format is {config.get('format')!r}, not {FORMAT!r}")
-    known = set(UNetConfig.model_fields)
-    if unknown := sorted(set(config["network"]) - known):
-        raise UserError(f"{folder / CONFIG}: network.{unknown[0]} is no field of this version's networks")
+    given = read_config(folder / CONFIG)
     try:
-        network = UNetConfig(**config["network"])
-    except (TypeError, UserError) as error:
-        raise UserError(f"{folder / CONFIG}: network: {error}") from None
+        config = _Config(**given)
+    except (UserError, TypeError) as error:  # TypeError: a key "self"
+        raise UserError(f"{folder / CONFIG}: {error}") from None
     state = read_tensors(folder / WEIGHTS)
-    check_state(network, state, str(folder / WEIGHTS))
-    return Package(network, state, config["diffusion"], config["clip"], config["knows_no_class"])
+    check_state(config.network, state, str(folder / WEIGHTS))
+    return Package(config.network, state, config.diffusion, config.clip, config.knows_no_class)
 
 
 def check_state(config: UNetConfig, state: Mapping[str, Tensor], source: str) -> None:
-    """Raise UserError, naming the tensor, unless `state` is a state dict of the network of `config`."""
-    with torch.device("meta"):
-        wanted = {name: tuple(value.shape) for name, value in UNet(config).state_dict().items()}
-    for name, shape in wanted.items():
-        if name not in state:
-            raise UserError(f"{source}: tensor {name} is missing; it should be of shape {list(shape)}")
-        if tuple(state[name].shape) != shape:
-            raise UserError(
-                f"{source}: tensor {name} is of shape {list(state[name].shape)}; it should be {list(shape)}"
-            )
-    if left := sorted(set(state) - set(wanted)):
-        raise UserError(f"{source}: tensor {left[0]} has no place in the network of this configuration")
+    """Raise UserError, naming the tensor, unless `state` is a state dict of the network of `config`, all finite."""
+    try:
+        with torch.device("meta"):
+            wanted = {name: tuple(value.shape) for name, value in UNet(config).state_dict().items()}
+    except RuntimeError as error:
+        raise UserError(f"{source}: no such network can be: {error}") from None
+    check_tensors(state, wanted, source)
 
 
 def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -97,24 +100,18 @@ def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str
         save_file(tensors, temporary, dict(metadata) if metadata else None)
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file. Raises UserError when there is none or it is damaged."""
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
-    except SafetensorError as error:
-        raise UserError(f"{path}: is not a safetensors file ({error})") from None
-
-
 def read_config(path: Path) -> dict[str, Any]:
     """Read a configuration, a JSON object. Raises UserError when there is none or it is damaged."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is no file; it should be a JSON object")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: is not JSON ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or numbers and nesting without end
+        raise UserError(f"{path}: is not JSON ({one_line(str(error), 100)})") from None
     if not isinstance(config, dict):
-        raise UserError(f"{path}: is not a JSON object")
+        raise UserError(f"{path}: is not a JSON object, but {shown(config)}")
     return config

@@ -2,24 +2,44 @@
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from rediffuse.diffusion.named_schedules import SCHEDULES, scaled_ends
 from rediffuse.diffusion.schedules import linear_betas, make_betas, quadratic_betas, sigmoid_betas
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, shown
+from rediffuse.interop.foreign import Foreign
 
 PREDICTIONS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 # "learned" is left out: diffusers reads that output as the variance itself, ours is its logarithm.
 VARIANCES = {"fixed-small": "fixed_small", "fixed-large": "fixed_large", "learned-range": "learned_range"}
 NAMED = {"linear": "linear", "quadratic": "scaled_linear", "sigmoid": "sigmoid", "cosine": "squaredcos_cap_v2"}
-# Keys that change what is sampled, and the only values of them that can be represented.
-ONLY = {"thresholding": False, "clip_sample_range": 1.0, "rescale_betas_zero_snr": False}
 # diffusers computes its betas in float32, whose rounding reaches 1 − β.
 TOLERANCE = 1e-6
+Beta = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Theirs(Foreign):
+    """The arguments of `DDPMScheduler.__init__` that decide what is sampled, its defaults, and values we can have."""
+
+    num_train_timesteps: Annotated[int, Field(ge=2, le=10**6)] = 1000
+    beta_schedule: Literal["linear", "scaled_linear", "sigmoid", "squaredcos_cap_v2"] = "linear"
+    beta_start: Beta = 1e-4
+    beta_end: Beta = 0.02
+    trained_betas: Annotated[tuple[Beta, ...], Field(strict=False, min_length=2, max_length=10**6)] | None = None
+    # The "log" variants are the same variance, computed another way.
+    variance_type: Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned_range"] = (
+        "fixed_small"
+    )
+    prediction_type: Literal["epsilon", "sample", "v_prediction"] = "epsilon"
+    clip_sample: bool = True
+    clip_sample_range: Annotated[float, Field(ge=1, le=1)] = 1.0
+    thresholding: Literal[False] = False
+    rescale_betas_zero_snr: Literal[False] = False
 
 
 class Process(NamedTuple):
@@ -74,49 +94,41 @@ def process_from_scheduler(config: Mapping[str, Any]) -> Process:
     Raises:
         UserError: `key: value …`, for the first key that our schedules, predictions and variances do not cover.
     """
-    for key, only in ONLY.items():
-        if (value := config.get(key, only)) != only:
-            raise UserError(f"{key}: {value!r} cannot be represented; {only!r} can")
-    betas = _betas(config)
+    if "_class_name" in config and not {"beta_schedule", "trained_betas"} & set(config):
+        raise UserError(
+            f"_class_name: {shown(config['_class_name'])} cannot be represented; a scheduler with betas can"
+        )
+    theirs = Theirs.read(config)
+    betas = _betas(theirs)
     return Process(
         timesteps=len(betas),
-        schedule=_schedule_of(betas, config),
-        prediction=_ours(config, "prediction_type", "epsilon", PREDICTIONS),
-        variance=_ours(config, "variance_type", "fixed_small", VARIANCES),
-        clip=bool(config.get("clip_sample", True)),
+        schedule=_schedule_of(betas, theirs),
+        prediction=_ours(theirs.prediction_type, PREDICTIONS),
+        variance=_ours(theirs.variance_type.removesuffix("_log"), VARIANCES),
+        clip=theirs.clip_sample,
     )
 
 
-def _ours(config: Mapping[str, Any], key: str, default: str, names: Mapping[str, str]) -> str:
-    given = config.get(key, default)
-    # The "log" variants are the same variance, computed another way.
-    plain = given.removesuffix("_log") if isinstance(given, str) else given
-    for ours, theirs in names.items():
-        if theirs == plain:
-            return ours
-    raise UserError(f"{key}: {given!r} cannot be represented; {', '.join(map(repr, names.values()))} can")
+def _ours(given: str, names: Mapping[str, str]) -> str:
+    return next(ours for ours, theirs in names.items() if theirs == given)
 
 
-def _betas(config: Mapping[str, Any]) -> Tensor:
-    if (trained := config.get("trained_betas")) is not None:
-        return torch.tensor(trained, dtype=torch.float64)
-    timesteps, name = config.get("num_train_timesteps", 1000), config.get("beta_schedule", "linear")
-    start, end = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
+def _betas(theirs: Theirs) -> Tensor:
+    if theirs.trained_betas is not None:
+        return torch.tensor(theirs.trained_betas, dtype=torch.float64)
+    if theirs.beta_schedule == "squaredcos_cap_v2":
+        return make_betas("cosine", theirs.num_train_timesteps)
     rising = {"linear": linear_betas, "scaled_linear": quadratic_betas, "sigmoid": sigmoid_betas}
-    if name in rising:
-        return rising[name](timesteps, start, end)
-    if name == "squaredcos_cap_v2":
-        return make_betas("cosine", timesteps)
-    raise UserError(f"beta_schedule: {name!r} cannot be represented; {', '.join(map(repr, NAMED.values()))} can")
+    return rising[theirs.beta_schedule](theirs.num_train_timesteps, theirs.beta_start, theirs.beta_end)
 
 
-def _schedule_of(betas: Tensor, config: Mapping[str, Any]) -> str:
+def _schedule_of(betas: Tensor, theirs: Theirs) -> str:
     """The named schedule that has these betas."""
     for schedule in SCHEDULES:
         with contextlib.suppress(UserError):  # too few steps for this schedule
             if np.allclose(make_betas(schedule, len(betas)), betas, rtol=TOLERANCE, atol=TOLERANCE * 1e-2):
                 return schedule
-    given = {key: config.get(key) for key in ("beta_schedule", "beta_start", "beta_end")}
+    given = {key: getattr(theirs, key) for key in ("beta_schedule", "beta_start", "beta_end")}
     raise UserError(
         f"beta_schedule: {', '.join(f'{k} {v}' for k, v in given.items())} at {len(betas)} steps are the betas of no "
         "schedule here; those of Ho et al. and IDDPM can be represented (1e-4 to 0.02 at 1,000 steps, or cosine)"

@@ -1,11 +1,9 @@
 """Whatever a published network lies in, read as a `Package`: a folder of ours or of diffusers, a file of IDDPM's."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from rediffuse.errors import UserError
@@ -16,13 +14,22 @@ from rediffuse.interop.diffusers_format import (
     weights_from_diffusers,
     weights_to_diffusers,
 )
+from rediffuse.interop.files import (
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    lies_there,
+    refuse_pickled,
+    weight_files,
+    which_of_diffusers,
+    which_of_iddpm,
+)
+from rediffuse.interop.foreign import foreign_tensors
 from rediffuse.interop.iddpm_format import config_from_iddpm, weights_from_iddpm
-from rediffuse.interop.own_format import FORMAT, Package, read_config, read_package, read_tensors, write_tensors
+from rediffuse.interop.own_format import FORMAT, Package, read_config, read_package, write_tensors
 from rediffuse.interop.scheduler_format import Process, process_from_scheduler, scheduler_config
 
-CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 SCHEDULER = Path("scheduler", "scheduler_config.json")
-PICKLED = ("diffusion_pytorch_model.bin", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -37,26 +44,33 @@ class IddpmFacts:
     rescaled_timesteps: bool = True
 
 
-def read_any(path: Path, *, null_class: bool = False, facts: IddpmFacts | None = None) -> Package:
+def read_any(
+    path: Path, *, null_class: bool = False, facts: IddpmFacts | None = None, entry: str | None = None
+) -> Package:
     """Read a network published by this project, diffusers or IDDPM.
 
     Args:
-        path: a folder of `rediffuse export`; a folder of diffusers' `UNet2DModel` (or of a pipeline that has one in
-            unet/); or IDDPM's weights, a .pt or .safetensors file.
+        path: a folder of `rediffuse export`; a folder of diffusers' `UNet2DModel` (or of a pipeline or a training that
+            has one in unet/), or one of its files of weights; or IDDPM's weights, a .pt or .safetensors file.
         null_class: whether the last class embedding stands for "no label" (in folders of ours it always does).
         facts: what IDDPM's weights do not tell.
+        entry: where in a file that holds a training state the weights lie.
 
     Raises:
         UserError: naming the file and what is wrong with it.
     """
-    if path.is_dir():
-        root = path / "unet" if (path / "unet" / CONFIG).exists() else path
-        if (root / CONFIG).exists() and read_config(root / CONFIG).get("format") == FORMAT:
-            return read_package(root)
-        return _read_diffusers(path, root, null_class)
-    if not path.exists():
-        raise UserError(f"{path}: there is no such file or folder")
-    return _read_iddpm(path, null_class, facts or IddpmFacts())
+    if not path.is_dir():
+        return _read_file(path, null_class, facts or IddpmFacts(), entry)
+    root = next((r for r in (path / "unet", path / "unet_ema", path) if (r / CONFIG).exists()), None)
+    if root is None:
+        raise UserError(f"{path}: has no {CONFIG}, but {lies_there(path)}")
+    if entry is not None:
+        raise UserError(f"--entry: {path} is a folder, which has no entries; name the file, or leave it out")
+    if read_config(root / CONFIG).get("format") == FORMAT:
+        return read_package(root)
+    files = weight_files(root)
+    source = files[0] if len(files) == 1 else root / INDEX
+    return _read_diffusers(root, source, *foreign_tensors(source, files), null_class)
 
 
 def write_diffusers(folder: Path, package: Package) -> None:
@@ -76,43 +90,58 @@ def write_diffusers(folder: Path, package: Package) -> None:
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
 
 
-def _read_diffusers(path: Path, root: Path, null_class: bool) -> Package:
+def _read_file(path: Path, null_class: bool, facts: IddpmFacts, entry: str | None) -> Package:
+    refuse_pickled(path)
+    tensors, notes = foreign_tensors(path, [path], entry)
+    beside = path.parent / CONFIG
+    for name, whose in (
+        ("conv_in.weight", "diffusers' UNet2DModel"),
+        ("time.linear1.weight", "rediffuse's own network"),
+    ):
+        if name in tensors and not beside.exists():
+            raise UserError(
+                f"{path}: holds {whose}, of which {CONFIG} must lie beside it; give the folder that has both"
+            )
+    if "conv_in.weight" in tensors:
+        return _read_diffusers(path.parent, path, tensors, notes, null_class)
+    if "time.linear1.weight" in tensors:
+        return read_package(path.parent)
+    return _read_iddpm(path, tensors, notes, null_class, facts)
+
+
+def _read_diffusers(
+    root: Path, source: Path, tensors: dict[str, Tensor], notes: list[str], null_class: bool
+) -> Package:
     given = read_config(root / CONFIG)
     try:
         config = config_from_diffusers(given, null_class=null_class)
     except UserError as error:
         raise UserError(f"{root / CONFIG}: {error}") from None
-    pickled = next((name for name in PICKLED if (root / name).exists()), None)
-    if not (root / WEIGHTS).exists() and pickled is not None:
-        raise UserError(
-            f"{root / pickled}: holds pickled weights, which are never read; get {WEIGHTS}, or save them again with "
-            "diffusers' safe_serialization=True"
-        )
-    state = weights_from_diffusers(
-        config, read_tensors(root / WEIGHTS), null_class=null_class, source=str(root / WEIGHTS)
-    )
+    state = weights_from_diffusers(config, tensors, null_class=null_class, source=str(source))
+    notes = [f"read from {source}: {which_of_diffusers(root, given)}", *notes]
+    places = [root / SCHEDULER, root / SCHEDULER.name]
+    # The network of a pipeline, or of a step of a training, lies in a folder of its own.
+    if root.name.startswith("unet"):
+        places += [root.parent / SCHEDULER, root.parent / SCHEDULER.name, root.parent.parent / SCHEDULER]
     diffusion: dict[str, Any] = {}
     clip = None
-    for place in (path / SCHEDULER, path / SCHEDULER.name, root / SCHEDULER.name):
-        if place.exists():
-            try:
-                process = process_from_scheduler(read_config(place))
-            except UserError as error:
-                raise UserError(f"{place}: {error}") from None
-            diffusion, clip = process.settings(), process.clip
-            break
-    return Package(config, state, diffusion, clip, knows_no_class=config.num_classes is not None and null_class)
+    if (place := next((place for place in places if place.exists()), None)) is not None:
+        try:
+            process = process_from_scheduler(read_config(place))
+        except UserError as error:
+            raise UserError(str(error) if str(place) in str(error) else f"{place}: {error}") from None
+        diffusion, clip = process.settings(), process.clip
+        notes.append(f"schedule read from {place}")
+    knows = config.num_classes is not None and null_class
+    return Package(config, state, diffusion, clip, knows, tuple(notes))
 
 
-def _read_iddpm(path: Path, null_class: bool, facts: IddpmFacts) -> Package:
-    tensors = read_tensors(path) if path.suffix == ".safetensors" else _unpickled(path)
+def _read_iddpm(
+    path: Path, tensors: dict[str, Tensor], notes: list[str], null_class: bool, facts: IddpmFacts
+) -> Package:
     config = config_from_iddpm(
         tensors,
-        image_size=facts.image_size,
-        heads=facts.heads,
-        dropout=facts.dropout,
-        timesteps=facts.timesteps,
-        rescaled_timesteps=facts.rescaled_timesteps,
+        **{name: value for name, value in vars(facts).items() if name != "schedule"},
         null_class=null_class,
         source=str(path),
     )
@@ -124,17 +153,9 @@ def _read_iddpm(path: Path, null_class: bool, facts: IddpmFacts) -> Package:
         "prediction": "eps",
         "variance": "learned-range" if learned else "fixed-large",
     }
-    return Package(config, state, diffusion, True, knows_no_class=config.num_classes is not None and null_class)
-
-
-def _unpickled(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .pt file, read by torch's restricted reader: anything else in it is refused."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise UserError(f"{path}: holds more than tensors, and pickled code is never run; get plain weights") from None
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        raise UserError(f"{path}: cannot be read as weights ({type(error).__name__})") from None
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path}: is not a state dict, a mapping of names to tensors")
-    return content
+    notes = [
+        f"read from {path}: {which_of_iddpm(path)}",
+        *notes,
+        "heads, T and schedule are those you gave, or defaults",
+    ]
+    return Package(config, state, diffusion, True, config.num_classes is not None and null_class, tuple(notes))

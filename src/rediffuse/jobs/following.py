@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from rediffuse.config import ResolvedRun
 from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.diffusion.interpolant import VelocityField
-from rediffuse.diffusion.pixels import to_uint8
 from rediffuse.diffusion.randomness import SampleNoise, derive_seed
 from rediffuse.formats import write_json
 from rediffuse.grids import save_grid
@@ -24,6 +23,7 @@ from rediffuse.runs.networks import build, class_labels, denoiser
 from rediffuse.runs.samples import write_of_training
 from rediffuse.samplers.ddim import ddim
 from rediffuse.samplers.flow import flow_euler
+from rediffuse.samplers.generate import generate
 from rediffuse.weights import read_weights
 
 PREVIEW_IMAGES, PREVIEW_STEPS = 16, 25
@@ -124,13 +124,13 @@ def draw_unet(
     """
     assert run.diffusion is not None
     steps = min(steps, run.diffusion.timesteps)
-    batches = []
-    for indices in torch.arange(count).split(run.sampling.batch_size):
+
+    def draw(indices: Tensor) -> Tensor:
         noise = SampleNoise(noise_seed, indices, image_set.shape, device=run.hardware.device)
         labels = class_labels(run, image_set, indices)
         if facts.is_flow(run):
-            x0 = flow_euler(VelocityField(model, labels), noise, steps=steps)
-        else:
-            x0 = ddim(denoiser(run, model, steps, labels=labels), noise)
-        batches.append(to_uint8(x0).cpu())
-    return torch.cat(batches)
+            return flow_euler(VelocityField(model, labels), noise, steps=steps)
+        return ddim(denoiser(run, model, steps, labels=labels), noise)
+
+    name = f"samples of {run.name} while it trains"
+    return torch.cat(list(generate(draw, torch.arange(count), run.sampling.batch_size, name=name)))

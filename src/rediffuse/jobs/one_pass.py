@@ -1,6 +1,7 @@
 """Models that make an image in one pass (DCGAN, WGAN-GP, VAE): drawn from, sampled, and a VAE's bound."""
 
 import statistics
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.work import Stopwatch
 from rediffuse.runs import facts
 from rediffuse.runs.networks import generator_of, trained_network
-from rediffuse.runs.samples import Samples
+from rediffuse.runs.samples import write_samples
+from rediffuse.samplers.generate import generate
 from rediffuse.training.variational import held_out_bound
 
 #: A batch takes milliseconds, less than the clock of a busy machine is good for: it is drawn again and again.
@@ -38,7 +40,8 @@ def draw_once(
 ) -> Tensor:
     """`count` images, uint8 [count, C, H, W] on the CPU; image i depends on (noise_seed, i) and the weights."""
     indices, device = torch.arange(count), run.hardware.device
-    return to_uint8(draw_images(generator_of(model), facts.latent(run).latent, noise_seed, indices, device)).cpu()
+    drawn = draw_images(generator_of(model), facts.latent(run).latent, noise_seed, indices, device)
+    return to_uint8(drawn).cpu()
 
 
 def sample_once(job: Job, context: Context, image_set: ImageSet) -> dict[str, Any]:
@@ -47,19 +50,21 @@ def sample_once(job: Job, context: Context, image_set: ImageSet) -> dict[str, An
     generator = generator_of(trained_network(run, image_set, folder / "weights.safetensors"))
     total, batch = run.sampling.images, min(run.sampling.batch_size, run.sampling.images)
 
-    def images(start: int) -> np.ndarray:
-        indices = torch.arange(start, min(start + batch, total))
-        drawn = draw_images(generator, facts.latent(run).latent, derive_seed(job.seed, "samples"), indices, device)
-        return to_uint8(drawn).cpu().numpy()
+    [(setting, _, _)] = facts.settings(run)
 
-    every = np.concatenate([images(start) for start in range(0, total, batch)])
+    def images(count: int) -> Iterator[Tensor]:
+        def draw(indices: Tensor) -> Tensor:
+            return draw_images(generator, facts.latent(run).latent, derive_seed(job.seed, "samples"), indices, device)
+
+        return generate(draw, torch.arange(count), batch, name=f"sample {run.name} {setting}")
+
+    path, shape = folder / "samples" / f"{setting}.npz", (total, *image_set.shape)
+    write_samples(path, shape, images(total), 1, digest({"key": job.key}))
     seconds = []
     for _ in range(TIMED_DRAWS):
         watch = Stopwatch()
-        images(0)
+        next(images(batch))
         seconds.append(watch.seconds)
-    [(setting, _, _)] = facts.settings(run)
-    Samples(every, 1, digest({"key": job.key})).write(folder / "samples" / f"{setting}.npz")
     middle = statistics.median(seconds)
     return {
         setting: {

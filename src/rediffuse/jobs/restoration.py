@@ -82,8 +82,8 @@ def restore(job: Job, context: Context) -> None:
         np.savez(temporary, **arrays)
     tasks = {
         task: {
-            "damaged": over_images(_decibels(damaged, x0)),
-            "restored": {method: over_images(_decibels(images, x0)) for method, images in restored.items()},
+            "damaged": over_images(decibels(damaged, x0)),
+            "restored": {method: over_images(decibels(images, x0)) for method, images in restored.items()},
         }
         for task, (damaged, restored) in results.items()
     }
@@ -91,7 +91,7 @@ def restore(job: Job, context: Context) -> None:
     write_json(folder / "restoration" / "psnr.json", {**record, "tasks": tasks})
 
 
-def _decibels(images: Tensor, x0: Tensor) -> Tensor:
+def decibels(images: Tensor, x0: Tensor) -> Tensor:
     """PSNR of each image, clipped to [-1, 1]; that of an image without error, which is infinite, counts as `EXACT`."""
     return psnr(images.clamp(-1, 1), x0).clamp(max=EXACT)
 

@@ -6,6 +6,7 @@ stages are written once for all studies: `inputs/` has a link for each key of a 
 """
 
 import os
+import sys
 from pathlib import Path
 
 from rediffuse.config import LoadedStudy
@@ -97,6 +98,18 @@ def link(loaded: LoadedStudy, root: Path) -> None:
             temporary.unlink(missing_ok=True)
             temporary.symlink_to(target)
             temporary.replace(place)
+    pictures = paths.get("data.path")
+    if pictures is not None and _holds_links(root / pictures):
+        print(
+            f"data.path: folders in {pictures} are links, behind which DVC does not look; after a change there run "
+            "`rediffuse plan`",
+            file=sys.stderr,
+        )
+
+
+def _holds_links(folder: Path) -> bool:
+    """Whether a folder below this one is a link."""
+    return any((Path(place) / name).is_symlink() for place, folders, _ in os.walk(folder) for name in folders)
 
 
 def weights_there(loaded: LoadedStudy, root: Path) -> None:

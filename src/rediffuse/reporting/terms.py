@@ -4,13 +4,19 @@ from collections.abc import Iterable, Iterator
 
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.experiment import Experiment
+from rediffuse.config.sampling import Pace, Setting
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.evaluation.metrics import METRICS, RUN_METRICS, find_metric
-from rediffuse.reporting.values import counted, setting_text
+from rediffuse.reporting.values import setting_text
 from rediffuse.runs import facts
 from rediffuse.samplers.registry import SAMPLERS
 from rediffuse.training.options import TrainingConfig
 
+#: What the column of that name counts.
+EVALUATIONS = (
+    "Network evaluations are counted while sampling: calls of the network for an image, of which both halves of "
+    "classifier-free guidance are one. Quadratic spacing may name a time step twice, which is taken once."
+)
 #: The metric that sentences, ablations and small figures show.
 MAIN = "frechet_distance"
 HEADLINE = [metric.name for metric in METRICS.values() if metric.headline]
@@ -90,13 +96,26 @@ def run_seed(run: ResolvedRun, seed: int) -> str:
     return run.label + (f" (seed {seed})" if len(run.seeds) > 1 else "")
 
 
+#: Options that a sampler's title says in words of their own.
+NAMED = (
+    "eta",
+    "order",
+    "variance",
+    "spacing",
+    "guidance",
+    "classifier_scale",
+    "initial_temperature",
+    "step_temperature",
+)
+
+
 def sampler_title(run: ResolvedRun, key: str) -> str:
     """How people call a run's way of sampling: "DPM-Solver++ 2M", "DDIM (η = 1)"."""
     if facts.is_one_pass(run):
         return "One pass"
     sampler = run.sampling.samplers[key]
     told = (
-        (sampler.eta, f"η = {sampler.eta:g}" if sampler.eta else ""),
+        (eta := sampler.options.get("eta"), f"η = {eta:g}" if eta else ""),
         (sampler.variance, f"{str(sampler.variance).removeprefix('fixed-')} variance"),
         (sampler.spacing != "uniform", f"{sampler.spacing} spacing"),
         (sampler.guidance is not None, f"guidance {sampler.guidance or 0:g}"),
@@ -104,8 +123,12 @@ def sampler_title(run: ResolvedRun, key: str) -> str:
         (sampler.initial_temperature != 1, f"x_T × {sampler.initial_temperature:g}"),
         (sampler.step_temperature != 1, f"noise of steps × {sampler.step_temperature:g}"),
     )
-    notes = ", ".join(text for said, text in told if said)
-    title = SAMPLERS[sampler.kind or key].title
+    spec = SAMPLERS[sampler.kind or key]
+    others = {k: v for k, v in facts.other_options(run, key).items() if k not in NAMED}
+    notes = ", ".join([text for said, text in told if said] + [f"{k} {setting_text(v)}" for k, v in others.items()])
+    title = spec.title
+    if spec.name == "dpm-solver-pp":
+        title += " 1S" if sampler.options.get("order") == 1 else " 2M"
     return f"{title} ({notes})" if notes else title
 
 
@@ -121,13 +144,13 @@ def setting_title(loaded: LoadedStudy, run: str, setting: str) -> str:
     if found is None:
         return REAL_LINES.get(setting, setting)
     title = sampler_title(found[0], found[1])
-    return title if facts.is_one_pass(found[0]) else f"{title}, {counted(found[2], 'step')}"
+    return title if facts.is_one_pass(found[0]) else f"{title}, {facts.in_words(found[2])}"
 
 
 def setting_words(loaded: LoadedStudy, run: str, setting: str) -> str:
     """The same in a sentence: "20 steps of DDIM"."""
     found = _placed(loaded, run, setting)
-    return setting if found is None else f"{counted(found[2], 'step')} of {in_sentence(sampler_title(*found[:2]))}"
+    return setting if found is None else f"{facts.in_words(found[2])} of {in_sentence(sampler_title(*found[:2]))}"
 
 
 def in_sentence(title: str) -> str:
@@ -136,7 +159,7 @@ def in_sentence(title: str) -> str:
     return text.replace("ancestral", "ancestral sampling", 1)
 
 
-def _placed(loaded: LoadedStudy, run: str, setting: str) -> tuple[ResolvedRun, str, int] | None:
+def _placed(loaded: LoadedStudy, run: str, setting: str) -> tuple[ResolvedRun, str, Pace] | None:
     known = {**loaded.runs, **loaded.ablations}.get(run)
     found = {name: (known, key, steps) for name, key, steps in facts.settings(known)} if known else {}
     return found.get(setting)
@@ -168,11 +191,11 @@ def sampler_keys(loaded: LoadedStudy) -> list[str]:
     return list(dict.fromkeys(key for run in compared_runs(loaded) for _, key, _ in facts.comparable_settings(run)))
 
 
-def settings_in_order(loaded: LoadedStudy) -> list[tuple[str, str, int]]:
-    """(setting, sampler key, steps) of all compared runs: samplers as the study names them, most steps first."""
+def settings_in_order(loaded: LoadedStudy) -> list[Setting]:
+    """The settings of all compared runs: samplers as the study names them, most steps first."""
     order = {key: position for position, key in enumerate(sampler_keys(loaded))}
     every = {setting for run in compared_runs(loaded) for setting in facts.comparable_settings(run)}
-    return sorted(every, key=lambda setting: (order[setting[1]], -setting[2]))
+    return sorted(every, key=lambda setting: (order[setting[1]], facts.fineness(setting)))
 
 
 #: Axes of experiments in words, where the key says it badly.

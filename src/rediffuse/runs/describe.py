@@ -12,6 +12,7 @@ from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.models.latent_options import LatentNetwork
 from rediffuse.models.registry import MODELS
 from rediffuse.runs import facts
+from rediffuse.samplers.registry import SAMPLERS, SamplerSpec
 
 
 def json_schema() -> str:
@@ -48,7 +49,34 @@ def reference_page() -> str:
             choices = getattr(field.annotation, "__args__", ())
             allowed = f" ({', '.join(choices)})" if choices and all(isinstance(c, str) for c in choices) else ""
             lines.append(f"| `{name}` | {field.description}{allowed} | {shown} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_samplers()])
+
+
+def _samplers() -> Iterator[str]:
+    """A table of the samplers that a study can name."""
+    yield from (
+        "",
+        "## Samplers",
+        "",
+        "What `kind` can name: S steps, T time steps of the network. See docs/sampling.md.",
+        "",
+    )
+    yield "| kind | title | paper | samples | order | network evaluations | noise in its steps | its own keys |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for name, spec in SAMPLERS.items():
+        own = "; ".join(f"`{key}`: {option.meaning}" for key, option in spec.options.items()) or "none"
+        path = "a velocity" if spec.path == "interpolant" else "any other prediction"
+        noise = "yes" if spec.stochastic else "no"
+        yield f"| `{name}` | {spec.title} | {spec.source} | {path} | {spec.order} | {_cost(spec)} | {noise} | {own} |"
+
+
+def _cost(spec: SamplerSpec) -> str:
+    """Network evaluations as a formula in S, which is linear from two steps on."""
+    few, more = spec.nfe(10), spec.nfe(11)
+    if few is None or more is None:
+        return f"as many as `{spec.paced_by}` takes"
+    slope, start = more - few, few - 10 * (more - few)
+    return f"{slope if slope > 1 else ''}S" + (f" {'+' if start > 0 else '−'} {abs(start)}" if start else "")
 
 
 def _sections(model: type[BaseModel], where: str) -> Iterator[tuple[type[BaseModel], str]]:

@@ -4,14 +4,18 @@ from pathlib import Path
 from typing import Any
 
 from rediffuse.config.load import LoadedStudy
+from rediffuse.config.sampling import Pace, Setting, paces
 from rediffuse.config.sections import DuringTraining
 from rediffuse.config.study import ResolvedRun
 from rediffuse.config.trained import Diffusion, Network
 from rediffuse.models.latent_options import LatentNetwork
 from rediffuse.models.registry import MODELS
+from rediffuse.samplers.registry import SAMPLERS
 
-#: The one setting that a one-pass model is sampled with: (setting, sampler key, steps).
-ONE_PASS = ("one-pass-1", "one-pass", 1)
+#: The one setting that a one-pass model is sampled with.
+ONE_PASS: Setting = ("one-pass-1", "one-pass", 1)
+#: Keys of a sampler that say at which settings it works, or have a place of their own in what describes it.
+TOLD = frozenset({"kind", "steps", "variance", "guidance", "classifier_scale", "eta"})
 
 
 def folder(run: ResolvedRun, seed: int) -> Path:
@@ -53,25 +57,34 @@ def bounds_likelihood(run: ResolvedRun) -> bool:
     return MODELS[run.model].bound and not is_flow(run) and run.role != "ablation"
 
 
-def settings(run: ResolvedRun) -> list[tuple[str, str, int]]:
-    """(setting name `<sampler>-<steps>`, sampler key, steps) of everything this run samples."""
-    if is_one_pass(run):
-        return [ONE_PASS]
-    return [(f"{key}-{n}", key, n) for key, sampler in run.sampling.samplers.items() for n in sampler.steps]
+def settings(run: ResolvedRun) -> list[Setting]:
+    """(setting name `<sampler>-<pace>`, sampler key, pace) of everything this run samples."""
+    return [ONE_PASS] if is_one_pass(run) else run.sampling.settings()
 
 
-def own_settings(run: ResolvedRun) -> list[tuple[str, str, int]]:
+def own_settings(run: ResolvedRun) -> list[Setting]:
     """`settings` without those that experiments alone ask for."""
     return [setting for setting in settings(run) if setting[0] not in run.added]
 
 
-def shown_setting(run: ResolvedRun) -> tuple[str, str, int]:
+def fineness(setting: Setting) -> tuple[bool, float]:
+    """What sorts settings: most steps first, then those that choose their steps, the smallest tolerance first."""
+    _, _, pace = setting
+    return (False, -pace) if isinstance(pace, int) else (True, float(pace.removeprefix("tol")))
+
+
+def in_words(pace: Pace) -> str:
+    """ "50 steps", "tolerance 0.01"."""
+    return f"{pace} steps" if isinstance(pace, int) else pace.replace("tol", "tolerance ", 1)
+
+
+def shown_setting(run: ResolvedRun) -> Setting:
     """The setting that stands for the run: its first sampler's most steps, at guidance 1 where a sampler has it."""
     if is_one_pass(run):
         return ONE_PASS
     own, samplers = own_settings(run), run.sampling.samplers
     key = next((key for _, key, _ in own if samplers[key].guidance == 1), own[0][1])
-    return max((setting for setting in own if setting[1] == key), key=lambda setting: setting[2])
+    return min((setting for setting in own if setting[1] == key), key=fineness)
 
 
 def asks_classes(run: ResolvedRun, key: str) -> bool:
@@ -86,11 +99,12 @@ def is_conditional(run: ResolvedRun) -> bool:
     return isinstance(run.network, Network) and run.network.class_conditional
 
 
-def comparable_settings(run: ResolvedRun) -> list[tuple[str, str, int]]:
-    """`own_settings` without those that a classifier guides: told the class, they are no match for those that are not."""
+def comparable_settings(run: ResolvedRun) -> list[Setting]:
+    """`own_settings` without those that a classifier guides, or that vary one image: they are no match for the others."""
     if is_one_pass(run):
         return [ONE_PASS]
-    return [s for s in own_settings(run) if run.sampling.samplers[s[1]].classifier_scale is None]
+    alone = {k for k, s in run.sampling.samplers.items() if s.classifier_scale is not None or s.variations is not None}
+    return [setting for setting in own_settings(run) if setting[1] not in alone]
 
 
 def describe(run: ResolvedRun, key: str) -> dict[str, Any]:
@@ -100,11 +114,31 @@ def describe(run: ResolvedRun, key: str) -> dict[str, Any]:
     sampler = run.sampling.samplers[key]
     return {
         "kind": sampler.kind or key,
-        "eta": sampler.eta,
+        "eta": sampler.options.get("eta"),
         "guidance": sampler.guidance,
         "classifier_scale": sampler.classifier_scale,
         "variance": sampler.variance or run.diffusion.variance,
+        **other_options(run, key),
     }
+
+
+def other_options(run: ResolvedRun, key: str) -> dict[str, Any]:
+    """What the study says of a sampler besides its pace and what `describe` names of all, where it is no default."""
+    sampler = run.sampling.samplers[key]
+    told = TOLD | {SAMPLERS[sampler.kind or key].paced_by}
+    return sampler.model_dump(mode="json", exclude_defaults=True, exclude=set(told))
+
+
+def guiding(run: ResolvedRun, key: str) -> dict[str, float]:
+    """The scales that a sampler is guided with, where the study says some."""
+    sampler = run.sampling.samplers[key]
+    scales = {"guidance": sampler.guidance, "classifier_scale": sampler.classifier_scale}
+    return {name: scale for name, scale in scales.items() if scale is not None}
+
+
+def options(run: ResolvedRun, key: str, pace: Pace) -> dict[str, Any]:
+    """The options that the function of a sampler is called with in a setting."""
+    return dict(paces(key, run.sampling.samplers[key]))[pace]
 
 
 def preview_steps(run: ResolvedRun) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config.sampling import Pace
 from rediffuse.config.sections import Evaluation, Hardware
 from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.evaluation.classes import class_diversity
@@ -162,7 +163,7 @@ class Judge:
             return self.network.extract(images, self.evaluation.batch_size, progress)
 
 
-def metrics_record(run: ResolvedRun, seed: int, setting: str, key: str, steps: int, nfe: int | None) -> dict[str, Any]:
+def metrics_record(run: ResolvedRun, seed: int, setting: str, key: str, pace: Pace, nfe: int | None) -> dict[str, Any]:
     """What a metrics file says of a setting besides its numbers."""
     return {
         "study": run.study,
@@ -171,7 +172,7 @@ def metrics_record(run: ResolvedRun, seed: int, setting: str, key: str, steps: i
         "seed": seed,
         "setting": setting,
         "sampler": key,
-        "steps": steps,
+        "steps": pace if isinstance(pace, int) else None,
         "nfe": nfe,
         **facts.describe(run, key),
     }

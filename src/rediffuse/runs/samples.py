@@ -1,13 +1,18 @@
 """Files of samples: what stages `sample` and `follow` write, and stages `evaluate` and `examine` read."""
 
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rediffuse.errors import UserError
 from rediffuse.files import atomic_path
+
+#: A member of an npz file bears no date: equal content makes equal files.
+UINT8 = {"descr": "|u1", "fortran_order": False}
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +25,21 @@ class Samples:
 
     def write(self, path: Path) -> None:
         """Write `path`, an npz file, whole or not at all."""
-        with atomic_path(path) as temporary:
-            np.savez(temporary, images=self.images, nfe=np.array(self.nfe or 0), stamp=np.array(self.stamp))
+        write_samples(path, self.images.shape, [self.images], self.nfe, self.stamp)
+
+
+def write_samples(path: Path, shape: Iterable[int], parts: Iterable[Any], nfe: int | None, stamp: str) -> None:
+    """Write the file of `Samples` whose images are `parts` (uint8 arrays or tensors) one after another: only one part
+    is in memory. `shape`: of all images, [N, C, H, W]. The bytes are those of `numpy.savez`.
+    """
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
+        with archive.open("images.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, {**UINT8, "shape": tuple(shape)})
+            for part in parts:
+                member.write(np.ascontiguousarray(part, dtype=np.uint8).data)
+        for name, value in (("nfe", np.array(nfe or 0)), ("stamp", np.array(stamp))):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, value, allow_pickle=False)
 
 
 def read_samples(path: Path) -> Samples:

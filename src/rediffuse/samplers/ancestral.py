@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rediffuse.errors import UserError
 from rediffuse.samplers.interfaces import Callback, DenoiserLike, NoiseSource
-from rediffuse.samplers.levels import Level, as_level, scaled
+from rediffuse.samplers.levels import Level, as_level, check_levels, scaled
 
 
 def ancestral_step(mean: Tensor, log_variance: Level, noise: Tensor | None) -> Tensor:
@@ -44,9 +44,10 @@ def ddpm_step(
 
     `xt`, `x0`, `noise`: [B, C, H, W]; `alpha_bar`, `alpha_bar_prev`: a number or [B], 0 < abar < abar_prev <= 1. Where
     abar_prev = 1 (the last step), and with `noise=None`, no noise is added. Returns [B, C, H, W] in the dtype of `xt`.
-    Raises `UserError` for another variance.
+    Raises `UserError` for another variance, or levels that are not in this order.
     """
     level, previous = as_level(alpha_bar, xt), as_level(alpha_bar_prev, xt)
+    check_levels(level, previous)
     alpha = level / previous
     beta, shrink = 1 - alpha, (1 - previous) / (1 - level)
     mean = scaled(previous**0.5 * beta / (1 - level), x0) + scaled(alpha**0.5 * shrink, xt)

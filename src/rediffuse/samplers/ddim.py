@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rediffuse.errors import UserError
 from rediffuse.samplers.interfaces import Callback, DenoiserLike, NoiseSource
-from rediffuse.samplers.levels import Level, alpha_bar_levels, as_level, check_eta, clamped_root, scaled
+from rediffuse.samplers.levels import Level, alpha_bar_levels, as_level, check_eta, check_levels, clamped_root, scaled
 
 
 def ddim_sigma(alpha_bar: Level, alpha_bar_prev: Level, eta: float) -> Level:
@@ -35,10 +35,11 @@ def ddim_step(
 
     `x0`, `eps`, `noise`: [B, C, H, W]; `alpha_bar`, `alpha_bar_prev`: a number or [B], 0 < abar < abar_prev <= 1.
     `noise` may be None where eta = 0 or abar_prev = 1. Returns [B, C, H, W] in the dtype of `x0`.
-    Raises `UserError` if eta lies outside [0, 1] or noise is needed and missing.
+    Raises `UserError` if eta lies outside [0, 1], levels are not in this order, or noise is needed and missing.
     """
     check_eta(eta)
     level, previous = as_level(alpha_bar, x0), as_level(alpha_bar_prev, x0)
+    check_levels(level, previous)
     sigma = ddim_sigma(level, previous, eta)
     x = scaled(previous**0.5, x0) + scaled(clamped_root(1 - previous - sigma**2), eps)
     if noise is not None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rediffuse.errors import UserError
 from rediffuse.samplers.interfaces import Callback, DenoiserLike, NoiseSource
-from rediffuse.samplers.levels import Level, alpha_bar_levels, as_level, half_log_snr, scaled
+from rediffuse.samplers.levels import Level, alpha_bar_levels, as_level, check_levels, half_log_snr, scaled
 
 
 def dpm_solver_pp_1s_step(xt: Tensor, x0: Tensor, alpha_bar: Level, alpha_bar_prev: Level) -> Tensor:
@@ -20,9 +20,10 @@ def dpm_solver_pp_1s_step(xt: Tensor, x0: Tensor, alpha_bar: Level, alpha_bar_pr
 
     Here alpha = sqrt(abar), sigma = sqrt(1 - abar), h = lambda_prev - lambda > 0. `xt`, `x0`: [B, C, H, W]; levels:
     numbers or [B], 0 < abar < abar_prev <= 1; at abar_prev = 1 the result is x0. Returns [B, C, H, W] in the dtype of
-    `xt`.
+    `xt`. Raises `UserError` for levels that are not in this order.
     """
     level, previous = as_level(alpha_bar, xt), as_level(alpha_bar_prev, xt)
+    check_levels(level, previous)
     shrink = ((1 - previous) / (1 - level)) ** 0.5
     return scaled(shrink, xt) + scaled(previous**0.5 - shrink * level**0.5, x0)
 
@@ -34,9 +35,14 @@ def dpm_solver_pp_2m_step(
 
     The first-order step with x0 replaced by (1 + 1/(2r)) x0 - 1/(2r) x0_last, r = (lambda - lambda_last) / (lambda_prev
     - lambda). `x0_last` is the estimate of the step before, made at `alpha_bar_last` < `alpha_bar` < `alpha_bar_prev`.
-    Levels are numbers or [B]. Where abar_prev = 1 the step is of first order: r would be 0.
+    Levels are numbers or [B]. Where abar_prev = 1 the step is of first order: r would be 0. Raises `UserError` for
+    levels that are not in this order.
     """
     level, previous, last = (as_level(value, xt) for value in (alpha_bar, alpha_bar_prev, alpha_bar_last))
+    check_levels(level, previous)
+    check_levels(last, level)
+    if bool((last == level).any() if isinstance(last == level, Tensor) else last == level):
+        raise UserError(f"alpha_bar_last = {float(alpha_bar_last):g} must be below alpha_bar: nothing to extrapolate")
     here = half_log_snr(level)
     ahead, behind = half_log_snr(previous) - here, here - half_log_snr(last)
     if isinstance(ahead, Tensor):

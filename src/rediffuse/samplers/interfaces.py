@@ -5,7 +5,7 @@ first.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
@@ -52,7 +52,7 @@ def over(denoiser: AnyDenoiser, process: DiffusionProcess) -> AnyDenoiser:
     """
     if not is_dataclass(denoiser) or isinstance(denoiser, type):
         raise TypeError(f"{type(denoiser).__name__} is not a dataclass, so its process cannot be exchanged")
-    names = {field.name for field in fields(denoiser)}
+    names = {each.name for each in fields(denoiser)}
     if "process" in names:
         return replace(denoiser, process=process)
     return replace(denoiser, denoiser=over(denoiser.denoiser, process))  # type: ignore[attr-defined]
@@ -60,10 +60,20 @@ def over(denoiser: AnyDenoiser, process: DiffusionProcess) -> AnyDenoiser:
 
 @dataclass
 class EvaluationCounter:
-    """A denoiser that counts: `forwards` is the number of network evaluations (NFE) of the whole batch so far."""
+    """A denoiser, or the velocity field of a flow, that counts: `forwards` is the number of network evaluations (NFE) of
+    the whole batch so far.
 
-    denoiser: DenoiserLike
-    forwards: int = 0
+    Both halves of classifier-free guidance go through the network in one evaluation. What `over` makes of it counts on
+    in the same place.
+    """
+
+    denoiser: Any
+    count: list[int] = field(default_factory=lambda: [0], repr=False)
+
+    @property
+    def forwards(self) -> int:
+        """Network evaluations so far."""
+        return self.count[0]
 
     @property
     def process(self) -> DiffusionProcess:
@@ -72,5 +82,5 @@ class EvaluationCounter:
 
     def __call__(self, x: Tensor, t: Time) -> Denoised:
         """The denoiser's estimates, counted."""
-        self.forwards += 1
+        self.count[0] += 1
         return self.denoiser(x, t)

@@ -36,6 +36,23 @@ def as_level(value: float | Tensor, like: Tensor) -> Level:
     return value.to(device=like.device, dtype=torch.float64).reshape(-1, *(1,) * (like.ndim - 1))
 
 
+def check_levels(level: Level, previous: Level | None = None) -> None:
+    """Raise `UserError` unless 0 < level <= 1, and, towards a cleaner `previous`, level <= previous <= 1 and level < 1.
+
+    Of levels in the wrong order roots are not real: a step would give complex numbers, or NaN without a word.
+    """
+    cleaner = 1.0 if previous is None else previous
+    right = (level > 0) & (level <= cleaner) & (cleaner <= 1) & ((level < 1) | (previous is None))
+    if not bool(right.all() if isinstance(right, Tensor) else right):
+        shown = [f"{float(v.reshape(-1)[0]) if isinstance(v, Tensor) else v:g}" for v in (level, cleaner)]
+        if previous is None:
+            raise UserError(f"alpha_bar = {shown[0]} is no level to step between: it lies above 0 and is at most 1")
+        raise UserError(
+            f"alpha_bar = {shown[0]} and alpha_bar_prev = {shown[1]} are no step: 0 < alpha_bar <= alpha_bar_prev <= 1, "
+            "and alpha_bar < 1"
+        )
+
+
 def scaled(coefficient: Level, x: Tensor) -> Tensor:
     """`coefficient * x` in the dtype of `x`, the coefficient rounded once."""
     return x * (coefficient.to(x.dtype) if isinstance(coefficient, Tensor) else coefficient)

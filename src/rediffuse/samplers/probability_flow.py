@@ -11,19 +11,22 @@ import torch
 from torch import Tensor
 
 from rediffuse.samplers.interfaces import Callback, DenoiserLike, NoiseSource
-from rediffuse.samplers.levels import Level, alpha_bar_levels, as_level, noise_to_signal, scaled
+from rediffuse.samplers.levels import Level, alpha_bar_levels, as_level, check_levels, noise_to_signal, scaled
 
 
 def probability_flow_step(xt: Tensor, eps: Tensor, alpha_bar: Level, alpha_bar_prev: Level) -> Tensor:
-    """Move x_t along `eps` from one noise level to a cleaner one: Euler's step in sigma.
+    """Move x_t along `eps` from one noise level to a cleaner one, or to a noisier one: Euler's step in sigma.
 
     x_prev = sqrt(abar_prev / abar) x_t + sqrt(abar_prev) (sigma_prev - sigma) eps. With the mean of two eps it is a
     step of Heun's method, with a combination of past ones a step of PLMS (PNDM, Liu et al. 2022, eq. 11, is the same
     map).
 
-    `xt`, `eps`: [B, C, H, W]; levels: numbers or [B], in (0, 1]. Returns [B, C, H, W] in the dtype of `xt`.
+    `xt`, `eps`: [B, C, H, W]; levels: numbers or [B], in (0, 1]. Returns [B, C, H, W] in the dtype of `xt`. Raises
+    `UserError` for other levels: at alpha_bar = 0 there is no image left, and sigma is infinite.
     """
     level, previous = as_level(alpha_bar, xt), as_level(alpha_bar_prev, xt)
+    check_levels(level)
+    check_levels(previous)
     moved = previous**0.5 * (noise_to_signal(previous) - noise_to_signal(level))
     return scaled((previous / level) ** 0.5, xt) + scaled(moved, eps)
 

@@ -6,18 +6,32 @@
 
 Every `run` is called as run(denoiser, noise, callback=None, **options) with options among `SamplerSpec.options`; the
 number of steps is that of the denoiser's process. The two flows take a `VelocityField` in the denoiser's place, and
-`steps` as an option. `check_request` says in one line what is wrong with a request before any work.
+`steps` as well. `check_request` says in one line what is wrong with a request before any work. A study may set every
+option that is declared here.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from rediffuse.errors import UserError
+from rediffuse.options import Fraction, in_words
 from rediffuse.registry import Registry, load
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Option(NamedTuple):
+    """A keyword argument of a sampler that a study may set: its type, with its range, and what it means.
+
+    Its default is that of the sampler's function.
+    """
+
+    type: Any
+    meaning: str
 
 
 def one_a_step(steps: int) -> int:
@@ -40,20 +54,19 @@ class SamplerSpec:
     """A sampler and its facts.
 
     reference: "module:function" of `run`.
-    options: the keyword arguments of `run` beside `callback`.
-    evaluations: steps -> network evaluations; None where the method decides (`solve_adaptive` and `EvaluationCounter`
-    count).
+    evaluations: steps -> network evaluations; None where the method decides (`EvaluationCounter` counts).
     path: "diffusion", sampled from a denoiser; or "interpolant", sampled from a `VelocityField` with `steps` as an
-    option.
+    argument.
     uses_variance: whether the reverse variance of the model matters.
     title: its name in a sentence. source: the paper.
     order: order of convergence in the number of steps (weak order for the stochastic ones).
     stochastic: whether it draws noise in its steps (DDIM does when eta > 0); the others depend on x_T alone.
+    options: the keyword arguments of `run` beside `callback`, by name.
+    paced_by: what decides how finely it works: "steps", or one of its options where it chooses its steps itself.
     """
 
     name: str
     reference: str
-    options: tuple[str, ...] = ()
     evaluations: Callable[[int], int] | None = one_a_step
     path: str = "diffusion"
     uses_variance: bool = False
@@ -62,6 +75,8 @@ class SamplerSpec:
     source: str
     order: int
     stochastic: bool = False
+    options: Mapping[str, Option] = field(default_factory=dict)
+    paced_by: str = "steps"
 
     @property
     def run(self) -> "Callable[..., Tensor]":
@@ -78,7 +93,6 @@ SAMPLERS = Registry(
     SamplerSpec(
         "ancestral",
         "rediffuse.samplers.ancestral:ancestral",
-        (),
         one_a_step,
         "diffusion",
         True,
@@ -90,21 +104,23 @@ SAMPLERS = Registry(
     SamplerSpec(
         "ddim",
         "rediffuse.samplers.ddim:ddim",
-        ("eta",),
         title="DDIM",
         source="Song, Meng & Ermon 2021",
         order=1,
         stochastic=True,
+        options={"eta": Option(Fraction, "stochasticity: 0 deterministic, 1 ancestral with β̃; 0 when absent")},
     ),
     SamplerSpec(
         "dpm-solver-pp",
         "rediffuse.samplers.dpm_solver_pp:dpm_solver_pp",
-        ("order",),
-        title="DPM-Solver++ 2M",
+        title="DPM-Solver++",
         source="Lu et al. 2022",
         order=2,
+        options={
+            "order": Option(Literal[1, 2], "1 takes first-order steps (1S), 2 multistep ones (2M); 2 when absent")
+        },
     ),
-    SamplerSpec("plms", "rediffuse.samplers.plms:plms", (), one_more, title="PLMS", source="Liu et al. 2022", order=2),
+    SamplerSpec("plms", "rediffuse.samplers.plms:plms", one_more, title="PLMS", source="Liu et al. 2022", order=2),
     SamplerSpec(
         "ode-euler",
         "rediffuse.samplers.probability_flow:euler",
@@ -115,7 +131,6 @@ SAMPLERS = Registry(
     SamplerSpec(
         "ode-heun",
         "rediffuse.samplers.probability_flow:heun",
-        (),
         two_but_last,
         title="Probability-flow ODE, Heun",
         source="Karras et al. 2022",
@@ -124,11 +139,21 @@ SAMPLERS = Registry(
     SamplerSpec(
         "ode-adaptive",
         "rediffuse.samplers.adaptive:adaptive",
-        ("tolerance", "fractional"),
         None,
         title="Probability-flow ODE, adaptive",
         source="Song et al. 2021",
         order=3,
+        options={
+            "tolerance": Option(
+                Annotated[float, Field(ge=1e-6, le=1)], "error allowed in a step, by which it is chosen"
+            ),
+            "fractional": Option(
+                bool,
+                "whether the network is asked between its own time steps; true when absent, which a network that "
+                "predicts μ cannot do",
+            ),
+        },
+        paced_by="tolerance",
     ),
     SamplerSpec(
         "reverse-sde",
@@ -141,7 +166,6 @@ SAMPLERS = Registry(
     SamplerSpec(
         "flow-euler",
         "rediffuse.samplers.flow:flow_euler",
-        ("steps",),
         one_a_step,
         "interpolant",
         title="Flow, Euler",
@@ -151,7 +175,6 @@ SAMPLERS = Registry(
     SamplerSpec(
         "flow-heun",
         "rediffuse.samplers.flow:flow_heun",
-        ("steps",),
         two_but_last,
         "interpolant",
         title="Flow, Heun",
@@ -170,17 +193,21 @@ def check_request(name: str, *, steps: int, timesteps: int, options: Mapping[str
     """The sampler, if it can do `steps` of a model's `timesteps` with these options.
 
     `timesteps` is T of the trained model; a flow has continuous time and any number of steps. Raises `UserError` for an
-    unknown name, an option the sampler does not take, eta outside [0, 1], or a number of steps outside 1 .. timesteps.
+    unknown name, an option the sampler does not take or that is out of its range, or a number of steps outside 1 ..
+    timesteps.
     """
     spec = get_sampler(name)
     if spec.path == "diffusion" and not 1 <= steps <= timesteps:
         raise UserError(
             f"{steps} sampling steps are not possible: the model was trained with {timesteps}, so 1 to {timesteps}"
         )
-    for option in options or {}:
+    for option, value in (options or {}).items():
         if option not in spec.options:
             takes = f"takes {', '.join(spec.options)}" if spec.options else "takes no options"
             raise UserError(f"sampler {name} has no option {option!r}: it {takes}")
-    if options and options.get("eta") is not None:
-        load("rediffuse.samplers.levels:check_eta")(options["eta"])
+        try:
+            TypeAdapter(spec.options[option].type | None).validate_python(value)
+        except ValidationError as error:
+            message = in_words(error.errors()[0]["msg"])
+            raise UserError(f"{option} = {value!r} is not possible for sampler {name}: {message}") from None
     return spec

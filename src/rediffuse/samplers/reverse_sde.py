@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rediffuse.samplers.interfaces import Callback, DenoiserLike, NoiseSource
-from rediffuse.samplers.levels import Level, alpha_bar_levels, as_level, scaled
+from rediffuse.samplers.levels import Level, alpha_bar_levels, as_level, check_levels, scaled
 
 
 def euler_maruyama_step(
@@ -19,9 +19,11 @@ def euler_maruyama_step(
     abar).
 
     `xt`, `eps`, `noise`: [B, C, H, W]; levels: numbers or [B], 0 < abar < abar_prev <= 1. `noise=None` leaves the noise
-    out, as the last step does. Returns [B, C, H, W] in the dtype of `xt`.
+    out, as the last step does. Returns [B, C, H, W] in the dtype of `xt`. Raises `UserError` for levels that are not in
+    this order.
     """
     level, previous = as_level(alpha_bar, xt), as_level(alpha_bar_prev, xt)
+    check_levels(level, previous)
     beta = 1 - level / previous
     moved = scaled(1 + 0.5 * beta, xt) - scaled(beta / (1 - level) ** 0.5, eps)
     return moved if noise is None else moved + scaled(beta**0.5, noise)

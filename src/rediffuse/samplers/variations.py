@@ -4,6 +4,7 @@ The temperature of the initial and of the step noise belongs to `SampleNoise` it
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,17 +50,17 @@ def variations(
     shape: tuple[int, ...],
     *,
     strength: float,
+    first: int = 0,
     variation_seed: int | None = None,
-    dtype: torch.dtype = torch.float32,
-    device: str | torch.device = "cpu",
+    **how: Any,
 ) -> BlendedNoise:
-    """Noise for `count` variations of the sample that (`seed`, `index`) gives.
+    """Noise for `count` variations of the sample that (`seed`, `index`) gives, from variation `first` on.
 
-    `shape`: [C, H, W] of one image. Variation j depends on (seed, index, variation_seed, j) and `strength` only; two of
+    `shape`: [C, H, W] of one image; `how`: dtype, device and temperatures, as of `SampleNoise`. Variation j depends on (seed, index, variation_seed, j) and `strength` only; two of
     them at equal strength differ from each other as much as each differs from the sample, times sqrt(2).
     """
     of_sample = torch.full((count,), index, dtype=torch.int64)
-    base = SampleNoise(seed, of_sample, shape, dtype=dtype, device=device)
+    base = SampleNoise(seed, of_sample, shape, **how)
     other_seed = derive_seed(seed, "variation", index, seed if variation_seed is None else variation_seed)
-    other = SampleNoise(other_seed, torch.arange(count), shape, dtype=dtype, device=device)
+    other = SampleNoise(other_seed, torch.arange(first, first + count), shape, **how)
     return BlendedNoise(base, other, strength)

@@ -53,7 +53,8 @@ def log_evaluation(tracker: Tracker, context: Context, job: Job) -> None:
             record = read_json(folder / "metrics" / f"{setting}.json")
             values = {name: metric["value"] for name, metric in record["metrics"].items()}
             final |= {f"{name}.{setting}": value for name, value in values.items()}
-            tracker.rows(run_id, [{"step": steps, **{f"{name}.{key}": v for name, v in values.items()}}])
+            step = steps if isinstance(steps, int) else record["nfe"]
+            tracker.rows(run_id, [{"step": step, **{f"{name}.{key}": v for name, v in values.items()}}])
             with np.load(folder / "samples" / f"{setting}.npz", allow_pickle=False) as content:
                 save_grid(content["images"][:64], grids / f"{setting}.png")
         evaluation = run.evaluation.model_dump(include={"features", "group_size", "groups"})

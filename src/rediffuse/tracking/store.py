@@ -7,7 +7,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, one_line
 from rediffuse.pipeline.lock import lock
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ def is_remote(uri: str) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its name."""
-    return (str(error).splitlines() or [error.__class__.__name__])[0]
+    """The first line of an error's message, in short, or its name."""
+    return one_line((str(error).strip().splitlines() or [error.__class__.__name__])[0], 150)
 
 
 def open_store(uri: str, root: Path) -> "MlflowClient":

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rediffuse.errors import one_line
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
 from rediffuse.tracking.store import first_line, is_remote, open_store
@@ -120,7 +121,8 @@ def open_tracker(context: Context) -> Iterator[Tracker | None]:
         print("tracking: mlflow is not installed, so nothing is logged", file=sys.stderr)
         tracker = None
     except Exception as error:
-        print(f"tracking: {uri} cannot be used ({first_line(error)}); `rediffuse track` logs it later", file=sys.stderr)
+        where, why = one_line(uri, 80), first_line(error)
+        print(f"tracking: {where} cannot be used ({why}); `rediffuse track` logs it later", file=sys.stderr)
         tracker = None
     try:
         yield tracker

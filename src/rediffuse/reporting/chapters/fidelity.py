@@ -1,6 +1,7 @@
 """Fidelity and variety apart: precision, recall, density, coverage and diversity beside the line of real images."""
 
 from rediffuse.config import ResolvedRun
+from rediffuse.config.sampling import Setting
 from rediffuse.config.sections import LpipsWeights
 from rediffuse.reporting.experiments.cells import Cells, estimate
 from rediffuse.reporting.experiments.material import Material
@@ -14,10 +15,10 @@ from rediffuse.runs import facts
 METRICS = ("precision", "recall", "density", "coverage", "diversity")
 
 
-def stands_for(run: ResolvedRun) -> list[tuple[str, str, int]]:
+def stands_for(run: ResolvedRun) -> list[Setting]:
     """(setting, sampler, steps) of the sampler that stands for a run, most steps first."""
     _, main, _ = facts.shown_setting(run)
-    return sorted((s for s in facts.own_settings(run) if s[1] == main), key=lambda setting: -setting[2])
+    return sorted((s for s in facts.own_settings(run) if s[1] == main), key=facts.fineness)
 
 
 def table(frames: Frames, cells: Cells) -> Table | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 
 from rediffuse.config import ResolvedRun
+from rediffuse.config.sampling import Pace
 from rediffuse.evaluation.metrics import CLASS_METRICS, metric_short
 from rediffuse.reporting.experiments.cells import Cells, bounds, estimate
 from rediffuse.reporting.experiments.material import Material
@@ -32,7 +33,7 @@ class Guided(NamedTuple):
     run: ResolvedRun
     setting: str
     kind: str
-    steps: int
+    steps: Pace
     method: str
     scale: float
     asked: bool  # whether the study says a scale, rather than leaving it at the network as trained

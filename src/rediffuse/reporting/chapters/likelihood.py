@@ -54,6 +54,7 @@ def bound_by_t(frames: Frames) -> Picture | None:
     right.set(title="Sum of the terms up to t", xlabel="t + 1", ylabel="bits/dim", xscale="log")
     for axes in (left, right):
         plain_log(axes, "x")
+    plain_log(left)
     unique = {str(handle.get_label()): handle for handle in handles}
     outside_legend(figure, list(unique.values()))
     caption = (

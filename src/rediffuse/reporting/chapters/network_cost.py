@@ -154,7 +154,7 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
             else:
                 rows.add(run.label, steps, *[NOT_RECORDED] * 5, Links(()))
                 continue
-            rows.add(run.label, steps, how, images, per_step, per_step * steps / 1e3, per_image / 1e3, links)
+            rows.add(run.label, steps, how, images, per_step, per_image * images / 1e3, per_image / 1e3, links)
     columns = headers("Run | Steps | How | Batch | One step (ms) | One batch (s) | One image (s) | From")
     note = (
         "One image: the batch's time divided by its images, not what a single image by itself would take (batch 1 of the "

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from rediffuse.config import ResolvedRun
+from rediffuse.config.sampling import Pace
 from rediffuse.evaluation.metrics import metric_short
 from rediffuse.models.latent_options import CriticNetwork
 from rediffuse.reporting.experiments.cells import Cells, estimate, optional, recorded
@@ -161,7 +162,8 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
 
 def latency_sentence(frames: Frames, clock: Timings) -> str:
     """Our own ratio in words, beside the quoted one."""
-    slowest = max((p for p in _places(frames) if not facts.is_one_pass(p[0])), key=lambda p: p[3], default=None)
+    diffusion = [place for place in _places(frames) if not facts.is_one_pass(place[0])]
+    slowest = min(diffusion, key=lambda place: facts.fineness(("", "", place[3])), default=None)
     quoted = (
         f"The graduation report's “{QUOTED_RATIO}×” divides the time of one image in a batch of a DDPM by "
         f"{QUOTED_SECONDS} s, a figure for a GAN from the literature: two machines and two ways of counting."
@@ -199,14 +201,14 @@ def quoted() -> Table:
     return Table("one-pass-quoted", caption, columns, rows, notes=(note,))
 
 
-def _places(frames: Frames) -> Iterator[tuple[ResolvedRun, int, str, int]]:
+def _places(frames: Frames) -> Iterator[tuple[ResolvedRun, int, str, Pace]]:
     """(model, first seed, setting, steps) of the one-pass models, then of the compared runs' first sampler."""
     for model in one_pass_runs(frames.loaded):
         yield from ((model, model.seeds[0], setting, steps) for setting, _, steps in facts.settings(model))
     for run in compared_runs(frames.loaded):
         main = next(iter(run.sampling.samplers))
-        chosen = [(setting, steps) for setting, key, steps in facts.own_settings(run) if key == main]
-        yield from ((run, run.seeds[0], setting, n) for setting, n in sorted(chosen, key=lambda s: -s[1]))
+        chosen = sorted((setting for setting in facts.own_settings(run) if setting[1] == main), key=facts.fineness)
+        yield from ((run, run.seeds[0], setting, pace) for setting, _, pace in chosen)
 
 
 def _sampler(run: ResolvedRun, setting: str) -> str:

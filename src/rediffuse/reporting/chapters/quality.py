@@ -1,5 +1,6 @@
 """Quality against steps and against seconds."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -8,8 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rediffuse.config import LoadedStudy
+from rediffuse.config.sampling import Setting
 from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting import terms
+from rediffuse.reporting.chapters import whole_sets
 from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, optional, recorded
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
@@ -26,46 +29,52 @@ EDGES: dict[str, Any] = {"elinewidth": 1.2, "markeredgecolor": "white", "markere
 
 
 def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name: str) -> picture.Picture | None:
-    """Metrics against the number of sampling steps, one panel each."""
-    lines = _lines(frames.loaded, cells, metrics)
+    """Metrics against the evaluations of the network that an image takes, one panel each."""
+    lines, asked = _lines(frames.loaded, cells, metrics), evaluations(frames)
     if not lines:
         return None
     height = 5.2 if len(metrics) == 1 else 3.9 * len(metrics)
     figure, grid = plt.subplots(len(metrics), 1, figsize=(picture.WIDTH, height), squeeze=False)
     for axes, metric in zip(grid[:, 0], metrics, strict=True):
-        for place, ((run, key), by_steps) in enumerate(lines.items()):
-            # Moved sideways by a few per cent, so that bars at one number of steps can be told apart.
+        for place, ((run, key), settings) in enumerate(lines.items()):
+            # Moved sideways by a few per cent, so that bars at one number of evaluations can be told apart.
             shift = 1.03 ** (place - (len(lines) - 1) / 2)
             points = [
-                (n * shift, cells[run, setting, metric]) for n, setting in by_steps if (run, setting, metric) in cells
+                (asked[run, setting] * shift, cells[run, setting, metric])
+                for setting, _, _ in settings
+                if (run, setting, metric) in cells and (run, setting) in asked
             ]
             if points:
                 _draw_points(frames.loaded, axes, run, key, [x for x, _ in points], [cell for _, cell in points])
         _scale(axes, cells, metric)
         _reference_lines(frames.loaded, axes, cells, metric)
-        picture.log_steps(axes, [steps for points in lines.values() for steps, _ in points])
+        places = {(run, setting) for (run, _), settings in lines.items() for setting, _, _ in settings}
+        ticks = [round(n) for place, n in asked.items() if place in places]
+        picture.log_steps(axes, ticks)
         better = terms.direction(metric)
         axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")
-        axes.set_xlabel("sampling steps")
+        axes.set_xlabel("network evaluations an image")
         axes.set_title(terms.capital(metric_title(metric, frames.features)))
     picture.outside_legend(figure, _handles(frames.loaded, lines))
     what = " and ".join(metric_title(metric, frames.features) for metric in metrics)
     n = frames.loaded.study.evaluation.group_size
     caption = (
-        f"Quality against the number of sampling steps: {what}, from {n} images. Bars are the intervals of the tables, "
-        "lines are moved sideways a little to show them; dashed lines are held-out real images and noise at the same n."
+        f"Quality against the evaluations of the network that an image takes, counted: {what}, from {n} images. Bars are "
+        "the intervals of the tables, lines are moved sideways a little to show them; dashed lines are held-out real images "
+        "and noise at the same n."
     )
-    alt = f"Lines of {what} against sampling steps, one for each run and sampler."
+    alt = f"Lines of {what} against network evaluations, one for each run and sampler."
     return picture.finish(figure, name, caption, alt)
 
 
 def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
-    """The main metric against the number of sampling steps, a panel for each kind of sampler."""
-    loaded, metric = frames.loaded, terms.MAIN
-    panels: dict[str, list[tuple[str, str, list[tuple[int, str]]]]] = {}
-    for (run, key), by_steps in _lines(loaded, cells, [metric]).items():
+    """The main metric against the evaluations of the network, a panel for each kind of sampler."""
+    loaded, metric, asked = frames.loaded, terms.MAIN, evaluations(frames)
+    panels: dict[str, list[tuple[str, str, list[tuple[float, str]]]]] = {}
+    for (run, key), settings in _lines(loaded, cells, [metric]).items():
         kind = loaded.run(run).sampling.samplers[key].kind or key
-        panels.setdefault(kind, []).append((run, key, by_steps))
+        counted = [(asked[run, setting], setting) for setting, _, _ in settings if (run, setting) in asked]
+        panels.setdefault(kind, []).append((run, key, counted))
     if not panels:
         return None
     columns = min(3, len(panels))
@@ -78,10 +87,10 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
         axes.remove()
     for place, (axes, (kind, lines)) in enumerate(zip(grid.flat, panels.items(), strict=False)):
         variants = list(dict.fromkeys(key for _, key, _ in lines))
-        for run, key, by_steps in lines:
+        for run, key, counted in lines:
             notes = terms.sampler_title(loaded.run(run), key).removeprefix(SAMPLERS[kind].title).strip(" ()")
             label, index = terms.run_label(loaded, run) + (f", {notes}" if notes else ""), variants.index(key)
-            points = [(n, cells[run, setting, metric]) for n, setting in by_steps if (run, setting, metric) in cells]
+            points = [(n, cells[run, setting, metric]) for n, setting in counted if (run, setting, metric) in cells]
             look = {"color": terms.run_colours(loaded)[run], "marker": picture.MARKERS[index % len(picture.MARKERS)]}
             look["linestyle"] = picture.DASHES[index % len(picture.DASHES)]
             found = [cell for _, cell in points]
@@ -89,8 +98,8 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
             picture.error_bars(*bars, **{**EDGES, **look})
             handles.setdefault(label, Line2D([], [], label=label, **look))
         _reference_lines(loaded, axes, cells, metric, named=place % columns == columns - 1 or place == len(panels) - 1)
-        picture.log_steps(axes, [steps for _, _, by_steps in lines for steps, _ in by_steps])
-        axes.set(title=SAMPLERS[kind].title, xlabel="sampling steps")
+        picture.log_steps(axes, [round(n) for _, _, counted in lines for n, _ in counted])
+        axes.set(title=SAMPLERS[kind].title, xlabel="network evaluations")
         axes.tick_params(axis="x", labelsize=9)
     for axes in grid[:, 0]:
         better = terms.direction(metric)
@@ -98,11 +107,11 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
     picture.outside_legend(figure, list(handles.values()), columns=4)
     title, n = metric_title(metric, frames.features), loaded.study.evaluation.group_size
     caption = (
-        f"Quality against the number of sampling steps, by sampler: {title}, n = {n} images a value. The lower a line, "
-        "and the flatter towards few steps, the better. Bars are the intervals of the tables; dashed lines are held-out "
+        f"Quality against the evaluations of the network, by sampler: {title}, n = {n} images a value. The lower a line, "
+        "and the flatter towards few of them, the better. Bars are the intervals of the tables; dashed lines are held-out "
         "real images and noise at the same n."
     )
-    alt = f"Panels of {title} against sampling steps, one for each sampler, with a line for each run."
+    alt = f"Panels of {title} against network evaluations, one for each sampler, with a line for each run."
     return picture.finish(figure, "quality-steps", caption, alt)
 
 
@@ -112,16 +121,16 @@ def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> pic
     times = clock.sampling.dropna(subset=["ms_per_image"]).groupby(["run", "setting"])["ms_per_image"].mean() / 1000
     figure, axes = plt.subplots(figsize=(picture.WIDTH, 5.2))
     drawn, labels = {}, []
-    for (run, key), by_steps in lines.items():
+    for (run, key), settings in lines.items():
         points = [
-            (float(times[run, setting]), steps, cells[run, setting, terms.MAIN])
-            for steps, setting in by_steps
+            (float(times[run, setting]), pace, cells[run, setting, terms.MAIN])
+            for setting, _, pace in settings
             if (run, setting) in times.index and (run, setting, terms.MAIN) in cells
         ]
         if points:
-            drawn[run, key] = by_steps
+            drawn[run, key] = settings
             _draw_points(frames.loaded, axes, run, key, [x for x, _, _ in points], [cell for _, _, cell in points])
-            labels += [(x, cell.value, str(steps)) for x, steps, cell in points]
+            labels += [(x, cell.value, str(pace)) for x, pace, cell in points]
     if not drawn:
         plt.close(figure)
         return None
@@ -144,13 +153,22 @@ def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> pic
     return picture.finish(figure, "quality-seconds", caption, alt)
 
 
-def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[str, str], list[tuple[int, str]]]:
-    """(run, sampler) -> [(steps, setting)] by rising steps, for those that have a value."""
-    lines: dict[tuple[str, str], list[tuple[int, str]]] = {}
+def evaluations(frames: Frames) -> dict[tuple[str, str], float]:
+    """Network evaluations of an image by (run, setting), as counted; the mean over training seeds."""
+    counted: dict[tuple[str, str], list[float]] = {}
+    for row in frames.quality.to_dict("records"):
+        if (nfe := optional(row["nfe"])) is not None:
+            counted.setdefault((row["run"], row["setting"]), []).append(nfe)
+    return {place: float(np.mean(found)) for place, found in counted.items()}
+
+
+def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[str, str], list[Setting]]:
+    """(run, sampler) -> its settings, the coarsest first, for those that have a value."""
+    lines: dict[tuple[str, str], list[Setting]] = {}
     for run in terms.compared_runs(loaded):
-        for setting, key, steps in sorted(facts.comparable_settings(run), key=lambda s: s[2]):
-            if any((run.name, setting, metric) in cells for metric in metrics):
-                lines.setdefault((run.name, key), []).append((steps, setting))
+        for setting in sorted(facts.comparable_settings(run), key=facts.fineness, reverse=True):
+            if any((run.name, setting[0], metric) in cells for metric in metrics):
+                lines.setdefault((run.name, setting[1]), []).append(setting)
     order = terms.sampler_keys(loaded)
     runs = [run.name for run in terms.diffusion_runs(loaded)]
     return dict(sorted(lines.items(), key=lambda line: (runs.index(line[0][0]), order.index(line[0][1]))))
@@ -172,7 +190,7 @@ def _draw_points(
     picture.error_bars(axes, x, [cell.value for cell in points], [bounds(cell) for cell in points], **look)
 
 
-def _handles(loaded: LoadedStudy, lines: dict[tuple[str, str], list[tuple[int, str]]]) -> list[Line2D]:
+def _handles(loaded: LoadedStudy, lines: Iterable[tuple[str, str]]) -> list[Line2D]:
     return [
         Line2D(
             [],
@@ -260,19 +278,23 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
     titles = metric_titles(metrics, frames.features)
     columns = headers("Run | Seed | Sampler | Steps | Network evaluations", titles, "n | Groups | Images | From")
     caption = "Every value of every run, training seed, sampler and number of steps."
-    note = "n is the number of images that one value is computed from; the value shown is the mean over the groups."
-    return Table("quality", caption, columns, rows, notes=(note,), folded=True, narrow=True)
+    notes = (
+        "n is the number of images that one value is computed from; the value shown is the mean over the groups.",
+        terms.EVALUATIONS,
+    )
+    return Table("quality", caption, columns, rows, notes=notes, folded=True, narrow=True)
 
 
 def chapter(material: Material) -> Chapter | None:
     """The other metrics against steps, and every value."""
     frames, cells = material.frames, material.cells
     figure = quality_against_steps(frames, cells, terms.HEADLINE[1:], "quality-steps-more")
+    tables = (quality(frames, terms.HEADLINE), whole_sets.table(frames))
     text = (
         f"{terms.capital(metric_title(terms.MAIN, frames.features))} against steps opens this report; here are the other "
         "metrics, then every value. Against seconds it stands with the times of this machine, [apart](timings.md)."
     )
-    return chapter_of("quality", "Quality against steps", text, figure, quality(frames, terms.HEADLINE))
+    return chapter_of("quality", "Quality against steps", text, figure, *tables)
 
 
 def timings(material: Material, clock: Timings) -> Chapter | None:

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from rediffuse.config import ResolvedRun
+from rediffuse.config.sampling import Setting
 from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.cells import Cells
 from rediffuse.reporting.experiments.comparison import main_pair
@@ -59,7 +60,7 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
         return _samples_by_class(frames, cells, run, facts.own_settings(run), f"samples-{run.name}")
     comparable = facts.comparable_settings(run)
     keys = list(dict.fromkeys(key for _, key, _ in comparable))
-    steps = sorted({count for _, _, count in comparable})
+    steps = list(dict.fromkeys(pace for _, _, pace in sorted(comparable, key=facts.fineness)[::-1]))
     settings = {(key, count): setting for setting, key, count in comparable}
     images = {place: sample_images(frames, run, setting, 16) for place, setting in settings.items()}
     if not any(image is not None for image in images.values()):
@@ -74,7 +75,7 @@ def samples_by_steps(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture 
             cell = cells.get((run.name, setting or "", "frechet_distance"))
             note = number(cell.value) if cell and image is not None else ""
             sheet = None if image is None else mosaic(image, 4)
-            title = f"{count} steps" if i == 0 else ""
+            title = facts.in_words(count) if i == 0 else ""
             show(grid[i, j], sheet, title, note, absent=NOT_RUN if setting else "")
         row_label(grid[i, 0], sampler_title(run, key).replace(" (", "\n("), run_colours(frames.loaded)[run.name])
     seed = f", training seed {run.seeds[0]}" if len(run.seeds) > 1 else ""
@@ -93,7 +94,7 @@ def guided_samples(frames: Frames, cells: Cells, run: ResolvedRun) -> Picture | 
 
 
 def _samples_by_class(
-    frames: Frames, cells: Cells, run: ResolvedRun, settings: list[tuple[str, str, int]], name: str
+    frames: Frames, cells: Cells, run: ResolvedRun, settings: list[Setting], name: str
 ) -> Picture | None:
     """The first samples of settings that are asked for by class, a column a class."""
     images = [sample_images(frames, run, setting, 50) for setting, _, _ in settings]
@@ -108,13 +109,10 @@ def _samples_by_class(
         axes.set_axis_off()
     for axes, (setting, key, steps), found in zip(grid.flat, settings, images, strict=False):
         sampler, cell = run.sampling.samplers[key], cells.get((run.name, setting, "frechet_distance"))
-        title = (
-            setting_title(frames.loaded, run.name, setting)
-            if sampler.guidance is None
-            else f"guidance {sampler.guidance:g}, {steps} steps"
-        )
+        what = sampler_title(run, key) if sampler.guidance is None else f"guidance {sampler.guidance:g}"
         if sampler.classifier_scale is not None:
-            title = f"classifier's scale {sampler.classifier_scale:g}, {steps} steps"
+            what = f"classifier's scale {sampler.classifier_scale:g}"
+        title = f"{what}, {facts.in_words(steps)}"
         show(axes, None if found is None else mosaic(found, 10), title, f"{short} {number(cell.value)}" if cell else "")
     caption = (
         f"{run.label}: the first 50 samples of each setting, sample i asked for class i mod K: with ten classes a "
@@ -161,7 +159,7 @@ def _most_and_fewest(runs: list[ResolvedRun], run: ResolvedRun) -> list[str]:
     key = facts.shown_setting(run)[1]
     shared = set.intersection(*({s for s, _, _ in facts.comparable_settings(other)} for other in runs))
     own = [s for s in facts.comparable_settings(run) if s[1] == key]
-    chosen = sorted((s for s in own if s[0] in shared), key=lambda s: -s[2]) or own
+    chosen = sorted((s for s in own if s[0] in shared), key=facts.fineness) or own
     return [chosen[0][0], chosen[-1][0]]
 
 

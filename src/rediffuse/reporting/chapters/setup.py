@@ -72,12 +72,15 @@ def samplers(frames: Frames) -> Table:
     rows = Rows()
     for run in diffusion_runs(frames.loaded):
         for key, sampler in run.sampling.samplers.items():
-            kind = sampler.kind or key
+            kind, options = sampler.kind or key, {**facts.other_options(run, key), **facts.guiding(run, key)}
             variance = sampler.variance or facts.diffusion(run).variance if kind == "ancestral" else NOT_ASKED
-            eta = setting_text(sampler.eta or 0.0) if kind == "ddim" else NOT_ASKED
-            steps, images = setting_text(sampler.steps), run.sampling.images
-            rows.add(run.label, key, sampler_title(run, key), variance, eta, sampler.spacing, steps, images)
-    columns = headers("Run | `Key` | Sampler | Reverse variance | η | Spacing | Steps | Images of each")
+            eta = setting_text(sampler.options.get("eta", 0.0)) if kind == "ddim" else NOT_ASKED
+            steps = ", ".join(str(pace) for _, of, pace in facts.settings(run) if of == key)
+            others = ", ".join(f"{name} {setting_text(value)}" for name, value in options.items())
+            rows.add(
+                run.label, key, sampler_title(run, key), variance, eta, others or NOT_ASKED, steps, run.sampling.images
+            )
+    columns = headers("Run | `Key` | Sampler | Reverse variance | η | Other options | Steps | Images of each")
     return Table("samplers", "How the runs were sampled.", columns, rows, folded=len(rows) > 24)
 
 

@@ -10,7 +10,7 @@ from rediffuse.reporting.read.records import parameter_count, parameters
 from rediffuse.reporting.read.timings import Timings, by_setting
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import diffusion_runs, sampler_title, seeds_of, training_of
+from rediffuse.reporting.terms import EVALUATIONS, diffusion_runs, sampler_title, seeds_of, training_of
 from rediffuse.reporting.values import IMPORTED, NOT_RECORDED, NOT_RUN, Links, Value, number, setting_text
 from rediffuse.runs import facts
 
@@ -86,8 +86,11 @@ def sampling(material: Material, clock: Timings) -> Table:
         "Run | Seed | Sampler | Steps | Network evaluations | Time per step (ms) | Time per image (s) | "
         "Time in all (s) | Images | Batch | From"
     )
-    note = "A step is one step of a whole batch; the time per image is that of the batch divided by its images."
-    return Table("sampling-cost", "What sampling cost.", columns, rows, notes=(note,), folded=True)
+    note = (
+        "A step is one step of a whole batch, or an evaluation of the network where the sampler chooses its steps; the time "
+        "per image is that of the batch divided by its images."
+    )
+    return Table("sampling-cost", "What sampling cost.", columns, rows, notes=(note, EVALUATIONS), folded=True)
 
 
 def compared(what: str, unit: str, values: list[float | None], labels: list[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config.sampling import Pace
 from rediffuse.errors import UserError
 from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS
 from rediffuse.pipeline.plan import Plan, evidence_file
@@ -187,7 +188,7 @@ def _perceptual(root: Path, run: ResolvedRun, seed: int, held_out: bool) -> list
     if found is None:
         return []
     rows = []
-    places: list[tuple[str, int | None, tuple[str, str, int | None], str]] = [
+    places: list[tuple[str, int | None, tuple[str, str, Pace | None], str]] = [
         (run.name, seed, facts.shown_setting(run), "samples"),
         ("real", None, ("held-out", "held-out", None), "held_out"),
     ]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 
 from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config.sampling import PACES, Pace
 from rediffuse.reporting.read.evidence import overrides
 from rediffuse.reporting.read.frames import Frames, metric_rows
 from rediffuse.reporting.read.pedigree import ablation_place
@@ -43,12 +44,12 @@ def pooled(loaded: LoadedStudy) -> dict[Place, Place]:
     return found
 
 
-def _contents(run: ResolvedRun) -> Iterator[tuple[str, tuple[int, str]]]:
+def _contents(run: ResolvedRun) -> Iterator[tuple[str, tuple[Pace, str]]]:
     """Each setting with what it does, whatever its sampler is called."""
     for setting, key, steps in facts.settings(run):
         sampler = run.sampling.samplers[key]
         named = sampler.model_copy(update={"kind": sampler.kind or key})
-        yield setting, (steps, named.model_dump_json(exclude={"steps"}))
+        yield setting, (steps, named.model_dump_json(exclude=PACES))
 
 
 def losses(frames: Frames) -> dict[tuple[str, int], Losses]:

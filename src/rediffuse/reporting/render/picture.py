@@ -61,6 +61,7 @@ def styled() -> Iterator[None]:
         **sns.axes_style("whitegrid"),
         **sns.plotting_context("notebook", font_scale=0.95),
         "font.family": ["DejaVu Sans"],
+        "text.parse_math": False,  # a study's names are text, whatever signs they hold
         "svg.hashsalt": "rediffuse",
         "svg.fonttype": "path",
         "axes.titlesize": 12,

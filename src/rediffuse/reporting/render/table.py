@@ -94,8 +94,9 @@ class Table:
 
     def files(self) -> dict[str, str]:
         """Content of its files by suffix."""
-        notes = "".join(f"\n{note}\n" for note in self.notes)
-        return {"csv": self.csv(), "md": f"{self.caption}\n\n{self.markdown()}{notes}", "tex": self.latex()}
+        caption, *notes = map(markdown_escape, (self.caption, *self.notes))
+        below = "".join(f"\n{note}\n" for note in notes)
+        return {"csv": self.csv(), "md": f"{caption}\n\n{self.markdown()}{below}", "tex": self.latex()}
 
     def markdown(self, home: str = "") -> str:
         """GitHub's Markdown, without caption and notes; `home`: the page of the pedigree, where that is another."""
@@ -159,8 +160,8 @@ def _markdown(column: Column, value: Value, home: str) -> str:
         return " ".join(f"[{i}]({'' if i.startswith('T') else home}#{i.lower()})" for i in value.ids)
     if isinstance(value, Anchor):
         return f'<a id="{value.id.lower()}"></a>{value.id}'
-    text = plain(value).replace("|", "\\|")
-    return f"`{text}`" if column.code and text else markdown_escape(text)
+    text = plain(value)
+    return (f"`{text}`" if column.code and text else markdown_escape(text)).replace("|", "\\|")
 
 
 def cell_html(column: Column, value: Value) -> str:
@@ -183,11 +184,26 @@ def _latex(column: Column, value: Value) -> str:
     return f"\\texttt{{{text}}}" if column.code and text else text
 
 
+#: What stays as it is in Markdown: code, and references to the report's parts.
+_MARKED = re.compile(r"(`[^`]*`|\[[^]]*\]\((?:report|timings)\.md\))")
+#: Backslashes, signs of emphasis, mathematics and entities, ends of links, and signs that begin a heading or a list.
+_MARKS_OF_MARKDOWN = (
+    (r"\\(?=[!-/:-@\[-`{-~])", r"\\\\"),
+    (r"([*_$~`])", r"\\\1"),
+    (r"\](?=[(\[:])", r"\\]"),
+    (r"&(?=#?\w+;)", "&amp;"),
+    ("<", "&lt;"),
+    (">", "&gt;"),
+)
+
+
 def markdown_escape(text: str) -> str:
-    """Text that Markdown shows as it is, apart from `code` in backquotes."""
-    parts = re.split(r"(`[^`]*`)", text)
+    """Text that Markdown shows as it is, apart from `code` in backquotes and [references](report.md) to the parts."""
+    parts = _MARKED.split(text)
     for i in range(0, len(parts), 2):
-        parts[i] = re.sub(r"([*_])", r"\\\1", parts[i].replace("<", "&lt;").replace(">", "&gt;"))
+        for sign, escaped in _MARKS_OF_MARKDOWN:
+            parts[i] = re.sub(sign, escaped, parts[i])
+    parts[0] = re.sub(r"^(\d*|#*|-*)([#+.)-])(?=\s|$)", r"\1\\\2", parts[0])
     return "".join(parts)
 
 

@@ -1,0 +1,95 @@
+"""Samplers in the report: what each is, how often it asked the network, and one that chooses its steps itself."""
+
+import csv
+import io
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+import yaml
+
+from rediffuse.reporting.chapters import comparison, fidelity, quality, samples, setup, training
+from rediffuse.reporting.experiments.cells import Cells, make_cells
+from rediffuse.reporting.experiments.material import conclude
+from rediffuse.reporting.read.frames import Frames, read_frames
+from rediffuse.reporting.read.timings import read_timings
+from rediffuse.reporting.render.table import Table
+from tests.reporting.study_tree import PROJECT, StudyTree
+
+SAMPLERS = {
+    "ode-adaptive": {"tolerance": [0.01, 0.1], "fractional": False},
+    "ancestral": {"steps": [5, 50], "step_temperature": 0.7},
+    "dpm": {"kind": "dpm-solver-pp", "steps": [5], "order": 1, "spacing": "quadratic"},
+    "near": {"kind": "ddim", "steps": [5], "eta": 1, "variations": 0.2},
+}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
+    """A study with the samplers above; whatever chooses its steps asked 30 times."""
+    root = tmp_path_factory.mktemp("samplers")
+    study = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
+    study["defaults"]["sampling"]["samplers"] = SAMPLERS
+    study["runs"] = {"baseline": study["runs"]["baseline"]}
+    study |= {"ablations": {}, "claims": []}
+    path = Path(root, "study.yaml")
+    path.write_text(yaml.safe_dump(study, sort_keys=False))
+    return StudyTree(root / "project", path).everything()
+
+
+@pytest.fixture(scope="module")
+def frames(tree: StudyTree) -> Frames:
+    return read_frames(tree.loaded, tree.root, tree.plan)
+
+
+@pytest.fixture(scope="module")
+def cells(frames: Frames) -> Cells:
+    return make_cells(frames.measured())
+
+
+def rows(table: Table | None) -> list[dict[str, str]]:
+    assert table is not None
+    return list(csv.DictReader(io.StringIO(table.csv())))
+
+
+def test_each_sampler_is_told_with_the_options_that_were_set(frames: Frames):
+    told = {row["Sampler"]: (row["Kind"], row["η"], row["Other options"]) for row in rows(setup.samplers(frames))}
+    assert told == {
+        "ode-adaptive": ("ode-adaptive", "—", "fractional false"),
+        "ancestral": ("ancestral", "—", "step_temperature 0.7"),
+        "dpm": ("dpm-solver-pp", "—", "spacing quadratic, order 1"),
+        "near": ("ddim", "1", "variations 0.2"),
+    }
+
+
+def test_settings_stand_in_the_tables_the_finest_first_those_that_choose_their_steps_last(frames: Frames, cells: Cells):
+    found = rows(comparison.comparison(frames, cells, "frechet_distance", folded=False))
+    # Variations of one image are compared with nothing; the last two rows are held-out images and noise.
+    assert [(row["Sampler"], row["Steps"]) for row in found[:-2]] == [
+        ("ode-adaptive", "tol0.01"), ("ode-adaptive", "tol0.1"), ("ancestral", "50"), ("ancestral", "5"), ("dpm", "5"),
+    ]  # fmt: skip
+    assert [row["Steps"] for row in rows(fidelity.table(frames, cells))[:2]] == ["tol0.01", "tol0.1"]
+
+
+def test_every_value_has_its_network_evaluations_beside_it(frames: Frames):
+    found = {(row["Sampler"], row["Steps"]): row for row in rows(quality.quality(frames, ["frechet_distance"]))}
+    assert found["ode-adaptive", "tol0.1"]["Network evaluations"] == "30"
+    assert found["near", "5"]["Network evaluations"] == "5"
+
+
+def test_quality_is_drawn_against_network_evaluations(frames: Frames, cells: Cells):
+    counted = quality.evaluations(frames)
+    assert counted["baseline", "ode-adaptive-tol0.01"] == 30
+    assert counted["baseline", "ancestral-50"] == 50
+    picture = quality.quality_against_steps(frames, cells, ["frechet_distance"], "quality")
+    assert "network" in getattr(picture, "caption", "")
+    plt.close("all")
+
+
+def test_sheets_of_samples_and_times_name_a_tolerance(tree: StudyTree, frames: Frames, cells: Cells):
+    clock = read_timings(tree.loaded, tree.plan, tree.root)
+    assert samples.samples_by_steps(frames, cells, tree.loaded.run("baseline")) is not None
+    assert quality.quality_against_seconds(frames, clock, cells) is not None
+    table = training.sampling(conclude(frames), clock)
+    assert "tol0.01" in [row["Steps"] for row in rows(table)]
+    plt.close("all")
