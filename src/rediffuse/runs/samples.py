@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rediffuse.arrays import read_arrays, write_arrays
 from rediffuse.errors import UserError
 from rediffuse.files import atomic_path
 
@@ -44,23 +45,21 @@ def write_samples(path: Path, shape: Iterable[int], parts: Iterable[Any], nfe: i
 
 def read_samples(path: Path) -> Samples:
     """Read what `Samples.write` wrote. Raises UserError when there is none."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            return Samples(content["images"], int(content["nfe"]) or None, str(content["stamp"]))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: no samples ({error.__class__.__name__}); run `rediffuse sample`") from None
+    content = read_arrays(path)
+    if content is None or not {"images", "nfe", "stamp"} <= content.keys():
+        state = "damaged" if path.exists() else "missing"
+        raise UserError(f"{path}: no samples, the file is {state}; run `rediffuse sample`")
+    return Samples(content["images"], int(content["nfe"]) or None, str(content["stamp"]))
 
 
 def has_stamp(path: Path, stamp: str) -> bool:
-    """Whether `path` holds samples made from what `stamp` digests."""
+    """Whether `path` holds whole samples made from what `stamp` digests."""
     try:
-        with np.load(path, allow_pickle=False) as content:
-            return str(content["stamp"]) == stamp and "nfe" in content
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return read_samples(path).stamp == stamp
+    except UserError:
         return False
 
 
 def write_of_training(path: Path, samples: dict[str, np.ndarray]) -> None:
     """Write what was drawn at one step of training, by weights ("averaged", "raw"): uint8 [N, C, H, W] each."""
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **samples)  # type: ignore[arg-type]
+    write_arrays(path, **samples)
