@@ -288,6 +288,13 @@ def test_one_bit_of_a_checkpoint_decides_nothing(tmp_path: Path, uninterrupted: 
     assert_same(result, uninterrupted)
 
 
+def test_a_folder_in_the_place_of_a_snapshot_gives_way(tmp_path: Path, uninterrupted: TrainingResult) -> None:
+    path = run(tmp_path).snapshots[5]
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+    assert_same(run(tmp_path), uninterrupted)
+
+
 def test_one_bit_of_a_snapshot_decides_nothing(tmp_path: Path, uninterrupted: TrainingResult) -> None:
     path = run(tmp_path).snapshots[5]
     flip(path, path.stat().st_size - 1)

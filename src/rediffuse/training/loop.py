@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rediffuse.errors import UserError
-from rediffuse.files import digest, sha256
+from rediffuse.files import digest, remove, sha256
 from rediffuse.progress import Progress
 from rediffuse.training import checkpoint
 from rediffuse.training.diverged import TrainingDiverged
@@ -297,6 +297,8 @@ class _Run:
         networks = {"averaged": self.ema.model, "raw": self.learner.network}
         state = {f"{k}.{name}": value for k, network in networks.items() for name, value in _portable(network).items()}
         file = self.snapshot_file(self.done.step)
+        if file.is_dir():
+            remove(file)
         write_weights(file, state, {"step": str(self.done.step)})
         self.digests[self.done.step] = sha256(file)
         if self.on_snapshot is not None:
