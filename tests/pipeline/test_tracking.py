@@ -26,6 +26,14 @@ def test_a_job_is_done_without_its_server_and_says_so_in_one_line(built: Clone, 
     assert "`rediffuse track` logs it later" in line
 
 
+def test_a_damaged_store_stops_no_job_and_what_to_do_is_said(built: Clone, tmp_path: Path):
+    clone = built.copy(tmp_path / "project")
+    (clone.folder / "mlflow.db").write_bytes(b"no database")
+    output = clone.run("rediffuse nll vae --force")
+    [line] = [line for line in output.splitlines() if "tracking" in line]
+    assert "remove that file: then `rediffuse track`" in line
+
+
 def test_a_copied_project_logs_into_itself(built: Clone, tmp_path: Path):
     from mlflow import MlflowClient
 

@@ -124,7 +124,8 @@ def open_tracker(context: Context) -> Iterator[Tracker | None]:
         tracker = None
     except Exception as error:
         where, why = one_line(uri, 80), first_line(error)
-        print(f"tracking: {where} cannot be used ({why}); `rediffuse track` logs it later", file=sys.stderr)
+        first = "remove that file: then " if "not a database" in why or "malformed" in why else ""
+        print(f"tracking: {where} cannot be used ({why}); {first}`rediffuse track` logs it later", file=sys.stderr)
         tracker = None
     try:
         yield tracker
