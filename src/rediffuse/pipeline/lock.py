@@ -14,13 +14,10 @@ def lock(path: Path, what: str, *, wait: bool = False) -> int:
     Returns the descriptor, which the caller keeps open.
 
     Raises:
-        UserError: another process holds it, or there can be none.
+        UserError: another process holds it.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; it must be a file that can be written") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
