@@ -10,7 +10,7 @@ import numpy as np
 
 from rediffuse.arrays import read_arrays, write_arrays
 from rediffuse.errors import UserError
-from rediffuse.files import atomic_path
+from rediffuse.files import atomic_path, remove
 
 #: A member of an npz file bears no date: equal content makes equal files.
 UINT8 = {"descr": "|u1", "fortran_order": False}
@@ -33,6 +33,8 @@ def write_samples(path: Path, shape: Iterable[int], parts: Iterable[Any], nfe: i
     """Write the file of `Samples` whose images are `parts` (uint8 arrays or tensors) one after another: only one part
     is in memory. `shape`: of all images, [N, C, H, W]. The bytes are those of `numpy.savez`.
     """
+    if path.is_dir():
+        remove(path)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
         with archive.open("images.npy", "w", force_zip64=True) as member:
             np.lib.format.write_array_header_1_0(member, {**UINT8, "shape": tuple(shape)})
