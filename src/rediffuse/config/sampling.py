@@ -123,6 +123,8 @@ if TYPE_CHECKING:
 
     class Sampler(SamplerKeys):
         """One way of sampling."""
+
+        eta: float | None = None
 else:
     Sampler = create_model("Sampler", __base__=SamplerKeys, __doc__=SamplerKeys.__doc__, **OPTIONS)
 
