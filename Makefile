@@ -18,12 +18,15 @@ help:
 	@echo "make test       run the tests;  make lint: style, types and what may import what"
 	@echo "make clean      remove what runs made (data, runs, state, MLflow), not the committed reports"
 
+# DVC watches what is the same on every machine; report.html and times are not.
 repro: clone $(INSTALLED)
 	dvc repro
+	rediffuse build report
 
 ablations: clone $(INSTALLED)
 	snakemake --cores all ablations
 	dvc repro
+	rediffuse build report
 
 # DVC works in a git repository only, which an archive of this one is not.
 clone:

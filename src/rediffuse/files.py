@@ -145,6 +145,15 @@ def _once(folder: Path, seen: dict[tuple[int, int], str], name: str) -> None:
     seen[identity] = name
 
 
+def remove(path: str | Path) -> None:
+    """Delete a file, a link or a whole folder; nothing where there is none."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rediffuse.pipeline.stage import stages
 from tests.pipeline.conftest import ONE_RUN, Clone, changed, jobs, logged
 
 
@@ -273,3 +274,8 @@ def test_two_snakemakes_at_once_are_refused_with_one_clear_line(built: Clone, tm
     assert "snakemake is already running here" in output
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
+
+
+def test_the_reference_that_trainings_are_scored_against_starts_before_any_of_them():
+    first = {name: stage.first for name, stage in stages().items()}
+    assert first.pop("reference") > max(first.values())

@@ -23,6 +23,7 @@ from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import counted_normal
 from rediffuse.models import build_unet, preset
 from rediffuse.training import Denoising, TrainingConfig, TrainingResult, train
+from rediffuse.training.diverged import TrainingDiverged
 
 STEPS, CHECKPOINT_EVERY, LOG_EVERY = 14, 5, 3
 SNAPSHOTS = (2, 5, 12)
@@ -233,12 +234,19 @@ def test_a_setting_changed_and_changed_back_keeps_its_resume_state(
     assert_same(result, uninterrupted)
 
 
-def test_a_finished_training_leaves_nothing_of_other_configurations(tmp_path: Path) -> None:
-    interrupted(tmp_path, learning_rate=2e-3)
-    [left], [shown] = tmp_path.glob("checkpoint.*.pt"), (tmp_path / "snapshots").iterdir()
+def test_of_other_configurations_the_newest_two_are_kept_and_what_is_removed_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    for rate in (2e-3, 3e-3, 4e-3):
+        interrupted(tmp_path, learning_rate=rate)
+    capfd.readouterr()
+    oldest = min(tmp_path.glob("checkpoint.*.pt"), key=lambda path: path.stat().st_mtime_ns)
     run(tmp_path)
-    assert not left.exists()
-    assert not shown.exists()
+    assert f"removing {oldest}" in capfd.readouterr().err
+    kept = {path.name.split(".")[1] for path in tmp_path.glob("checkpoint.*.pt")}
+    assert len(kept) == 3
+    assert {path.name for path in (tmp_path / "snapshots").iterdir()} == kept
+    assert run(tmp_path, learning_rate=4e-3).resumed_from == 5
 
 
 def test_a_lost_snapshot_makes_a_resumed_training_start_afresh(
@@ -260,6 +268,51 @@ def test_a_snapshot_of_a_finished_training_that_cannot_be_read_is_made_again(
     path = run(tmp_path).snapshots[12]
     path.write_bytes(path.read_bytes()[:100])
     assert_same(run(tmp_path), uninterrupted)
+
+
+def flip(path: Path, at: int) -> None:
+    """Change one bit of one byte."""
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_one_bit_of_a_checkpoint_decides_nothing(tmp_path: Path, uninterrupted: TrainingResult) -> None:
+    interrupted(tmp_path)
+    path = checkpoint(tmp_path)
+    weights = torch.load(path, weights_only=True)["state"]["ema"]
+    number = max(weights.values(), key=torch.numel)
+    flip(path, path.read_bytes().index(number.numpy().tobytes()))
+    result = run(tmp_path)
+    assert result.resumed_from is None
+    assert_same(result, uninterrupted)
+
+
+def test_a_folder_in_the_place_of_a_snapshot_gives_way(tmp_path: Path, uninterrupted: TrainingResult) -> None:
+    path = run(tmp_path).snapshots[5]
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+    assert_same(run(tmp_path), uninterrupted)
+
+
+def test_one_bit_of_a_snapshot_decides_nothing(tmp_path: Path, uninterrupted: TrainingResult) -> None:
+    path = run(tmp_path).snapshots[5]
+    flip(path, path.stat().st_size - 1)
+    assert_same(run(tmp_path), uninterrupted)
+
+
+def test_weights_that_are_no_numbers_in_the_end_are_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Denoising.step
+
+    def broken(self: Denoising, number: int) -> None:
+        step(self, number)
+        if number == STEPS - 1:  # an update that overflows after a finite loss
+            with torch.no_grad():
+                next(self.network.parameters()).fill_(float("inf"))
+
+    monkeypatch.setattr(Denoising, "step", broken)
+    with pytest.raises(TrainingDiverged, match="is not finite"):
+        run(tmp_path)
 
 
 def test_a_snapshot_that_is_asked_for_later_is_made(tmp_path: Path, uninterrupted: TrainingResult) -> None:

@@ -216,6 +216,9 @@ def ablations(
 ) -> None:
     """Gather the results of finished ablations into reports/, for the report's ablation table."""
     context = open_study(study)
+    from rediffuse.pipeline.evidence import mend
+
+    mend(context.root, context.plan.study)
     if because is not None:
         from rediffuse.reporting import accept_kept
 

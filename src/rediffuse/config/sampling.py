@@ -111,7 +111,7 @@ def _options() -> dict[str, Any]:
         for name, option in spec.options.items():
             if name in SamplerKeys.model_fields:
                 raise ValueError(f"sampler {kind}: {name!r} is a key of every sampler; call the option something else")
-            one = tuple[option.type, ...] if name == spec.paced_by else option.type  # type: ignore[name-defined]
+            one = tuple[option.annotation, ...] if name == spec.paced_by else option.annotation  # type: ignore[name-defined]
             known, meanings = found.get(name, (None, ""))
             found[name] = (
                 one if known is None else known | one,
@@ -127,6 +127,8 @@ if TYPE_CHECKING:
 
     class Sampler(SamplerKeys):
         """One way of sampling."""
+
+        eta: float | None = None
 else:
     Sampler = create_model("Sampler", __base__=SamplerKeys, __doc__=SamplerKeys.__doc__, **OPTIONS)
 

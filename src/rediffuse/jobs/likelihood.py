@@ -3,16 +3,16 @@
 import csv
 import io
 
-import numpy as np
 import torch
 
+from rediffuse.arrays import read_arrays, write_arrays
 from rediffuse.config import ResolvedRun
 from rediffuse.data.image_set import ImageSet
 from rediffuse.diffusion.likelihood import BitsPerDim, BoundTerms, bound_terms, over_images
 from rediffuse.diffusion.pixels import to_unit_range
 from rediffuse.diffusion.randomness import derive_seed
 from rediffuse.evaluation import intervals
-from rediffuse.files import atomic_path, write_atomically
+from rediffuse.files import write_atomically
 from rediffuse.formats import write_json
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
@@ -41,7 +41,7 @@ def diffusion_bound(job: Job, context: Context, image_set: ImageSet) -> None:
     with Progress(f"likelihood {run.name}", "step") as progress:
         for number, start in enumerate(starts):
             path = work / f"{start:08d}.npz"
-            if not path.exists():
+            if (arrays := read_arrays(path)) is None:
 
                 def tick(t: int, done: int = number) -> None:
                     progress((done + 1) * timesteps - t, len(starts) * timesteps)
@@ -50,10 +50,9 @@ def diffusion_bound(job: Job, context: Context, image_set: ImageSet) -> None:
                 x0 = to_unit_range(images[indices].to(run.hardware.device))
                 of_batch = whole if classes is None else whole.with_labels(classes[indices])
                 terms = bound_terms(of_batch, x0, indices, seed=derive_seed(seed, "likelihood"), on_step=tick)
-                with atomic_path(path) as temporary:
-                    np.savez(temporary, **{name: value.cpu().numpy() for name, value in vars(terms).items()})
-            with np.load(path, allow_pickle=False) as content:
-                parts.append(BoundTerms(**{name: torch.from_numpy(content[name]) for name in content.files}))
+                arrays = {name: value.cpu().numpy() for name, value in vars(terms).items()}
+                write_arrays(path, **arrays)
+            parts.append(BoundTerms(**{name: torch.from_numpy(array) for name, array in arrays.items()}))
     bound = over_images(parts, whole.process.timestep_map)
     write_atomically(folder / "likelihood" / "terms.csv", _terms(bound))
     write_json(folder / "likelihood" / "nll.json", _record(run, seed, bound, timesteps))

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rediffuse.arrays import write_arrays
 from rediffuse.data.image_set import open_image_set
 from rediffuse.diffusion.pixels import to_uint8, to_unit_range
 from rediffuse.diffusion.randomness import SampleNoise, counted_normal, derive_seed
 from rediffuse.evaluation.intervals import over_images
-from rediffuse.files import atomic_path
 from rediffuse.formats import write_json
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
@@ -78,8 +78,7 @@ def restore(job: Job, context: Context) -> None:
     }
     arrays["film-x"] = np.stack([_pixels(x) for x in [*film.x, last[:SHOWN]]])
     arrays["film-x0"] = np.stack([_pixels(x) for x in [*film.x0, last[:SHOWN]]])
-    with atomic_path(folder / "restoration" / "images.npz") as temporary:
-        np.savez(temporary, **arrays)
+    write_arrays(folder / "restoration" / "images.npz", **arrays)
     tasks = {
         task: {
             "damaged": over_images(decibels(damaged, x0)),

@@ -15,7 +15,7 @@ from rediffuse.diffusion.denoiser import Denoiser, Model
 from rediffuse.diffusion.interpolant import VelocityField
 from rediffuse.diffusion.randomness import SampleNoise, derive_seed
 from rediffuse.errors import UserError, shown
-from rediffuse.files import digest, read_json
+from rediffuse.files import digest, read_json, remove
 from rediffuse.models.classifier import NoiseClassifier
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
@@ -153,7 +153,7 @@ def _join(parts: list[Path], path: Path, shape: tuple[int, ...], stamp: str) -> 
     counted = [(samples.nfe or 0, len(samples.images)) for samples in map(read_samples, parts)]
     nfe = round(sum(nfe * images for nfe, images in counted) / shape[0])
     write_samples(path, shape, (read_samples(part).images for part in parts), nfe, stamp)
-    _discard(parts[0].parent)
+    remove(parts[0].parent)
 
 
 def _noise(run: ResolvedRun, sampler: Sampler, image_set: ImageSet, seed: int, indices: Tensor) -> NoiseSource:
@@ -212,10 +212,3 @@ def _with_kept(path: Path, timings: dict[str, dict[str, Any]]) -> dict[str, dict
         return {**read_json(path)["settings"], **timings}
     except (OSError, ValueError, KeyError, TypeError):
         return timings
-
-
-def _discard(work: Path) -> None:
-    for part in work.glob("*.npz"):
-        part.unlink()
-    if work.exists():
-        work.rmdir()

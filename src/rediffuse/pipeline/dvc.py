@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from rediffuse.files import read_json
-from rediffuse.formats import write_json
+from rediffuse.files import remove, write_atomically
+from rediffuse.formats import json_text, write_json
 from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.evidence import evidence_file, mend
 from rediffuse.pipeline.glance import plan_file
 from rediffuse.pipeline.outside import INPUTS, LINKS, link
-from rediffuse.pipeline.plan import evidence_file
 from rediffuse.pipeline.stage import Stage, stages
 
 FILLED = {
@@ -37,7 +37,10 @@ def dvc_yaml() -> str:
     plan = {
         "cmd": "rediffuse plan",
         "deps": ["params.yaml", "src/rediffuse", *(f"{INPUTS}/{name}" for name in LINKS)],
-        "outs": [{"plan/${study}": {"persist": True}}],
+        "outs": [
+            {"plan/${study}": {"persist": True}},
+            {str(evidence_file("${study}")): {"persist": True, "cache": False}},  # which it puts back where it is gone
+        ],
     }
     entries = {stage.name: _entry(stage) for stage in stages().values()}
     content = {
@@ -98,17 +101,14 @@ def write_plan(context: Context) -> None:
                 else:
                     files[path] = {"job": f"{stage.name}/{run.name}/seed{seed}", "key": None}
     for path, content in files.items():
-        try:
-            same = read_json(root / path) == content
-        except (OSError, ValueError):
-            same = False
-        if not same:
-            write_json(root / path, content)
-    for path in (root / "plan" / study).glob("*.json"):
+        place, text = root / path, json_text(content).encode()
+        if not place.is_file() or place.read_bytes() != text:
+            remove(place)
+            write_atomically(place, text)
+    for path in (root / "plan" / study).iterdir():
         if path.relative_to(root) not in files:
-            path.unlink()
-    if not (evidence := root / evidence_file(study)).exists():
-        write_json(evidence, [])  # no ablation has been run: DVC wants to see the file all the same
+            remove(path)
+    mend(root, study)
 
 
 def leave_empty(context: Context, stage: Stage, run: str, seed: int) -> None:
@@ -118,5 +118,6 @@ def leave_empty(context: Context, stage: Stage, run: str, seed: int) -> None:
         if kept.endswith("/"):
             (folder / kept).mkdir(parents=True, exist_ok=True)
             for path in (folder / kept).iterdir():
-                path.unlink()
+                remove(path)
+    remove(folder / "receipts" / f"{stage.name}.json")
     write_json(folder / "receipts" / f"{stage.name}.json", {"job": f"{stage.name}/{run}/seed{seed}", "key": None})

@@ -19,18 +19,19 @@ def is_ready(root: Path, stage: str, run: str | None, seed: int) -> bool:
     """Whether a stage of DVC's has nothing to do; False where that does not show at a glance."""
     if stage == "report":
         return False  # the evidence of ablations decides too, and no plan file follows it
+    digests = Digests(root)
     try:
         study = re.findall(r"^study: *([a-z0-9-]+) *$", (root / "params.yaml").read_text(encoding="utf-8"), re.M)[0]
         plan = read_json(root / plan_file(study, stage, run, seed))
         receipt = read_receipt(root / plan["receipt"])
-    except (OSError, ValueError, LookupError, TypeError):
+        if receipt is None or any(receipt[name] != said for name, said in plan["says"].items()):
+            return False
+        changed = unlike(receipt, map(Path, plan["inputs"]), map(Path, plan["outputs"]), digests)
+        ready = changed is None and not is_forced(root, study, receipt["job"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return False
-    if receipt is None or receipt["key"] != plan["key"] or receipt["settings"] != plan["settings"]:
-        return False
-    digests = Digests(root)
-    changed = unlike(receipt, map(Path, plan["outputs"]), map(Path, plan["loose"]), digests)
     digests.save()
-    return changed is None and not is_forced(root, study, plan["job"])
+    return ready
 
 
 def plan_file(study: str, stage: str, run: str | None = None, seed: int | str | None = None) -> Path:
@@ -42,26 +43,26 @@ def read_receipt(path: Path) -> Receipt | None:
     """The receipt in a file; None when there is none that can be read."""
     try:
         receipt = read_json(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     parts = {"key": str, "code": str, "settings": dict, "needs": dict, "inputs": dict, "outputs": dict}
     whole = isinstance(receipt, dict) and all(isinstance(receipt.get(name), kind) for name, kind in parts.items())
     return receipt if whole else None
 
 
-def unlike(receipt: Receipt, outputs: Iterable[Path], loose: Iterable[Path], digests: Digests) -> str | None:
+def unlike(receipt: Receipt, inputs: Iterable[Path], outputs: Iterable[Path], digests: Digests) -> str | None:
     """Which file is not what a receipt says of it; None when all are."""
-    for path_in, made_from in receipt["inputs"].items():
+    for path in inputs:
         # An absent input is made again under the same key; only a different one makes this job stale.
-        if digests.of(Path(path_in)) not in (made_from, None):
-            return f"{path_in} is not what it was made from"
+        if digests.of(path) not in (receipt["inputs"].get(str(path), ""), None):
+            return f"{path} is not what it was made from"
     for output in outputs:
         found = digests.of(output)
         if found is None:
             return f"{output} is missing"
         if found != receipt["outputs"].get(str(output)):
             return f"{output} is not what was made"
-    return next((f"{path} is missing" for path in loose if not (digests.root / path).exists()), None)
+    return None
 
 
 def is_forced(root: Path, study: str, job: str) -> bool:

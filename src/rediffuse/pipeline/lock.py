@@ -2,13 +2,14 @@
 
 import fcntl
 import os
+import sys
 from pathlib import Path
 
 from rediffuse.errors import UserError
 
 
-def lock(path: Path, what: str) -> int:
-    """Hold an exclusive lock for the life of this process.
+def lock(path: Path, what: str, *, wait: bool = False) -> int:
+    """Hold an exclusive lock for the life of this process; with `wait` after whoever holds it.
 
     Returns the descriptor, which the caller keeps open.
 
@@ -21,8 +22,11 @@ def lock(path: Path, what: str) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         owner = os.read(descriptor, 100).decode(errors="replace").strip()
-        os.close(descriptor)
-        raise UserError(f"{what} is already running here (process {owner}); wait for it or stop it") from None
+        if not wait:
+            os.close(descriptor)
+            raise UserError(f"{what} is already running here (process {owner}); wait for it or stop it") from None
+        print(f"{what} is already running here (process {owner}): waiting for it", file=sys.stderr, flush=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor

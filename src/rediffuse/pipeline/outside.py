@@ -14,6 +14,7 @@ from rediffuse.config.sections import Evaluation
 from rediffuse.errors import UserError
 from rediffuse.files import read_json
 from rediffuse.pipeline.digests import Digests
+from rediffuse.pipeline.evidence import evidence_digest
 
 #: The key of a study by the link in inputs/ that stands for it.
 LINKS = {
@@ -38,7 +39,7 @@ def named(loaded: LoadedStudy) -> dict[str, Path]:
     return {key: Path(path).expanduser() for key, path in given.items() if path}
 
 
-def outside_digests(loaded: LoadedStudy, root: Path, evidence: Path) -> dict[str, str]:
+def outside_digests(loaded: LoadedStudy, root: Path) -> dict[str, str]:
     """SHA-256 by key of all that a study names and of the evidence of its ablations, what is there of it.
 
     Raises:
@@ -46,25 +47,15 @@ def outside_digests(loaded: LoadedStudy, root: Path, evidence: Path) -> dict[str
     """
     digests = Digests(root)
     found = {f"evaluation.{key}": value for key, value in weights_digests(loaded.study.evaluation, root).items()}
-    # No evidence, and a file that says that there is none, are the same.
-    kept = evidence if _is_evidence(root / evidence) else None
-    for key, path in {"data.path": named(loaded).get("data.path"), "ablations": kept}.items():
-        if path is not None and (content := digests.of(path)) is not None:
-            found[key] = content
-    if "data.path" in named(loaded) and "data.path" not in found:
-        # Pictures that are gone are still those that were prepared.
-        found |= _prepared_from(root / "data" / loaded.study.data.name / "receipts" / "prepare.json")
+    if (pictures := named(loaded).get("data.path")) is not None:
+        if (content := digests.of(pictures)) is not None:
+            found["data.path"] = content
+        else:  # pictures that are gone are still those that were prepared
+            found |= _prepared_from(root / "data" / loaded.study.data.name / "receipts" / "prepare.json")
     digests.save()
+    if (content := evidence_digest(root, loaded.study.study)) is not None:
+        found["ablations"] = content
     return found
-
-
-def _is_evidence(path: Path) -> bool:
-    try:
-        return read_json(path) != []
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError):
-        return True  # it is for the report to say what is wrong with it
 
 
 def check_pictures(loaded: LoadedStudy, root: Path) -> None:

@@ -71,7 +71,7 @@ class Job:
 
     @property
     def timing(self) -> Path:
-        """What was measured when it was made, by whom and when: beside the receipt, and digested by nothing."""
+        """What was measured when it was made, by whom and when: beside the receipt, and no part of it."""
         return self.receipt.parent.parent / "timing" / self.receipt.name
 
     @property
@@ -79,16 +79,29 @@ class Job:
         """Its name as that of a file."""
         return self.name.replace("/", "-")
 
-    def places(self) -> dict[str, Any]:
-        """What a plan file says: the only thing beside its needs' receipts that DVC watches."""
+    def statement(self) -> dict[str, Any]:
+        """What its receipt says of it, beside the digests of files."""
         return {
             "job": self.name,
             "key": self.key,
+            "command": self.command,
             "code": self.code,
             "settings": self.settings,
+            "needs": {need.name: need.key for need in self.needs},
+        }
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that it is made from."""
+        return [path for need in self.needs for path in need.outputs]
+
+    def places(self) -> dict[str, Any]:
+        """What a plan file says: the only thing beside its needs' receipts that DVC watches."""
+        return {
+            "says": self.statement(),
             "receipt": str(self.receipt),
+            "inputs": [str(path) for path in self.inputs],
             "outputs": [str(path) for path in self.outputs],
-            "loose": [str(path) for path in self.loose],
         }
 
 
@@ -135,11 +148,6 @@ class Plan:
         return found
 
 
-def evidence_file(study: str) -> Path:
-    """The committed record of ablation results, an input of the report."""
-    return Path("reports", study, "evidence", "ablations.json")
-
-
 def places_of(loaded: LoadedStudy) -> dict[str, str]:
     """What the folders and files of a stage's declaration are filled in with."""
     study = loaded.study
@@ -152,7 +160,7 @@ def make_plan(loaded: LoadedStudy, root: Path = Path()) -> Plan:
     Raises:
         UserError: a file that the study names is absent or not the one that is meant.
     """
-    outside = outside_digests(loaded, root, evidence_file(loaded.study.study))
+    outside = outside_digests(loaded, root)
     runs = [*loaded.runs.values(), *loaded.ablations.values()]
     jobs: dict[str, Job] = {}
     for stage in stages().values():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rediffuse.errors import UserError
+from rediffuse.files import digest, read_json, remove
 from rediffuse.formats import write_json
 from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.glance import Receipt, read_receipt, unlike
@@ -20,15 +21,9 @@ def write_receipt(job: Job, root: Path, accepted: list[dict[str, str]] | None = 
     accepted: the code under which they were really made and why they still count, where that is not today's.
     """
     digests = Digests(root)
-    inputs = [path for need in job.needs for path in need.outputs]
     receipt = {
-        "job": job.name,
-        "key": job.key,
-        "command": job.command,
-        "code": job.code,
-        "settings": job.settings,
-        "needs": {need.name: need.key for need in job.needs},
-        "inputs": {str(path): digests.of(path) for path in inputs},
+        **job.statement(),
+        "inputs": {str(path): digests.of(path) for path in job.inputs},
         "outputs": {str(path): digests.of(path) for path in job.outputs},
         **({"accepted": accepted} if accepted else {}),
     }
@@ -45,7 +40,48 @@ def why_stale(job: Job, digests: Digests) -> str | None:
         return f"{job.receipt} cannot be read"
     if receipt["key"] != job.key:
         return _what_changed(job, receipt)
-    return unlike(receipt, [*job.outputs], [*job.loose], digests)
+    # As JSON has it: what is a tuple in settings is a list in a receipt.
+    statement = job.statement()
+    says = {name: receipt.get(name) for name in statement}
+    if says != statement and digest(says) != digest(statement):
+        return f"{job.receipt} is not what was made"
+    return _damaged(job, receipt, digests)
+
+
+def _damaged(job: Job, receipt: Receipt, digests: Digests) -> str | None:
+    """Which file of a job is not as it was made. What holds times is of one machine, and so are its digests."""
+    if (changed := unlike(receipt, job.inputs, job.outputs, digests)) is not None:
+        return changed
+    timing = read_timing(job, digests.root)
+    made = timing.get("loose") if timing.get("key") == receipt["key"] else None
+    for path in job.loose:
+        found = digests.of(path)
+        if found is None:
+            return f"{path} is missing"
+        if isinstance(made, dict) and made.get(str(path)) != found:
+            return f"{path} is not what was made"
+    return None
+
+
+def read_timing(job: Job, root: Path) -> dict[str, Any]:
+    """What was measured of a job and by whom, nothing where it was made elsewhere or the file is damaged."""
+    try:
+        timing = read_json(root / job.timing)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return timing if isinstance(timing, dict) else {}
+
+
+def clear_damage(job: Job, root: Path) -> None:
+    """Delete what is not as it was made: stages keep what they find finished, and must not find that. Delete, too,
+    folders where files should be and the other way round.
+    """
+    digests, receipt = Digests(root), read_receipt(root / job.receipt)
+    made = receipt["outputs"] if receipt is not None and receipt["key"] == job.key else {}
+    for path in (job.receipt, job.timing, *job.outputs, *job.loose):
+        whole, other = root / path, path in job.outputs and bool(made) and made.get(str(path)) != digests.of(path)
+        if whole.exists() and (other or whole.is_dir() == bool(path.suffix)):
+            remove(whole)
 
 
 def _what_changed(job: Job, receipt: Receipt) -> str:
@@ -109,7 +145,7 @@ def accept(plan: Plan, job: Job, because: str, root: Path) -> list[str]:
         same_code = receipt["code"] == one.code
         if receipt["settings"] != one.settings or not (same_code or one is job):
             continue
-        if unlike(receipt, one.outputs, one.loose, digests) is not None:
+        if _damaged(one, receipt, digests) is not None:
             continue
         waits = [need.name for need in one.needs if why_stale(need, digests) is not None]
         if waits and one is job:

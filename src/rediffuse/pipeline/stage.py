@@ -72,7 +72,7 @@ class Stage:
     keeps: what DVC keeps of these, the same for every run: files, and folders with a "/" at their end.
     folder: where they lie; like `files` and `keeps` with {study}, {data} and {features} to be filled in.
     receipt: its receipt, where that is not receipts/<name>.json in its folder.
-    loose: files it makes that no digest covers, since they hold times.
+    loose: files and folders it makes that its receipt leaves out, since they hold times: their digests lie with those.
     applies: whether a run has such a job.
     ablations: whether ablations have it, too.
     resumes: whether a job that was stopped goes on where it was.

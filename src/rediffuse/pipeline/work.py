@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime
-import shutil
+import os
 import subprocess
 import sys
 import time
@@ -11,12 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rediffuse.files import remove
 from rediffuse.formats import write_json
 from rediffuse.machine import environment, machine
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.digests import Digests
+from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.plan import Job
-from rediffuse.pipeline.receipts import require, why_stale, write_receipt
+from rediffuse.pipeline.receipts import clear_damage, require, why_stale, write_receipt
 from rediffuse.registry import load
 
 
@@ -29,17 +31,40 @@ def work(context: Context, job: Job, *, force: bool = False, later: bool = False
     Raises:
         UserError: something that it needs is not there or not up to date, or cannot work as the study asks.
     """
+    done = _is_done(context, job, force)
+    if not done:
+        with _alone(context, job):
+            if not (done := _is_done(context, job, force)):  # another process may have done it meanwhile
+                _do(context, job, force, later)
+    if done:
+        print(f"{job.name} is up to date", file=sys.stderr)
+    return not done
+
+
+def _is_done(context: Context, job: Job, force: bool) -> bool:
     digests = Digests(context.root)
     reason = why_stale(job, digests)
     digests.save()
-    if reason is None and not force:
-        print(f"{job.name} is up to date", file=sys.stderr)
-        return False
-    if force:
-        forget(context, job)
+    return reason is None and not force
+
+
+@contextlib.contextmanager
+def _alone(context: Context, job: Job) -> Iterator[None]:
+    """Wait until no other process does this job, and keep others waiting."""
+    held = lock(context.root / "state" / context.plan.study / "locks" / f"{job.file}.lock", job.name, wait=True)
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+def _do(context: Context, job: Job, force: bool, later: bool) -> None:
     require(job, context.root)
     if job.stage != "prepare":
         _check_prepared(context)
+    if force:
+        forget(context, job)
+    clear_damage(job, context.root)
     start = time.monotonic()
     with _watching(context, job) as watch:
         measured = load(job.declaration.code)(job, replace(context, watch=watch)) or {}
@@ -48,14 +73,15 @@ def work(context: Context, job: Job, *, force: bool = False, later: bool = False
     if missing:
         raise RuntimeError(f"{job.name} did not make {', '.join(missing)}")
     seconds = time.monotonic() - start
-    write_json(context.root / job.timing, {"seconds": seconds, **measured, **provenance(context, job)})
+    digests = Digests(context.root)
+    loose = {"loose": {str(path): digests.of(path) for path in job.loose}} if job.loose else {}
+    write_json(context.root / job.timing, {"seconds": seconds, **measured, **loose, **provenance(context, job)})
     write_receipt(job, context.root)
     if job.stage == "prepare":
         # At once: what they are too few for would be found hours later.
         _check_prepared(context)
     if job.declaration.log is not None:
         load("rediffuse.tracking.late:log_or_leave")(context, job, later=later)
-    return True
 
 
 def _check_prepared(context: Context) -> None:
@@ -65,12 +91,10 @@ def _check_prepared(context: Context) -> None:
 def forget(context: Context, job: Job) -> None:
     """Delete what a job made and what an earlier try left of it."""
     root = context.root
-    shutil.rmtree(context.state(job), ignore_errors=True)
+    remove(context.state(job))
     for path in (job.receipt, *job.outputs, *job.loose):
-        if (root / path).is_dir():
-            shutil.rmtree(root / path)
-        else:
-            (root / path).unlink(missing_ok=True)
+        if path.suffix or path in job.outputs:  # in a loose folder other files may lie
+            remove(root / path)
 
 
 def _keep_only(context: Context, job: Job) -> None:
@@ -83,7 +107,7 @@ def _keep_only(context: Context, job: Job) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
             if path not in made:
-                path.unlink()
+                remove(path)
 
 
 @contextlib.contextmanager

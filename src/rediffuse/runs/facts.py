@@ -4,18 +4,17 @@ from pathlib import Path
 from typing import Any
 
 from rediffuse.config.load import LoadedStudy
-from rediffuse.config.sampling import Pace, Setting, paces
+from rediffuse.config.sampling import PACES, Pace, Setting, paces
 from rediffuse.config.sections import DuringTraining
 from rediffuse.config.study import ResolvedRun
 from rediffuse.config.trained import Diffusion, Network
 from rediffuse.models.latent_options import LatentNetwork
 from rediffuse.models.registry import MODELS
-from rediffuse.samplers.registry import SAMPLERS
 
 #: The one setting that a one-pass model is sampled with.
 ONE_PASS: Setting = ("one-pass-1", "one-pass", 1)
 #: Keys of a sampler that say at which settings it works, or have a place of their own in what describes it.
-TOLD = frozenset({"kind", "steps", "variance", "guidance", "classifier_scale", "eta"})
+TOLD = {"kind", "variance", "guidance", "classifier_scale", "eta"}
 
 
 def folder(run: ResolvedRun, seed: int) -> Path:
@@ -114,7 +113,7 @@ def describe(run: ResolvedRun, key: str) -> dict[str, Any]:
     sampler = run.sampling.samplers[key]
     return {
         "kind": sampler.kind or key,
-        "eta": sampler.options.get("eta"),
+        "eta": sampler.eta,
         "guidance": sampler.guidance,
         "classifier_scale": sampler.classifier_scale,
         "variance": sampler.variance or run.diffusion.variance,
@@ -124,9 +123,7 @@ def describe(run: ResolvedRun, key: str) -> dict[str, Any]:
 
 def other_options(run: ResolvedRun, key: str) -> dict[str, Any]:
     """What the study says of a sampler besides its pace and what `describe` names of all, where it is no default."""
-    sampler = run.sampling.samplers[key]
-    told = TOLD | {SAMPLERS[sampler.kind or key].paced_by}
-    return sampler.model_dump(mode="json", exclude_defaults=True, exclude=set(told))
+    return run.sampling.samplers[key].model_dump(mode="json", exclude_defaults=True, exclude=TOLD | PACES)
 
 
 def guiding(run: ResolvedRun, key: str) -> dict[str, float]:

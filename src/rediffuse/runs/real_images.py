@@ -6,10 +6,8 @@ followed from something else.
 """
 
 import fcntl
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rediffuse.arrays import read_arrays, write_arrays
 from rediffuse.config import LoadedStudy
 from rediffuse.data.image_set import ImageSet, images_digest
 from rediffuse.evaluation.classes import FeatureClassifier
@@ -25,8 +24,7 @@ from rediffuse.evaluation.features import FeatureNetwork
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.evaluation.neighbours import Neighbours
 from rediffuse.evaluation.reference import Reference
-from rediffuse.files import atomic_path, digest, read_json
-from rediffuse.formats import write_json
+from rediffuse.files import digest, remove
 from rediffuse.progress import Progress
 
 Arrays = dict[str, np.ndarray]
@@ -103,13 +101,12 @@ class RealImages:
 
     def distance_by_count(self, reference: Reference) -> dict[str, Any]:
         """`examination.distance_by_count` of the held-out images, for as long as the saved `reference` is the same."""
-        with self._alone("by-count", ".json", reference.sha256) as path:
-            try:
-                return read_json(path)
-            except (OSError, ValueError):
-                gaussian = FrechetReference(reference.mu, reference.sigma)
-                write_json(path, distance_by_count(self.held_out.features, gaussian))
-                return read_json(path)
+
+        def count() -> Arrays:
+            gaussian = FrechetReference(reference.mu, reference.sigma)
+            return {"found": np.array(json.dumps(distance_by_count(self.held_out.features, gaussian)))}
+
+        return json.loads(str(self._arrays("by-count", count, reference.sha256)["found"]))
 
     def _group(self, name: str) -> ImageGroup:
         positions, labels = self.positions[name], self._images.labels
@@ -122,29 +119,19 @@ class RealImages:
         features = self._arrays(name, extract)["features"]
         return ImageGroup(images, features, None if labels is None else labels[positions])
 
-    @contextmanager
-    def _alone(self, name: str, suffix: str = ".npz", *more: str | None) -> Iterator[Path]:
-        """Let one process at a time look for a file and make it: of jobs side by side, the others wait and read.
+    def _arrays(self, name: str, make: Callable[[], Arrays], *more: str | None) -> Arrays:
+        """The arrays of a file, or those that `make` makes for it: of jobs side by side one does, the others wait.
 
-        Yields its path, whose name has a digest of what all files follow from and of `more`.
+        Its name has a digest of what all files follow from and of `more`.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / f"{name}.lock").open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            path = self._folder / f"{name}.{digest([self._follows_from, *more])[:16]}{suffix}"
-            yield path
-            for other in self._folder.glob(f"{name}.*{suffix}"):
-                if other != path:
-                    other.unlink()
-
-    def _arrays(self, name: str, make: Callable[[], Arrays]) -> Arrays:
-        """The arrays of a file, or those that `make` makes for it."""
-        with self._alone(name) as path:
-            try:
-                with np.load(path, allow_pickle=False) as file:
-                    return dict(file)
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+            path = self._folder / f"{name}.{digest([self._follows_from, *more])[:16]}.npz"
+            if (arrays := read_arrays(path)) is None:
                 arrays = make()
-                with atomic_path(path) as temporary:
-                    np.savez(temporary, **arrays)  # type: ignore[arg-type]
-                return arrays
+                write_arrays(path, **arrays)
+            for other in self._folder.glob(f"{name}.*.npz"):
+                if other != path:
+                    remove(other)
+            return arrays

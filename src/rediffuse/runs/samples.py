@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from rediffuse.arrays import read_arrays, write_arrays
 from rediffuse.errors import UserError
-from rediffuse.files import atomic_path
+from rediffuse.files import atomic_path, remove
 
 #: A member of an npz file bears no date: equal content makes equal files.
 UINT8 = {"descr": "|u1", "fortran_order": False}
@@ -32,6 +33,8 @@ def write_samples(path: Path, shape: Iterable[int], parts: Iterable[Any], nfe: i
     """Write the file of `Samples` whose images are `parts` (uint8 arrays or tensors) one after another: only one part
     is in memory. `shape`: of all images, [N, C, H, W]. The bytes are those of `numpy.savez`.
     """
+    if path.is_dir():
+        remove(path)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
         with archive.open("images.npy", "w", force_zip64=True) as member:
             np.lib.format.write_array_header_1_0(member, {**UINT8, "shape": tuple(shape)})
@@ -44,23 +47,21 @@ def write_samples(path: Path, shape: Iterable[int], parts: Iterable[Any], nfe: i
 
 def read_samples(path: Path) -> Samples:
     """Read what `Samples.write` wrote. Raises UserError when there is none."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            return Samples(content["images"], int(content["nfe"]) or None, str(content["stamp"]))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: no samples ({error.__class__.__name__}); run `rediffuse sample`") from None
+    content = read_arrays(path)
+    if content is None or not {"images", "nfe", "stamp"} <= content.keys():
+        state = "damaged" if path.exists() else "missing"
+        raise UserError(f"{path}: no samples, the file is {state}; run `rediffuse sample`")
+    return Samples(content["images"], int(content["nfe"]) or None, str(content["stamp"]))
 
 
 def has_stamp(path: Path, stamp: str) -> bool:
-    """Whether `path` holds samples made from what `stamp` digests."""
+    """Whether `path` holds whole samples made from what `stamp` digests."""
     try:
-        with np.load(path, allow_pickle=False) as content:
-            return str(content["stamp"]) == stamp and "nfe" in content
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return read_samples(path).stamp == stamp
+    except UserError:
         return False
 
 
 def write_of_training(path: Path, samples: dict[str, np.ndarray]) -> None:
     """Write what was drawn at one step of training, by weights ("averaged", "raw"): uint8 [N, C, H, W] each."""
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **samples)  # type: ignore[arg-type]
+    write_arrays(path, **samples)

@@ -14,10 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, TypeAdapter, ValidationError
-
 from rediffuse.errors import UserError
-from rediffuse.options import Fraction, in_words
 from rediffuse.registry import Registry, load
 
 if TYPE_CHECKING:
@@ -25,13 +22,22 @@ if TYPE_CHECKING:
 
 
 class Option(NamedTuple):
-    """A keyword argument of a sampler that a study may set: its type, with its range, and what it means.
+    """A keyword argument of a sampler that a study may set: its type, what it means, the least and the most it may be.
 
     Its default is that of the sampler's function.
     """
 
     type: Any
     meaning: str
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def annotation(self) -> Any:
+        """Type and range as pydantic checks them."""
+        from pydantic import Field
+
+        return Annotated[self.type, Field(ge=self.least, le=self.most)] if self.least is not None else self.type
 
 
 def one_a_step(steps: int) -> int:
@@ -108,7 +114,7 @@ SAMPLERS = Registry(
         source="Song, Meng & Ermon 2021",
         order=1,
         stochastic=True,
-        options={"eta": Option(Fraction, "stochasticity: 0 deterministic, 1 ancestral with β̃; 0 when absent")},
+        options={"eta": Option(float, "stochasticity: 0 deterministic, 1 ancestral with β̃; 0 when absent", 0, 1)},
     ),
     SamplerSpec(
         "dpm-solver-pp",
@@ -144,9 +150,7 @@ SAMPLERS = Registry(
         source="Song et al. 2021",
         order=3,
         options={
-            "tolerance": Option(
-                Annotated[float, Field(ge=1e-6, le=1)], "error allowed in a step, by which it is chosen"
-            ),
+            "tolerance": Option(float, "error allowed in a step, by which it is chosen", 1e-6, 1),
             "fractional": Option(
                 bool,
                 "whether the network is asked between its own time steps; true when absent, which a network that "
@@ -196,6 +200,10 @@ def check_request(name: str, *, steps: int, timesteps: int, options: Mapping[str
     unknown name, an option the sampler does not take or that is out of its range, or a number of steps outside 1 ..
     timesteps.
     """
+    from pydantic import TypeAdapter, ValidationError
+
+    from rediffuse.options import in_words
+
     spec = get_sampler(name)
     if spec.path == "diffusion" and not 1 <= steps <= timesteps:
         raise UserError(
@@ -206,7 +214,7 @@ def check_request(name: str, *, steps: int, timesteps: int, options: Mapping[str
             takes = f"takes {', '.join(spec.options)}" if spec.options else "takes no options"
             raise UserError(f"sampler {name} has no option {option!r}: it {takes}")
         try:
-            TypeAdapter(spec.options[option].type | None).validate_python(value)
+            TypeAdapter(spec.options[option].annotation | None).validate_python(value)
         except ValidationError as error:
             message = in_words(error.errors()[0]["msg"])
             raise UserError(f"{option} = {value!r} is not possible for sampler {name}: {message}") from None

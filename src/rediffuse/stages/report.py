@@ -35,7 +35,7 @@ STAGE = Stage(
     needs=ALL,
     settings=settings,
     files=lambda subject: FILES,
-    loose=("report.html", "timings.md"),
+    loose=("report.html", "timings.md", "timings"),
     keeps=("report.md", "metrics.json", "claims.json", "tables/", "figures/"),
     computes=False,
     log="rediffuse.tracking.jobs:log_report",
@@ -45,6 +45,8 @@ STAGE = Stage(
 
 def run(job: Job, context: Context) -> None:
     """Write reports/<study>/ from metrics, histories, the evidence of ablations and, apart, times."""
+    from rediffuse.pipeline.evidence import mend
     from rediffuse.reporting import build_report
 
+    mend(context.root, context.plan.study)
     build_report(context.loaded, context.plan, context.root, context.root / job.folder)

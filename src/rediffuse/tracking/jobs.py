@@ -8,7 +8,7 @@ import numpy as np
 from rediffuse.files import digest, read_json
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
-from rediffuse.pipeline.receipts import read_receipt
+from rediffuse.pipeline.receipts import read_receipt, read_timing
 from rediffuse.runs import facts
 from rediffuse.tracking.tracker import Tracker, store_errors
 
@@ -22,7 +22,7 @@ def log_training(tracker: Tracker, context: Context, job: Job) -> str:
         if (throughput := folder / "timing" / "throughput.csv").exists():
             tracker.rows(run_id, records(throughput))
         tracker.artefacts(run_id, {folder / "run.yaml": "", folder / "history.csv": ""})
-        timing = _measured(context, job)
+        timing = read_timing(job, context.root)
         if timing.get("steps"):
             tracker.rows(run_id, [{"step": 0, "train_seconds": timing["seconds"]}])
         tracker.finish(run_id)
@@ -154,16 +154,8 @@ def _made(context: Context, job: Job) -> dict[str, Any]:
     return read_receipt(context.root / job.receipt) or {"key": None}
 
 
-def _measured(context: Context, job: Job) -> dict[str, Any]:
-    """What was measured of a job and by whom, nothing where it was made elsewhere."""
-    try:
-        return read_json(context.root / job.timing)
-    except (OSError, ValueError):
-        return {}
-
-
 def _tags(context: Context, job: Job, made: dict[str, Any]) -> dict[str, str]:
-    run, measured = job.run, _measured(context, job)
+    run, measured = job.run, read_timing(job, context.root)
     tags = {
         "rediffuse.role": run.role,
         "rediffuse.model": run.model,

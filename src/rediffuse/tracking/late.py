@@ -3,10 +3,10 @@
 import sys
 
 from rediffuse.errors import UserError
-from rediffuse.files import read_json
 from rediffuse.formats import write_json
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
+from rediffuse.pipeline.receipts import read_timing
 from rediffuse.registry import load
 from rediffuse.tracking.tracker import TrackingFailed, open_tracker, tracking_uri
 
@@ -19,7 +19,7 @@ def log_or_leave(context: Context, job: Job, *, later: bool) -> None:
     if tracking_uri(context) is None or job.declaration.log is None:
         return
     mark = context.root / "state" / context.plan.study / "unlogged" / f"{job.file}.json"
-    if later and read_json(context.root / job.timing)["seconds"] < PAYS_AFTER_SECONDS:
+    if later and read_timing(job, context.root)["seconds"] < PAYS_AFTER_SECONDS:
         write_json(mark, {"job": job.name})
         return
     with open_tracker(context) as tracker:

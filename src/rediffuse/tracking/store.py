@@ -1,9 +1,14 @@
 """MLflow's store: opened, and made by exactly one of several processes that start at once."""
 
+import contextlib
+import http.client
 import os
-import socket
+import sqlite3
+import ssl
+import sys
 import time
-import urllib.parse
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +17,7 @@ from rediffuse.pipeline.lock import lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 
 def is_remote(uri: str) -> bool:
@@ -28,9 +34,12 @@ def open_store(uri: str, root: Path) -> "MlflowClient":
     """A client of a store that exists and is ready: of several that start at once, one makes it.
 
     Raises:
-        OSError: there is no server where the URI says.
+        OSError: there is no server where the URI says, or it does not answer.
     """
     _knock(uri)
+    # MLflow's own patience is one of minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import logging
@@ -57,8 +66,33 @@ def open_store(uri: str, root: Path) -> "MlflowClient":
 
 
 def _knock(uri: str) -> None:
-    """Whether a server listens at all: MLflow itself would try for minutes."""
-    parts = urllib.parse.urlsplit(uri)
-    if parts.scheme in ("http", "https") and parts.hostname:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname, port), timeout=5).close()
+    """See that a server listens and answers at all, whatever it says; raise OSError where it does not."""
+    if uri.startswith(("http:", "https:")):
+        try:
+            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
+        except urllib.error.HTTPError:
+            pass
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ssl.SSLError):  # whose certificate it trusts is for MLflow to say
+                raise
+        except (ValueError, http.client.HTTPException) as error:
+            raise OSError(f"it is no server of MLflow's: {error}") from None
+
+
+def move_in(uri: str, root: Path, experiment: "Experiment", place: str) -> None:
+    """Let the experiment of a project that was copied or moved keep its artefacts in this one, at `place`.
+
+    MLflow stores absolute addresses and has no way to change one. Only a store that lies in the project and artefacts
+    that lie as a project keeps them are touched.
+    """
+    old, file = experiment.artifact_location, root / uri.removeprefix("sqlite:///")
+    ours = uri.startswith("sqlite:///") and file.resolve().is_relative_to(root.resolve())
+    if not ours or old == place or not old.startswith("file:") or not old.endswith(f"/mlartifacts/{experiment.name}"):
+        return
+    with contextlib.closing(sqlite3.connect(file, timeout=20)) as store, store:
+        store.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (place, old))
+        moved = "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?"
+        store.execute(moved, (place, len(old) + 1, len(old) + 1, f"{old}/"))
+    print(
+        f"tracking: artefacts of {experiment.name} were those of another folder ({old}), now of this", file=sys.stderr
+    )

@@ -12,7 +12,7 @@ from typing import Any
 from rediffuse.errors import one_line
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
-from rediffuse.tracking.store import first_line, is_remote, open_store
+from rediffuse.tracking.store import first_line, is_remote, move_in, open_store
 
 KEY = "rediffuse.key"
 BATCH = 1000  # MLflow's own limit of metrics in one request
@@ -36,10 +36,12 @@ class Tracker:
         from mlflow.exceptions import MlflowException
 
         name = self.study.study
-        if (found := self.client.get_experiment_by_name(name)) is None:
-            # A store of our own keeps artefacts beside it; a server decides for itself.
-            local = not is_remote(self.client.tracking_uri)
-            place = (self.context.root / "mlartifacts" / name).resolve().as_uri() if local else None
+        # A store of our own keeps artefacts beside it; a server decides for itself.
+        local = not is_remote(self.client.tracking_uri)
+        place = (self.context.root / "mlartifacts" / name).resolve().as_uri() if local else None
+        if (found := self.client.get_experiment_by_name(name)) is not None and place is not None:
+            move_in(self.client.tracking_uri, self.context.root, found, place)
+        if found is None:
             try:
                 self.client.create_experiment(name, artifact_location=place, tags={"rediffuse.title": self.study.title})
             except MlflowException:
@@ -122,7 +124,8 @@ def open_tracker(context: Context) -> Iterator[Tracker | None]:
         tracker = None
     except Exception as error:
         where, why = one_line(uri, 80), first_line(error)
-        print(f"tracking: {where} cannot be used ({why}); `rediffuse track` logs it later", file=sys.stderr)
+        first = "remove that file: then " if "not a database" in why or "malformed" in why else ""
+        print(f"tracking: {where} cannot be used ({why}); {first}`rediffuse track` logs it later", file=sys.stderr)
         tracker = None
     try:
         yield tracker

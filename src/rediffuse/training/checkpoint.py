@@ -3,13 +3,18 @@
 import contextlib
 import fcntl
 import os
-import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from rediffuse.files import remove
+
+#: How many resume states of other stamps are kept beside that of a training.
+OTHERS_KEPT = 2
 
 
 @contextlib.contextmanager
@@ -63,6 +68,9 @@ def load(state_dir: Path, stamp: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as whole:  # torch.load does not look at the checksums
+            if (damaged := whole.testzip()) is not None:
+                raise ValueError(damaged)
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["stamp"] == stamp:
             return content["state"]
@@ -77,16 +85,21 @@ def discard(state_dir: Path, stamp: str, reason: str) -> None:
     """Remove the checkpoint of a stamp and say why."""
     path = state_dir / name(stamp)
     print(f"discarding {path}: {reason}; training starts from the first step", file=sys.stderr, flush=True)
-    path.unlink(missing_ok=True)
+    remove(path)
 
 
-def keep_only(state_dir: Path, stamp: str) -> None:
-    """Remove what other stamps left, once the training of this one is done."""
-    for path in state_dir.glob("checkpoint.*"):
-        if path.name != name(stamp):
-            path.unlink()
-    for path in (state_dir / "snapshots").glob("*/.*"):  # of a write that was killed
-        path.unlink()
+def tidy(state_dir: Path, stamp: str) -> None:
+    """Remove what killed writes left, and of the states of other stamps all but the newest: a setting that is changed
+    back finds its own.
+    """
+    for path in (*state_dir.glob("checkpoint.*.partial"), *(state_dir / "snapshots").glob("*/.*")):
+        remove(path)
+    others = [path for path in state_dir.glob("checkpoint.*.pt") if path.name != name(stamp)]
+    others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for path in others[OTHERS_KEPT:]:
+        print(f"removing {path}: {OTHERS_KEPT} newer ones of other settings are kept", file=sys.stderr, flush=True)
+        remove(path)
+    kept = {name(stamp), *(path.name for path in others[:OTHERS_KEPT])}
     for folder in (state_dir / "snapshots").glob("*"):
-        if folder.name != stamp[:16]:
-            shutil.rmtree(folder, ignore_errors=True)
+        if name(folder.name) not in kept:
+            remove(folder)

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from rediffuse.errors import UserError
-from rediffuse.files import digest
+from rediffuse.files import digest, remove, sha256
 from rediffuse.progress import Progress
 from rediffuse.training import checkpoint
 from rediffuse.training.diverged import TrainingDiverged
 from rediffuse.training.ema import ExponentialMovingAverage
 from rediffuse.training.history import Row
 from rediffuse.training.options import LoopOptions
-from rediffuse.weights import read_weights, write_weights
+from rediffuse.weights import write_weights
 
 State = dict[str, Tensor]
 
@@ -136,12 +136,17 @@ def train(
         torch.backends.cudnn.flags(benchmark=False, deterministic=True),
     ):
         run = _Run(learner, config, state_dir, identity, frozenset(snapshots), on_log, on_snapshot)
+        checkpoint.tidy(state_dir, identity)
         run.resume()
         if run.done.step < config.steps:
             run.to_the_end(progress)
-        checkpoint.keep_only(state_dir, identity)
+        averaged = _portable(run.ema.model)
+        if bad := [name for name, value in averaged.items() if not value.isfinite().all()]:
+            raise TrainingDiverged(
+                f"training diverged: in the end {bad[0]} is not finite; a lower learning_rate may help"
+            )
         return TrainingResult(
-            averaged=_portable(run.ema.model),
+            averaged=averaged,
             raw=_portable(learner.network),
             history=run.done.history,
             throughput=run.done.throughput,
@@ -175,6 +180,7 @@ class _Run:
         self.resumed_from: int | None = None
         self.saved_at = self.mark = time.monotonic()
         self.last_good: int | None = None
+        self.digests: dict[int, str] = {}  # of the snapshots, by step
         self.timed_from, self.timed_seconds = 0, 0.0  # of the row of the throughput that is being timed
 
     def resume(self) -> None:
@@ -183,19 +189,20 @@ class _Run:
         if saved is None:
             return
         for step in sorted(self.snapshots):
-            if step <= saved["step"] and not self.has_snapshot(step):
+            if step <= saved["step"] and not self.has_snapshot(step, saved["snapshots"].get(step)):
                 checkpoint.discard(self.state_dir, self.identity, f"the snapshot of step {step} is missing or damaged")
                 return
         self.learner.load_state_dict(saved["learner"])
         self.ema.model.load_state_dict(saved["ema"])
         self.ema.updates = saved["ema_updates"]
         self.done = _Progress(**{name: saved[name] for name in ("step", "seconds", "history", "throughput")})
+        self.digests = saved["snapshots"]
         self.resumed_from = self.last_good = self.timed_from = self.done.step
 
     def save(self) -> None:
         """Write the checkpoint."""
         state = {**vars(self.done), "learner": self.learner.state_dict()}
-        state |= {"ema": self.ema.model.state_dict(), "ema_updates": self.ema.updates}
+        state |= {"ema": self.ema.model.state_dict(), "ema_updates": self.ema.updates, "snapshots": self.digests}
         checkpoint.save(self.state_dir, self.identity, state)
         self.last_good, self.saved_at = self.done.step, time.monotonic()
 
@@ -278,19 +285,22 @@ class _Run:
         """Where a snapshot lies."""
         return self.state_dir / "snapshots" / self.identity[:16] / f"step-{step:06d}.safetensors"
 
-    def has_snapshot(self, step: int) -> bool:
-        """Whether a snapshot lies there and can be read."""
+    def has_snapshot(self, step: int, made: str | None) -> bool:
+        """Whether a snapshot lies there as it was made: with that digest."""
         try:
-            read_weights(self.snapshot_file(step), "a snapshot")
-        except UserError:
+            return sha256(self.snapshot_file(step)) == made
+        except OSError:
             return False
-        return True
 
     def snapshot(self) -> None:
         """Write averaged and raw weights, and show both networks to whoever looks on."""
         networks = {"averaged": self.ema.model, "raw": self.learner.network}
         state = {f"{k}.{name}": value for k, network in networks.items() for name, value in _portable(network).items()}
-        write_weights(self.snapshot_file(self.done.step), state, {"step": str(self.done.step)})
+        file = self.snapshot_file(self.done.step)
+        if file.is_dir():
+            remove(file)
+        write_weights(file, state, {"step": str(self.done.step)})
+        self.digests[self.done.step] = sha256(file)
         if self.on_snapshot is not None:
             self.on_snapshot(self.done.step, self.ema.model, self.learner.network.eval())
             self.learner.network.train()

@@ -8,7 +8,9 @@ from typing import Any
 
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.formats import write_json
-from rediffuse.pipeline.plan import Plan, evidence_file
+from rediffuse.pipeline.evidence import evidence_file, times_file
+from rediffuse.pipeline.plan import Plan
+from rediffuse.pipeline.receipts import read_receipt, read_timing
 from rediffuse.reporting.read.files import read_json, read_parameters
 from rediffuse.reporting.terms import seeds_of
 from rediffuse.runs import facts
@@ -17,11 +19,6 @@ Reader = Callable[[LoadedStudy, Plan, Path, ResolvedRun, int], dict[str, Any] | 
 STAGES = ("train", "sample", "evaluate")
 #: What only the machine that trained can tell.
 TIMES = ("train_seconds", "train_ms_per_step", "sample_ms_per_step", "machine", "commit", "date")
-
-
-def times_file(study: str) -> Path:
-    """The times of those ablations, relative to the project's root."""
-    return Path("reports", study, "timings", "ablations.json")
 
 
 def write_ablations(loaded: LoadedStudy, plan: Plan, root: Path) -> int:
@@ -90,11 +87,13 @@ def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed:
     from rediffuse.reporting.read.frames import final_loss
 
     folder = root / facts.folder(run, seed)
-    receipts = {stage: read_json(folder / "receipts" / f"{stage}.json") for stage in STAGES}
+    found = {stage: read_receipt(folder / "receipts" / f"{stage}.json") for stage in STAGES}
+    receipts = {stage: receipt for stage, receipt in found.items() if receipt is not None}
     metrics = {setting: read_json(folder / "metrics" / f"{setting}.json") for setting, _, _ in facts.settings(run)}
-    history, train = folder / "history.csv", receipts["train"]
-    if None in receipts.values() or None in metrics.values() or not history.exists():
+    history = folder / "history.csv"
+    if len(receipts) < len(STAGES) or None in metrics.values() or not history.exists():
         return None
+    train = receipts["train"]
     if train.get("settings") != json.loads(json.dumps(plan.find("train", run.name, seed).settings)):
         return None
     counts, logged = read_parameters(folder / "run.yaml"), pd.read_csv(history, float_precision="round_trip")
@@ -117,12 +116,11 @@ def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed:
 def _times(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed: int) -> dict[str, Any] | None:
     if _record(loaded, plan, root, run, seed) is None:
         return None
-    folder = root / facts.folder(run, seed)
     found = {}
     for stage in ("train", "sample"):
-        timing = read_json(folder / "timing" / f"{stage}.json") or {}
-        key = read_json(folder / "receipts" / f"{stage}.json").get("key")
-        found[stage] = timing if timing.get("key") == key else {}
+        job = plan.find(stage, run.name, seed)
+        timing, receipt = read_timing(job, root), read_receipt(root / job.receipt) or {}
+        found[stage] = timing if timing.get("key") == receipt.get("key") else {}
     train, drawn = found["train"], found["sample"].get("settings", {})
     if not train:
         return None

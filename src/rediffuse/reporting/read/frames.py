@@ -11,7 +11,8 @@ from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.sampling import Pace
 from rediffuse.errors import UserError
 from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS
-from rediffuse.pipeline.plan import Plan, evidence_file
+from rediffuse.pipeline.evidence import evidence_file
+from rediffuse.pipeline.plan import Plan
 from rediffuse.reporting.read.files import read_json
 from rediffuse.reporting.read.pedigree import Pedigree, read_pedigree
 from rediffuse.reporting.terms import RUN_SETTINGS, every_run, seeds_of

@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.pipeline import receipts
+from rediffuse.pipeline.evidence import times_file
 from rediffuse.pipeline.plan import Job, Plan
-from rediffuse.reporting.read.evidence import times_file
 from rediffuse.reporting.read.files import read_json
 from rediffuse.reporting.read.pedigree import read_receipt
 from rediffuse.reporting.values import NOT_RECORDED, Links
@@ -106,8 +107,8 @@ def read_timings(loaded: LoadedStudy, plan: Plan, root: Path) -> Timings:
 
 def read_timing(job: Job, root: Path) -> dict[str, Any] | None:
     """Times of a job, None when there are none or they are not of the results on disk."""
-    record, receipt = read_json(root / job.timing), read_receipt(root / job.receipt)
-    belongs = record is not None and (receipt is None or record.get("key") == receipt.get("key"))
+    record, receipt = receipts.read_timing(job, root), read_receipt(root / job.receipt)
+    belongs = record and (receipt is None or record.get("key") == receipt.get("key"))
     return record if belongs else None
 
 
