@@ -31,7 +31,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
     study = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
     study["defaults"]["sampling"]["samplers"] = SAMPLERS
     study["runs"] = {"baseline": study["runs"]["baseline"]}
-    study |= {"ablations": {}, "claims": []}
+    study |= {"experiments": {}, "claims": []}
     path = Path(root, "study.yaml")
     path.write_text(yaml.safe_dump(study, sort_keys=False))
     return StudyTree(root / "project", path).everything()

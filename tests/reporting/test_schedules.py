@@ -22,9 +22,12 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     """The smoke study with D4's T of 1000 and an ablation of its own schedule: nothing of it needs to have run."""
     study = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
     study["defaults"]["diffusion"]["timesteps"] = 1000
-    study["ablations"]["gentler"] = {"of": "baseline", "question": "?", "diffusion": {"schedule": "d4-quadratic"}}
+    study["experiments"]["gentler"] = {
+        "question": "?",
+        "arms": {"gentler": {"diffusion": {"schedule": "d4-quadratic"}}},
+    }
     path: Path = tmp_path_factory.mktemp("study") / "smoke.yaml"
-    path.write_text(yaml.safe_dump(study))
+    path.write_text(yaml.safe_dump(study, sort_keys=False))
     tree = StudyTree(tmp_path_factory.mktemp("tree"), path)
     return conclude(read_frames(tree.loaded, tree.root, tree.plan), tree.plan)
 

@@ -41,7 +41,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
         }
     }
     flow = {"flow-euler": {"steps": [4]}, "flow-heun": {"steps": [2]}}
-    straight = {"diffusion": {"prediction": "velocity"}, "sampling": {"samplers": flow}}
+    straight = {"diffusion": {"prediction": "velocity"}, "samplers": flow}
     asks = {"of": "conditional", "question": "Straight?", "arms": {"straight": straight}}
     study["experiments"] = {"path": {**asks, "samplers": {"plain": {**sampler, "kind": "ddim"}}}}
     study["claims"] = []

@@ -42,7 +42,7 @@ def study_of(path: Path, **changes: Any) -> dict[str, Any]:
     content["data"] = {"name": "mine", "source": "folder", "path": str(path), "image_size": 8}
     content["evaluation"] |= {"group_size": 6, "groups": 1, "likelihood_images": 2, "during_training": None}
     content["restoration"] = {**content.get("restoration", {}), "images": 8}
-    content["ablations"], content["claims"] = {}, []
+    content["experiments"], content["claims"] = {}, []
     content["runs"] = {"baseline": content["runs"]["baseline"]}
     for section, values in changes.items():
         content[section] = {**content[section], **values}

@@ -33,7 +33,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """A run of 25 time steps, trained, and sampled in every way above in batches of 16."""
     study = smoke_study()
     study["runs"] = {"baseline": study["runs"]["baseline"]}
-    study |= {"ablations": {}, "claims": []}
+    study |= {"experiments": {}, "claims": []}
     study["defaults"]["diffusion"] = {"timesteps": 25}
     study["defaults"]["sampling"] |= {"batch_size": 16, "samplers": SAMPLERS}
     del study["evaluation"]["during_training"]

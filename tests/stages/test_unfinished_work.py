@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Context:
     content = smoke_study()
     content["defaults"]["sampling"] = {"images": 40, "batch_size": 20, "samplers": {"ddim": {"steps": [5]}}}
     content["runs"] = {"baseline": {"role": "baseline", "training": {"steps": 2, "warmup": 0, "preview_steps": []}}}
-    content["ablations"], content["claims"] = {}, []
+    content["experiments"], content["claims"] = {}, []
     context = open_study(tmp_path_factory.mktemp("unfinished"), content)
     for stage, run in (("prepare", None), ("train", "baseline")):
         do(context, stage, run)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rediffuse.config.experiment import Experiment
-from rediffuse.config.sampling import PACES, Sampler, Sampling, paces
+from rediffuse.config.sampling import PACES, Sampler, paces
 from rediffuse.config.settings import merge
 from rediffuse.config.study import Study
 from rediffuse.errors import UserError, shown
@@ -79,8 +79,13 @@ class Expansion:
 
 
 def _settings_of(samplers: Mapping[str, Any]) -> list[str]:
-    checked = Sampling.model_validate({"samplers": samplers})
-    return [setting for setting, _, _ in checked.settings()]
+    known = {k: Sampler(**_told(entry)) for k, entry in samplers.items() if (entry.get("kind") or k) in SAMPLERS}
+    return [f"{key}-{pace}" for key, sampler in known.items() for pace, _ in paces(key, sampler)]
+
+
+def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a sampler, as its class takes it."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if v is not None}
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class _Way:
     at: dict[str, Any]
     run: str
     diffusion: dict[str, Any]
-    samplers: dict[str, dict[str, Any]] | None
+    samplers: Mapping[str, Sampler] | None
 
 
 def expand(study: Study, values: Mapping[str, Mapping[str, Any]]) -> Expansion:
@@ -140,7 +145,7 @@ class _Expanding:
         known = {*self.trained, *self.options, "steps", "sampler"}
         cells = len(self.asks.arms) + 1
         for key, axis in self.asks.vary.items():
-            if key not in known:
+            if key not in known or key in TRAINED or key.endswith("."):
                 raise self._wrong(
                     "vary",
                     f"{shown(key)} cannot be varied; use steps, sampler, sampler.OPTION or a key of {', '.join(TRAINED)}",
@@ -165,10 +170,11 @@ class _Expanding:
             if self.asks.arms:
                 yield self._way({**at, "arm": of}, of, {}, self.asks.question, of)
                 for key, arm in self.asks.arms.items():
-                    overrides = {name: value for name, value in arm.settings().items() if name in TRAINED}
+                    overrides = {name: value for name in TRAINED if (value := getattr(arm, name))}
                     name = key if len(starts) == 1 else f"{key}-{of}"
-                    own = arm.sampling.get("samplers")
-                    yield self._way({**at, "arm": key}, of, overrides, self.asks.question, name, own, arm.label)
+                    yield self._way(
+                        {**at, "arm": key}, of, overrides, self.asks.question, name, arm.samplers, arm.label
+                    )
                 continue
             for chosen in itertools.product(*(self.asks.vary[key] for key in self.trained)):
                 overrides = {}
@@ -188,7 +194,7 @@ class _Expanding:
         overrides: dict[str, Any],
         question: str,
         name: str,
-        samplers: dict[str, dict[str, Any]] | None = None,
+        samplers: Mapping[str, Sampler] | None = None,
         label: str | None = None,
     ) -> _Way:
         seeds = self.asks.seeds or self.study.seeds
@@ -230,44 +236,49 @@ class _Expanding:
                 chosen = [changed.pop(by)] if by in changed else self.asks.vary.get(by) or entry.get(by) or ()
                 full = {name: value for name, value in full.items() if name not in PACES}
                 name = key + "".join(f"-{_slug(option)}-{_slug(value)}" for option, value in changed.items())
+                if not chosen and "sampler" in self.asks.vary:
+                    raise self._wrong("vary.steps", f"is missing, and {shown(key)} names no {by}; give it")
                 for pace in chosen:
-                    if by == "steps" and (not isinstance(pace, int) or not 0 < pace <= most):
+                    if by == "steps" and (not isinstance(pace, int) or isinstance(pace, bool) or not 0 < pace <= most):
                         raise self._wrong("vary.steps", f"{shown(pace)} is not allowed; use a number from 1 to {most}")
-                    setting = [self._ask(samplers, name, full, by, pace) for samplers in bases][-1]
+                    setting = [self._ask(samplers, key, name, full, by, pace) for samplers in bases][-1]
                     at = {"sampler": key, **dict(zip(self.options, options, strict=True)), "steps": pace}
                     yield at, setting
 
     def _entries(self, way: _Way, of: str) -> list[tuple[str, dict[str, Any]]]:
         """The samplers by name, before options and steps are varied."""
-        shared = self.study.experiment_samplers
-        named = way.samplers or self.asks.samplers or ({} if "sampler" in self.asks.vary else shared)
+        said = way.samplers or self.asks.samplers
+        if not said and "sampler" not in self.asks.vary:
+            said = self.study.experiment_samplers
+        named = {key: entry.model_dump(mode="json", exclude_defaults=True) for key, entry in said.items()}
         theirs = self.into.samplers[of]
         if (names := self.asks.vary.get("sampler")) is None:
             if not named:
                 raise self._wrong("samplers", "is missing; say how it is sampled, or vary sampler")
             return list(named.items())
         found = []
-        for name in names:
+        for name in map(str, names):
             if name not in named and name not in theirs and name not in SAMPLERS:
-                raise self._wrong("vary.sampler", f"{shown(name)} is not a sampler; use one of {', '.join(SAMPLERS)}")
+                known = ", ".join({**named, **theirs, **SAMPLERS})
+                raise self._wrong("vary.sampler", f"{shown(name)} is not a sampler; use one of {known}")
             entry = named.get(name) or theirs.get(name) or {}
             found.append((name, {key: value for key, value in entry.items() if value is not None}))
-        if "steps" not in self.asks.vary and (bare := [name for name, entry in found if not entry.get("steps")]):
-            raise self._wrong("vary.steps", f"is missing, and {bare[0]} names no steps; give it")
         return found
 
-    def _ask(self, samplers: dict[str, dict[str, Any]], name: str, entry: dict[str, Any], by: str, pace: float) -> str:
+    def _ask(
+        self, samplers: dict[str, dict[str, Any]], key: str, name: str, entry: dict[str, Any], by: str, pace: Any
+    ) -> str:
         """The name of a setting in these samplers, into which it is written where they lack it."""
         try:
             wanted = _content(name, entry)
-            [(text, _)] = paces(name, Sampler(**{**entry, by: (pace,)}))
+            [(text, _)] = paces(name, Sampler(**{**_told(entry), by: (pace,)}))
         except UserError as error:
-            raise self._wrong(f"samplers.{name}", str(error)) from None
-        for key, known in samplers.items():
-            if _content(key, known) == wanted:
-                if pace not in known[by]:
-                    samplers[key] = {**known, by: [*known[by], pace]}
-                return f"{key}-{text}"
+            raise self._wrong(f"samplers.{key}", str(error)) from None
+        for own, known in samplers.items():
+            if _content(own, known) == wanted:
+                if pace not in (known.get(by) or ()):
+                    samplers[own] = {**known, by: [*(known.get(by) or ()), pace]}
+                return f"{own}-{text}"
         if name in samplers:
             name = f"{name}-{self.name}"
         samplers[name] = {**entry, by: [pace]}
@@ -276,7 +287,7 @@ class _Expanding:
 
 def _content(key: str, entry: dict[str, Any]) -> str:
     """What a sampler's entry does, whatever it is called and however finely it works."""
-    told = {name: value for name, value in entry.items() if name not in PACES and value is not None}
+    told = {name: value for name, value in _told(entry).items() if name not in PACES}
     made = Sampler(**{**told, "kind": entry.get("kind") or key})
     # What is not said is the same as saying what then holds.
     eta, guidance = made.options.get("eta", 0.0), 1.0 if made.guidance is None else made.guidance

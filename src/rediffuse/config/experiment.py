@@ -4,9 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from rediffuse.config.sampling import Name
+from rediffuse.config.sampling import Name, Sampler, SamplerName
 from rediffuse.config.sections import Section
-from rediffuse.config.settings import Overrides
 from rediffuse.options import PositiveFloat, PositiveInt, Words
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -27,6 +26,10 @@ FORMS = {
     "same": (("same", "within"), ()),
     "loss": (("run", "loss_below", "before"), ()),
 }
+
+
+#: A value at which a key is tried: a number, a word, true or false, or a list of them.
+AxisValue = bool | int | float | str | tuple[bool | int | float | str, ...]
 
 
 class Claim(Section):
@@ -102,9 +105,15 @@ class Claim(Section):
         return tuple(cell for _, cell in self.places())
 
 
-class Arm(Overrides):
-    """One way of an experiment: what it changes of the run it starts from. `sampling.samplers`: how it alone is sampled."""
+class Arm(Section):
+    """One way of an experiment: what it changes of the run it starts from."""
 
+    network: dict[str, Any] = Field({}, description="overrides of the run's network")
+    diffusion: dict[str, Any] = Field({}, description="overrides of the run's diffusion")
+    training: dict[str, Any] = Field({}, description="overrides of the run's training")
+    samplers: dict[SamplerName, Sampler] = Field(
+        {}, max_length=100, description="how it alone is sampled; as the others when absent"
+    )
     label: Words | None = Field(None, max_length=100, description="its name in tables and figures; the key when absent")
 
 
@@ -131,11 +140,13 @@ class Experiment(Section):
         "parts", description="question of the report that it stands under"
     )
     of: tuple[Name, ...] | Name | None = Field(None, description="runs it starts from; the baseline when absent")
-    vary: dict[str, tuple[Any, ...]] = Field({}, max_length=10, description="axes: a key and its values, each a list")
+    vary: dict[str, tuple[AxisValue, ...]] = Field(
+        {}, max_length=10, description="axes: a key and its values, each a list"
+    )
     arms: dict[Name, Arm] = Field(
         {}, max_length=100, description="ways that no axis names; each is trained beside the run itself"
     )
-    samplers: dict[Name, dict[str, Any]] = Field(
+    samplers: dict[SamplerName, Sampler] = Field(
         {}, description="how all are sampled; `experiment_samplers` when absent and no axis names one"
     )
     seeds: tuple[Seed, ...] | None = Field(

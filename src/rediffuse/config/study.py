@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from rediffuse.config.experiment import Claim, Experiment, Seed
+from rediffuse.config.sampling import Sampler, SamplerName
 from rediffuse.config.sections import Data, Evaluation, Hardware, Name, Restoration, Sampling, Section, Tracking
 from rediffuse.config.settings import Overrides, Settings
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network, Weights
@@ -60,7 +61,7 @@ class Study(Section):
         ..., min_length=1, max_length=100, description="the runs compared, in the report's order"
     )
     experiments: dict[Name, Experiment] = Field({}, max_length=1000, description="questions, in the report's order")
-    experiment_samplers: dict[Name, dict[str, Any]] = Field(
+    experiment_samplers: dict[SamplerName, Sampler] = Field(
         {}, max_length=100, description="how an experiment's runs are sampled where it names no samplers"
     )
     claims: tuple[Claim, ...] = Field(
