@@ -84,10 +84,10 @@ MISTAKES = {
         ["samplers.ode-adaptive.tolerance", "missing"],
     ),
     "times between steps of a network that cannot": (
-        "diffusion: {schedule: linear}",
-        "diffusion: {schedule: linear, prediction: mu, variance: fixed-large, loss: simple}\n"
-        "    sampling: {samplers: {ode-adaptive: {tolerance: [0.1]}}}",
-        ["schedule-linear.sampling.samplers.ode-adaptive.fractional", "use false"],
+        "    label: DDPM\n",
+        "    label: DDPM\n    diffusion: {prediction: mu}\n"
+        "    sampling: {samplers: {ode-adaptive: {tolerance: [0.1]}}}\n",
+        ["runs.baseline.sampling.samplers.ode-adaptive.fractional", "use false"],
     ),
     "temperature beyond float32": (
         "ddim: {steps: [5]}\n\nruns",
