@@ -57,7 +57,9 @@ def needs_of(job, made_anew):
     def receipts(wildcards):
         # A job that is up to date stays so, even where a file that it was made from has to be made again.
         anew = due().names if workflow.is_main_process and job.name in due().names else frozenset()
-        return [str(need.receipt) for need in job.needs if (need.name in anew) == made_anew]
+        # It may read what a job further up makes anew, where those between are up to date.
+        needs = PLAN.upstream(job.needs).values() if made_anew else job.needs
+        return [str(need.receipt) for need in needs if (need.name in anew) == made_anew]
 
     return receipts
 
