@@ -99,7 +99,7 @@ def test_what_is_not_varied_is_no_axis(load):
         ({"vary": {"evaluation.groups": [1, 2]}}, "'evaluation.groups' cannot be varied"),
         ({"vary": {"steps": [5, 0]}, "samplers": {"ddim": {}}}, "0 is not allowed; use a number from 1 to 50"),
         ({"vary": {"steps": list(range(1, 51)), "sampler.eta": [n / 10 for n in range(11)]}}, "use at most 400"),
-        ({"vary": {"sampler": ["plms"]}}, "plms names no steps"),
+        ({"vary": {"sampler": ["plms"]}}, "names no steps"),
         ({"samplers": {"flow-euler": {"steps": [5]}}}, "none of them samples what is asked for"),
     ],
 )

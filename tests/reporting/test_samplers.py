@@ -23,6 +23,12 @@ SAMPLERS = {
     "near": {"kind": "ddim", "steps": [5], "eta": 1, "variations": 0.2},
 }
 
+# As a reader meets them.
+ADAPTIVE = "Probability-flow ODE, adaptive (fractional false)"
+COOLED = "Ancestral (noise of steps × 0.7)"
+SOLVER = "DPM-Solver++ 1S (quadratic spacing)"
+NEAR = "DDIM (η = 1, variations 0.2)"
+
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
@@ -53,12 +59,12 @@ def rows(table: Table | None) -> list[dict[str, str]]:
 
 
 def test_each_sampler_is_told_with_the_options_that_were_set(frames: Frames):
-    told = {row["Sampler"]: (row["Kind"], row["η"], row["Other options"]) for row in rows(setup.samplers(frames))}
+    told = {row["Key"]: (row["Sampler"], row["η"], row["Other options"]) for row in rows(setup.samplers(frames))}
     assert told == {
-        "ode-adaptive": ("ode-adaptive", "—", "fractional false"),
-        "ancestral": ("ancestral", "—", "step_temperature 0.7"),
-        "dpm": ("dpm-solver-pp", "—", "spacing quadratic, order 1"),
-        "near": ("ddim", "1", "variations 0.2"),
+        "ode-adaptive": (ADAPTIVE, "—", "fractional false"),
+        "ancestral": (COOLED, "—", "step_temperature 0.7"),
+        "dpm": (SOLVER, "—", "spacing quadratic, order 1"),
+        "near": (NEAR, "1", "variations 0.2"),
     }
 
 
@@ -66,15 +72,15 @@ def test_settings_stand_in_the_tables_the_finest_first_those_that_choose_their_s
     found = rows(comparison.comparison(frames, cells, "frechet_distance", folded=False))
     # Variations of one image are compared with nothing; the last two rows are held-out images and noise.
     assert [(row["Sampler"], row["Steps"]) for row in found[:-2]] == [
-        ("ode-adaptive", "tol0.01"), ("ode-adaptive", "tol0.1"), ("ancestral", "50"), ("ancestral", "5"), ("dpm", "5"),
+        (ADAPTIVE, "tol0.01"), (ADAPTIVE, "tol0.1"), (COOLED, "50"), (COOLED, "5"), (SOLVER, "5"),
     ]  # fmt: skip
     assert [row["Steps"] for row in rows(fidelity.table(frames, cells))[:2]] == ["tol0.01", "tol0.1"]
 
 
 def test_every_value_has_its_network_evaluations_beside_it(frames: Frames):
     found = {(row["Sampler"], row["Steps"]): row for row in rows(quality.quality(frames, ["frechet_distance"]))}
-    assert found["ode-adaptive", "tol0.1"]["Network evaluations"] == "30"
-    assert found["near", "5"]["Network evaluations"] == "5"
+    assert found[ADAPTIVE, "tol0.1"]["Network evaluations"] == "30"
+    assert found[NEAR, "5"]["Network evaluations"] == "5"
 
 
 def test_quality_is_drawn_against_network_evaluations(frames: Frames, cells: Cells):

@@ -40,6 +40,15 @@ def check_experiments(planned: Mapping[str, Planned]) -> None:
             raise ValueError(f"experiments.{name}.picture: a heat-map has two axes, this has {axes}; use line or dots")
 
 
+def check_headline(headline: tuple[str, ...] | None) -> None:
+    """Raise ValueError when runs are to be compared by what is no metric of samples."""
+    for name in headline or ():
+        if name not in METRICS:
+            raise ValueError(f"evaluation.headline: {shown(name)} is not a metric; use some of {', '.join(METRICS)}")
+    if headline and (headline[0] != "frechet_distance" or len(set(headline)) < len(headline)):
+        raise ValueError("evaluation.headline: begins with frechet_distance, and names each metric once")
+
+
 def _check_metric(where: str, metric: str) -> None:
     if metric not in KNOWN:
         raise ValueError(f"{where}: {shown(metric)} is not a metric; use one of {', '.join(KNOWN)}")

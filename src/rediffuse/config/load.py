@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rediffuse.config.checks import check_data, check_run
-from rediffuse.config.claims import check_claims, check_experiments
+from rediffuse.config.claims import check_claims, check_experiments, check_headline
 from rediffuse.config.expand import Planned, expand
 from rediffuse.config.experiment import Claim
 from rediffuse.config.sections import Sampling
@@ -127,6 +127,7 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
     try:
         check_claims(loaded.claims(), {**runs, **ablations})
         check_experiments(found.planned)
+        check_headline(study.evaluation.headline)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
     return loaded

@@ -114,6 +114,13 @@ class Evaluation(Section):
     group_size: Images = Field(360, ge=2, description="n: images one value is computed from")
     groups: PositiveInt = Field(3, le=10**4, description="disjoint groups of n images; their spread gives the interval")
     batch_size: Batch = Field(360, description="images the feature network sees at once")
+    headline: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=10,
+        description="metrics of samples that the report compares runs by, the Fréchet distance first; it, KID and IS when "
+        "absent",
+    )
     likelihood_images: Images = Field(
         120,
         ge=2,

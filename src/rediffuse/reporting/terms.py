@@ -19,7 +19,6 @@ EVALUATIONS = (
 )
 #: The metric that sentences, ablations and small figures show.
 MAIN = "frechet_distance"
-HEADLINE = [metric.name for metric in METRICS.values() if metric.headline]
 #: What stands for a sampler in the cell of a metric of a run itself, by metric.
 RUN_SETTINGS = {metric.name: metric.setting or "" for metric in RUN_METRICS.values()}
 # What results are read against, by the name of its file.
@@ -29,6 +28,12 @@ REAL_LABEL = REAL_LINES["held-out"]
 BASELINE, IMPROVED = "#0072B2", "#D55E00"
 VARIANTS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 REAL, NOISE, OTHER = "#222222", "#777777", "#8C8C8C"
+
+
+def headline(loaded: LoadedStudy) -> list[str]:
+    """The metrics that runs are compared by."""
+    flagged = [metric.name for metric in METRICS.values() if metric.headline]
+    return list(loaded.study.evaluation.headline or flagged)
 
 
 def feature_title(features: str) -> str:

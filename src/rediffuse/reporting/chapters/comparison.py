@@ -16,7 +16,6 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.blocks import Chapter, Item, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import (
-    HEADLINE,
     MAIN,
     REAL_LINES,
     capital,
@@ -26,6 +25,9 @@ from rediffuse.reporting.terms import (
     run_of_role,
     settings_in_order,
     unique_label,
+)
+from rediffuse.reporting.terms import (
+    headline as headline_metrics,
 )
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Value
 from rediffuse.runs import facts
@@ -115,7 +117,8 @@ def chapter(material: Material) -> Chapter | None:
         best_settings(frames, cells) + real_line(frames, cells),
     )
     items: list[Item] = [*map(" ".join, told), comparison(frames, cells, MAIN, folded=False)]
-    for metric in HEADLINE[1:]:
+    metrics = headline_metrics(frames.loaded)
+    for metric in metrics[1:]:
         items += [" ".join(headline(frames, cells, metric)), comparison(frames, cells, metric, folded=True)]
-    items += [" ".join(beyond_real(frames, cells)), reference_lines(frames, cells, HEADLINE)]
+    items += [" ".join(beyond_real(frames, cells)), reference_lines(frames, cells, metrics)]
     return chapter_of("comparison", "Baseline against improved", *items)

@@ -19,10 +19,10 @@ from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, handle, mosaic, show
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import (
-    HEADLINE,
     MAIN,
     REAL_LINES,
     compared_runs,
+    headline,
     one_pass_runs,
     run_colours,
     sampler_title,
@@ -95,18 +95,18 @@ def _critic(model: ResolvedRun) -> str:
 
 def table(frames: Frames, cells: Cells) -> Table:
     """Quality of every one-pass model beside the compared runs at each step count of their first sampler."""
-    rows, marked = Rows(), []
+    rows, marked, metrics = Rows(), [], headline(frames.loaded)
     for model, _, setting, steps in _places(frames):
         if facts.is_one_pass(model):
             marked.append(len(rows))
-        found = [cells.get((model.name, setting, metric)) for metric in HEADLINE]
+        found = [cells.get((model.name, setting, metric)) for metric in metrics]
         bound = cells.get((model.name, "likelihood", "bits_per_dim"))
         files = [file for cell in [*found[:1], bound] if cell is not None for file in cell.files]
         scores = (*map(estimate, found), estimate(bound, facts.bounds_likelihood(model)))
         sampler, size = _sampler(model, setting), parameter_count(frames, model)
         rows.add(model.label, sampler, steps, size, *scores, frames.pedigree.links(files))
     columns = headers(
-        "Model | Sampler | Steps | Parameters", metric_titles(HEADLINE, frames.features), "Bound (bits/dim) | From"
+        "Model | Sampler | Steps | Parameters", metric_titles(metrics, frames.features), "Bound (bits/dim) | From"
     )
     caption = "One-pass models (marked) beside the runs at each number of steps of their first sampler: quality."
     note = (

@@ -288,8 +288,9 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
 def chapter(material: Material) -> Chapter | None:
     """The other metrics against steps, and every value."""
     frames, cells = material.frames, material.cells
-    figure = quality_against_steps(frames, cells, terms.HEADLINE[1:], "quality-steps-more")
-    tables = (quality(frames, terms.HEADLINE), whole_sets.table(frames))
+    metrics = terms.headline(frames.loaded)
+    figure = quality_against_steps(frames, cells, metrics[1:], "quality-steps-more") if metrics[1:] else None
+    tables = (quality(frames, metrics), whole_sets.table(frames))
     text = (
         f"{terms.capital(metric_title(terms.MAIN, frames.features))} against steps opens this report; here are the other "
         "metrics, then every value. Against seconds it stands with the times of this machine, [apart](timings.md)."
