@@ -87,6 +87,13 @@ def test_an_arm_is_sampled_by_the_samplers_that_fit_what_it_predicts(load):
     assert cells(loaded, "path") == ["baseline/ddim-5", "straight/flow-euler-5"]
 
 
+def test_the_experiment_that_the_readme_shows_is_one(load):
+    shown = yaml.safe_load((ROOT / "README.md").read_text().split("```yaml\n")[1].split("```")[0])
+    loaded = load(**shown["experiments"])
+    assert cells(loaded, "stochasticity")[:2] == ["baseline/ddim-5", "baseline/ddim-10"]
+    assert loaded.experiments["stochasticity"].axes == ("sampler.eta", "steps")
+
+
 def test_what_is_not_varied_is_no_axis(load):
     loaded = load(one={"of": ["baseline", "improved"], "vary": {"sampler": ["ddim"], "steps": [5]}})
     assert loaded.experiments["one"].axes == ("run",)

@@ -242,4 +242,4 @@ def test_without_values_a_claim_of_any_form_is_not_run(empty_tree: StudyTree, fo
     loaded = loaded._replace(study=loaded.study.model_copy(update={"claims": (asked,)}), experiments={})
     [found] = judge(loaded, {})
     assert found.verdict == "not run"
-    assert found.reason.startswith(("no value for a/x-5", "no losses of baseline/seed0"))
+    assert found.reason.startswith(("no value for a with x-5", "no losses of baseline/seed0"))

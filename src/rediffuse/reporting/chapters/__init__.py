@@ -18,7 +18,7 @@ PARTS = {
     "speed": ("quality:chapter", "network_cost:chapter"),
     "parts": ("guidance:chapter", "restoration:chapter", "during_training:chapter"),
     "trust": (
-        "damage:chapter",
+        *("damage:chapter", "same_noise:chapter"),
         *("training:chapter", "curves:chapter", "fidelity:chapter", "sample_count:chapter", "memorisation:chapter"),
         *("classes:chapter", "colours:chapter"),
     ),

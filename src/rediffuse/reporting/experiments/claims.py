@@ -65,7 +65,7 @@ def _judge_cells(loaded: LoadedStudy, where: str, claim: Claim, cells: Cells) ->
     named = {name: cells.get((*_split(name), claim.metric)) for name in claim.named()}
     there = {name: cell for name, cell in named.items() if cell is not None}
     if absent := [name for name in named if name not in there]:
-        found = Finding(NOT_RUN, f"no value for {listed(absent)}")
+        found = Finding(NOT_RUN, f"no value for {listed([cell_label(loaded, *_split(name)) for name in absent])}")
     else:
         found = FORMS[claim.form](claim, list(there.values()))
     points = [cell_label(loaded, *_split(name)) for name, cell in there.items() if cell.low is None]

@@ -12,7 +12,7 @@ from rediffuse.reporting.experiments.contrasts import Comparison, compare
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames, final_loss, of_run
 from rediffuse.reporting.read.records import parameter_count
-from rediffuse.reporting.terms import axis_title, axis_value, capital, direction
+from rediffuse.reporting.terms import axis_title, axis_value, capital, cell_label, direction, run_label
 from rediffuse.reporting.values import NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
 
 COMMAND = "snakemake --cores 8 ablations"
@@ -120,10 +120,20 @@ def _state(run: ResolvedRun, done: list[dict[str, Any]], keys: Mapping[tuple[str
 def answers(frames: Frames, result: Result) -> list[str]:
     """What the values say, in sentences; what is missing, and how it is made."""
     known = result.known()
-    missing = sorted({row.member.run for row in result.rows if row.cells[result.main] is None})
+    absent = [row.member for row in result.rows if row.cells[result.main] is None]
     tail = []
-    if missing:
-        trains = set(missing) & set(frames.loaded.ablations)
+    if absent:
+        there = {row.member.run for row, _ in known}
+        trains = {member.run for member in absent} & set(frames.loaded.ablations)
+        # A run of which nothing is there is named alone; of others, what is missing.
+        missing = list(
+            dict.fromkeys(
+                cell_label(frames.loaded, member.run, member.setting)
+                if member.run in there
+                else run_label(frames.loaded, member.run)
+                for member in absent
+            )
+        )
         how = f"; `{COMMAND}`, then `dvc repro`, makes them" if trains else ""
         tail = [f"Not run: {listed(missing)}{how}."]
     if len(known) < 2:
