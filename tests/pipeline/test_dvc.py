@@ -179,7 +179,8 @@ def test_pictures_outside_the_project_count_by_content(repeated: Clone, tmp_path
 
 
 README = (ROOT / "README.md").read_text()
-COMMANDS = [line.split("  #")[0].strip() for line in README.splitlines() if line.startswith("    ")]
+SHELL = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+COMMANDS = [line.split("  #")[0].strip() for line in SHELL.splitlines() if line.startswith("    ")]
 
 
 @pytest.fixture(scope="module")
