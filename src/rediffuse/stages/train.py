@@ -58,7 +58,7 @@ STAGE = Stage(
     ablations=True,
     resumes=True,
     watched=True,
-    first=2,
+    first=1,
     log="rediffuse.tracking.jobs:log_training",
     shown=("history.csv", "history.rst", "Training"),
 )
