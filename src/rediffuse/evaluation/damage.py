@@ -62,7 +62,7 @@ def _levels(values: np.ndarray) -> np.ndarray:
 def degrees(classes: int) -> list[Degree]:
     """Every kind in rising degrees; classes: how many there are, 0 for images that have none."""
     found = [Degree("noise", f"σ = {sigma}", noised, sigma) for sigma in (8, 16, 32, 64)]
-    found += [Degree("blur", f"σ = {sigma:g} pixels", blurred, sigma) for sigma in (0.3, 0.6, 1.0, 2.0)]
+    found += [Degree("blur", f"σ = {sigma:g} pixels", blurred, sigma) for sigma in (0.5, 0.8, 1.2, 2.0)]
     found += [Degree("mixture", f"{share:.0%} noise", mixed, share) for share in (0.1, 0.3, 0.6)]
     found += [Degree("copies", f"each {times} times", repeated, times) for times in (2, 5, 20)]
     for left in dict.fromkeys((classes * 7 // 10, classes * 4 // 10)):
