@@ -1,5 +1,6 @@
 """What an experiment of a study asks for: its cells, the settings that runs are sampled with, and the runs it trains."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,10 @@ import pytest
 import yaml
 
 from rediffuse.config import LoadedStudy, load_study
+from rediffuse.config.sampled import UNSAID
 from rediffuse.errors import UserError
 from rediffuse.runs import facts
+from rediffuse.samplers.registry import SAMPLERS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +24,7 @@ def load(tmp_path: Path):
         content = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text())
         asked = {name.replace("_", "-"): {"question": "What?", **entry} for name, entry in experiments.items()}
         content |= {"experiments": asked, "claims": []}
+        content["runs"]["theirs"] = {"weights": {"folder": "elsewhere", "sha256": "a" * 64}}
         (tmp_path / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
         return load_study(tmp_path / "study.yaml")
 
@@ -100,14 +104,139 @@ def test_what_is_not_varied_is_no_axis(load):
 
 
 @pytest.mark.parametrize(
+    ("key", "own", "other"),
+    [
+        ("network.multipliers", [1, 2], [1, 1]),
+        ("network.dropout", 0, 0.5),
+        ("training.clip_norm", 1, 2),
+        ("training.steps", 60.0, 30),
+        ("network.preset", "micro-digits", "d3-small"),
+        ("diffusion.schedule", "linear", "cosine"),
+    ],
+)
+def test_the_value_that_the_run_has_is_not_trained_however_it_is_written(load, key: str, own: Any, other: Any):
+    loaded = load(one={"vary": {key: [own]}})
+    assert cells(loaded, "one") == ["baseline/ddim-5"]
+    assert not loaded.ablations
+
+
+def test_a_key_beside_a_preset_is_that_of_the_axis_though_the_run_has_it_too(load):
+    # ho-cifar10-narrow has 64 channels, the run 8.
+    networks = {"network.preset": ["light-cifar10"], "network.channels": [8], "network.attention": [[4]]}
+    loaded = load(size={"vary": {**networks, "network.multipliers": [[1, 2]], "network.groups": [4]}})
+    (trained,) = loaded.ablations.values()
+    assert (trained.network.channels, trained.network.block) == (8, "inverted")
+
+
+def test_trainings_are_one_however_they_are_written(load):
+    loaded = load(
+        rate={"vary": {"training.learning_rate": [0.002]}},
+        fast={"arms": {"fast": {"network": {"channels": 8}, "training": {"learning_rate": 2e-3}}}},
+    )
+    assert list(loaded.ablations) == ["rate-0-002"]
+    assert cells(loaded, "fast") == ["baseline/ddim-5", "rate-0-002/ddim-5"]
+
+
+def test_an_arm_that_says_what_the_run_has_stands_for_the_run(load):
+    arms = {"linear": {"diffusion": {"schedule": "linear"}}, "cosine": {"diffusion": {"schedule": "cosine"}}}
+    loaded = load(schedule={"arms": arms})
+    assert [(m.at, m.cell) for m in loaded.experiments["schedule"].members] == [
+        (("linear",), "baseline/ddim-5"),
+        (("cosine",), "cosine/ddim-5"),
+    ]
+
+
+def test_a_shorter_training_is_looked_at_as_long_as_it_lasts(load):
+    # The run shows previews at steps 20 and 60.
+    loaded = load(length={"vary": {"training.steps": [60, 30]}})
+    assert loaded.ablations["length-30"].training.preview_steps == (20,)
+    assert loaded.ablations["length-30"].overrides == {"training": {"steps": 30}}
+
+
+def test_an_arm_with_samplers_of_its_own_is_sampled_by_them_alone(load):
+    arms = {"narrow": {"network": {"channels": 4}, "samplers": {"plms": {"steps": [7]}}}}
+    loaded = load(width={"arms": arms, "vary": {"sampler": ["ddim"], "steps": [5]}})
+    # Steps are an axis of all ways.
+    assert cells(loaded, "width") == ["baseline/ddim-5", "narrow/plms-5"]
+
+
+def test_a_setting_that_only_says_what_holds_anyway_is_the_one_that_the_run_has(load):
+    loaded = load(
+        plain={"samplers": {"dpm-solver-pp": {"steps": [5]}}},
+        order={"vary": {"sampler": ["dpm-solver-pp"], "sampler.order": [1, 2], "steps": [5]}},
+        variance={"vary": {"sampler": ["ancestral"], "sampler.variance": ["fixed-large", "fixed-small"], "steps": [5]}},
+    )
+    assert cells(loaded, "order") == ["baseline/dpm-solver-pp-order-1-5", "baseline/dpm-solver-pp-5"]
+    assert cells(loaded, "variance") == ["baseline/ancestral-5", "baseline/ancestral-variance-fixed-small-5"]
+
+
+@pytest.mark.parametrize(("option", "value"), UNSAID.items())
+def test_what_is_taken_to_hold_of_an_option_is_what_its_sampler_does(option: str, value: Any):
+    specs = [spec for spec in SAMPLERS.values() if option in spec.options]
+    assert specs
+    for spec in specs:
+        assert inspect.signature(spec.run).parameters[option].default == value
+
+
+def test_values_that_are_close_have_cells_of_their_own(load):
+    values = [0.1234567, 0.1234568, 0.12345681]
+    loaded = load(eta={"vary": {"sampler.eta": values}}, rate={"vary": {"training.learning_rate": values}})
+    assert len(set(cells(loaded, "eta"))) == len(set(cells(loaded, "rate"))) == 3
+
+
+def test_other_seeds_of_a_run_have_its_names_of_settings(load):
+    loaded = load(spread={"seeds": [0, 1], "vary": {"sampler": ["ddim"], "sampler.eta": [0, 1], "steps": [5]}})
+    made = [setting for setting, _, _ in facts.settings(loaded.ablations["baseline-seeds"])]
+    assert cells(loaded, "spread") == [f"baseline-seeds/{setting}" for setting in made]
+    assert made == ["ddim-5", "ddim-eta-1-5"]
+
+
+def test_a_tolerance_is_one_axis(load):
+    loaded = load(tolerance={"vary": {"sampler": ["ode-adaptive"], "sampler.tolerance": [0.1, 0.01]}})
+    assert loaded.experiments["tolerance"].axes == ("sampler.tolerance",)
+    assert cells(loaded, "tolerance") == ["baseline/ode-adaptive-tol0.1", "baseline/ode-adaptive-tol0.01"]
+
+
+@pytest.mark.parametrize(
     ("asked", "message"),
     [
         ({"vary": {"training.batch_size": [16, 8]}, "arms": {"a": {"network": {"channels": 4}}}}, "use one of both"),
         ({"vary": {"evaluation.groups": [1, 2]}}, "'evaluation.groups' cannot be varied"),
-        ({"vary": {"steps": [5, 0]}, "samplers": {"ddim": {}}}, "0 is not allowed; use a number from 1 to 50"),
+        (
+            {"vary": {"steps": [5, 0]}, "samplers": {"ddim": {}}},
+            "0 is not allowed for baseline; use a number from 1 to 50",
+        ),
         ({"vary": {"steps": list(range(1, 51)), "sampler.eta": [n / 10 for n in range(11)]}}, "use at most 400"),
         ({"vary": {"sampler": ["plms"]}}, "names no steps"),
-        ({"samplers": {"flow-euler": {"steps": [5]}}}, "none of them samples what is asked for"),
+        (
+            {"samplers": {"flow-euler": {"steps": [5]}}},
+            "none of them samples baseline, which predicts eps; use some of ancestral",
+        ),
+        ({"vary": {"diffusion.prediction": ["eps", "velocity"]}}, "none of them samples wrong-velocity"),
+        ({"samplers": {"ddim": {}}}, "'ddim' names no steps; give it"),
+        ({"samplers": {"ode-adaptive": {"tolerance": [0.1]}}, "vary": {"steps": [5]}}, "takes a number of steps"),
+        ({"vary": {"sampler": ["ddim"], "steps": [5]}, "samplers": {"plms": {}}}, "plms: is not among vary.sampler"),
+        ({"vary": {"sampler.etta": [0, 1]}}, "vary.sampler.etta: no sampler has such an option"),
+        ({"vary": {"sampler.eta": [0, 2]}}, "vary.sampler.eta: eta is 2; it should be less than or equal to 1"),
+        ({"vary": {"sampler.guidance": [0, 1]}}, "vary.sampler.guidance: 0.0 needs a class-conditional network"),
+        (
+            {"vary": {"sampler.step_temperature": [0.5]}},
+            "vary.sampler.step_temperature: ddim with eta 0 draws no noise",
+        ),
+        ({"samplers": {"plms": {"steps": [5], "spacing": "cubic"}}}, "samplers.plms.spacing: 'cubic' is not allowed"),
+        ({"vary": {"steps": [5, 5.0]}}, "vary.steps: lists no value, or one twice"),
+        ({"vary": {"network.multipliers": [[[1, 2]]]}}, "should be a number, a word, true or false, or a list of them"),
+        ({"vary": {"network.preset": ["nope"]}}, "there is no network preset 'nope'"),
+        ({"vary": {"network.attention": [[4] * 40]}}, "of more than 60 letters; use arms, and name it"),
+        ({"of": ["baseline", "baseline"]}, "names baseline twice"),
+        ({"arms": {"idle": {"label": "nothing"}}}, "arms.idle: changes nothing; give it network"),
+        ({"arms": {"improved": {"network": {"channels": 4}}}}, "arms.improved: would train 'improved', a name that is"),
+        ({"of": "theirs", "vary": {"network.channels": [4]}}, "vary: theirs has weights from elsewhere"),
+        ({"of": "theirs", "seeds": [0, 1]}, "seeds: theirs has weights from elsewhere"),
+        ({"metrics": ["kid", "kid"]}, "metrics: names kid twice"),
+        ({"metrics": ["class_accuracy"]}, "metrics: there is no class_accuracy of baseline/ddim-5"),
+        ({"metrics": ["bits_per_dim"], "vary": {"network.channels": [8, 4]}}, "no bits_per_dim of wrong-4/ddim-5"),
+        ({"picture": "heat-map", "vary": {"steps": [5, 6]}}, "a heat-map has two axes, this has steps"),
     ],
 )
 def test_an_experiment_that_cannot_be_made_is_refused_in_one_line_that_names_it(load, asked: dict, message: str):

@@ -73,7 +73,7 @@ def _check_unet(run: ResolvedRun, diffusion: Diffusion, source: Source, side: in
         raise ValueError(f"diffusion.timesteps: {error}") from None
     if diffusion.prediction == "velocity" and run.role != "ablation":
         raise ValueError(
-            "diffusion.prediction: velocity has no bound on the likelihood, which every run has; make it an ablation"
+            "diffusion.prediction: velocity has no bound on the likelihood, which every run has; make it an arm of an experiment"
         )
     _check_classes(run, diffusion, source.classes)
     check_samplers(run, diffusion)
@@ -102,7 +102,7 @@ def _check_classes(run: ResolvedRun, diffusion: Diffusion, classes: int | None) 
                 f"sampling.samplers.{key}.classifier_scale: {sampler.classifier_scale} needs a classifier; "
                 "give the run a section `classifier`, or leave it out"
                 if run.role != "ablation"
-                else f"sampling.samplers.{key}.classifier_scale: an ablation has no classifier; leave it out"
+                else f"sampling.samplers.{key}.classifier_scale: what an experiment trains has no classifier; leave it out"
             )
         if sampler.classifier_scale is not None and diffusion.prediction == "velocity":
             raise ValueError(

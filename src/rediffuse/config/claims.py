@@ -1,5 +1,6 @@
 """What claims and experiments may name: cells that the study makes, and metrics that these have."""
 
+import difflib
 from collections.abc import Mapping
 
 from rediffuse.config.expand import Planned
@@ -27,14 +28,23 @@ def check_claims(claims: Mapping[str, Claim], runs: Mapping[str, ResolvedRun]) -
         cells, wanted = _cells(claim.metric, runs)
         for key, cell in claim.places():
             if cell not in cells:
-                raise ValueError(f"{where}.{key}: {shown(cell)} has no {claim.metric} in this study; use {wanted}")
+                close = difflib.get_close_matches(cell, sorted(cells), n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"use {wanted}"
+                raise ValueError(f"{where}.{key}: {shown(cell)} has no {claim.metric} in this study; {hint}")
 
 
-def check_experiments(planned: Mapping[str, Planned]) -> None:
+def check_experiments(planned: Mapping[str, Planned], runs: Mapping[str, ResolvedRun]) -> None:
     """Raise ValueError when an experiment measures what there is no metric for, or cannot be drawn as it says."""
     for name, one in planned.items():
+        where = f"experiments.{name}.metrics"
         for metric in one.asks.metrics:
-            _check_metric(f"experiments.{name}.metrics", metric)
+            _check_metric(where, metric)
+            if one.asks.metrics.count(metric) > 1:
+                raise ValueError(f"{where}: names {metric} twice; name it once")
+            without = [m.cell for m in one.members if not has(metric, runs[m.run], m.setting)]
+            # Values of classes may be those of some runs alone.
+            if without and (metric in RUN_METRICS or len(without) == len(one.members)):
+                raise ValueError(f"{where}: there is no {metric} of {without[0]}; leave it out, or name other runs")
         if one.asks.picture == "heat-map" and len(one.axes) != 2:
             axes = ", ".join(one.axes) or "none"
             raise ValueError(f"experiments.{name}.picture: a heat-map has two axes, this has {axes}; use line or dots")
@@ -54,19 +64,27 @@ def _check_metric(where: str, metric: str) -> None:
         raise ValueError(f"{where}: {shown(metric)} is not a metric; use one of {', '.join(KNOWN)}")
 
 
+def has(metric: str, run: ResolvedRun, setting: str) -> bool:
+    """Whether a metric is computed of what a run makes in a setting, or of the run itself."""
+    if metric in RUN_METRICS:
+        return MODELS[run.model].bound and run.role != "ablation"
+    if metric in METRICS:
+        return True
+    keys = {name: key for name, key, _ in run.sampling.settings()} if not MODELS[run.model].one_pass else {}
+    guided = setting in keys and run.sampling.samplers[keys[setting]].classifier_scale is not None
+    return guided or getattr(run.network, "class_conditional", False)
+
+
 def _cells(metric: str, runs: Mapping[str, ResolvedRun]) -> tuple[set[str], str]:
     """Cells that have the metric, and how one is written."""
     if (setting := KNOWN[metric].setting) is not None:
-        bounded = [n for n, run in runs.items() if MODELS[run.model].bound and run.role != "ablation"]
-        return {f"{name}/{setting}" for name in bounded}, f"RUN/{setting}"
+        return {f"{name}/{setting}" for name, run in runs.items() if has(metric, run, setting)}, f"RUN/{setting}"
     lines = set() if metric in CLASS_METRICS else set(LINES)
-    found = {f"{name}/{setting}" for name, run in runs.items() for setting in _settings(run, metric)}
+    found = {
+        f"{name}/{setting}" for name, run in runs.items() for setting in _settings(run) if has(metric, run, setting)
+    }
     return found | lines, "RUN/SAMPLER-STEPS as `rediffuse check` prints them"
 
 
-def _settings(run: ResolvedRun, metric: str) -> list[str]:
-    if MODELS[run.model].one_pass:
-        return [] if metric in CLASS_METRICS else ["one-pass-1"]
-    told = metric not in CLASS_METRICS or getattr(run.network, "class_conditional", False)
-    samplers = run.sampling.samplers
-    return [s for s, key, _ in run.sampling.settings() if told or samplers[key].classifier_scale is not None]
+def _settings(run: ResolvedRun) -> list[str]:
+    return ["one-pass-1"] if MODELS[run.model].one_pass else [setting for setting, _, _ in run.sampling.settings()]

@@ -3,16 +3,17 @@
 Two experiments that ask for the same training, or for the same setting of a run, share it.
 """
 
+import copy
 import itertools
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rediffuse.config.experiment import Experiment
-from rediffuse.config.sampling import PACES, Sampler, paces
-from rediffuse.config.settings import merge
+from rediffuse.config.experiment import Arm, Experiment
+from rediffuse.config.sampled import Sampled, Samplers, Way, settings_of, slug
+from rediffuse.config.sampling import Sampler
+from rediffuse.config.settings import merge, plain, with_preset
 from rediffuse.config.study import Study
 from rediffuse.errors import UserError, shown
 from rediffuse.samplers.registry import SAMPLERS
@@ -20,6 +21,8 @@ from rediffuse.samplers.registry import SAMPLERS
 TRAINED = ("network", "diffusion", "training")
 #: More cells than this are a mistake of combining, not an experiment.
 MOST = 400
+#: No name of a run is longer.
+LONGEST = 60
 
 
 @dataclass(frozen=True)
@@ -52,50 +55,52 @@ class Planned:
 
 @dataclass
 class Trained:
-    """A run that experiments train: where it is asked for, what it changes of run `of`, with which seeds, how sampled."""
+    """A run that experiments train: where it is asked for, what it changes of run `of`, with which seeds, how sampled.
+
+    values: its sections, as JSON.
+    """
 
     name: str
     where: str
     of: str
     overrides: dict[str, dict[str, Any]]
+    values: dict[str, Any]
     question: str
     label: str
     seeds: list[int]
-    samplers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    samplers: Samplers = field(default_factory=dict)
 
 
 @dataclass
 class Expansion:
-    """What all experiments together ask for. samplers: of the main runs, with what experiments add."""
+    """What all experiments together ask for.
 
-    samplers: dict[str, dict[str, dict[str, Any]]]
+    samplers: of the main runs, with what experiments add. written: (run, entry of its samplers) → the experiment that
+    asked first, and the sampler's name there.
+    """
+
+    samplers: dict[str, Samplers]
     trained: dict[str, Trained] = field(default_factory=dict)
     planned: dict[str, Planned] = field(default_factory=dict)
+    written: dict[tuple[str, str], tuple[Experiment, str, str]] = field(default_factory=dict)
 
     def added(self, run: str, before: Mapping[str, Any]) -> tuple[str, ...]:
         """Settings of a main run that only experiments ask for."""
-        own, every = (_settings_of(samplers) for samplers in (before, self.samplers[run]))
+        own, every = (settings_of(samplers) for samplers in (before, self.samplers[run]))
         return tuple(setting for setting in every if setting not in own)
 
-
-def _settings_of(samplers: Mapping[str, Any]) -> list[str]:
-    known = {k: Sampler(**_told(entry)) for k, entry in samplers.items() if (entry.get("kind") or k) in SAMPLERS}
-    return [f"{key}-{pace}" for key, sampler in known.items() for pace, _ in paces(key, sampler)]
-
-
-def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of a sampler, as its class takes it."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if v is not None}
-
-
-@dataclass(frozen=True)
-class _Way:
-    """One combination of what is trained: values of its axes, the run's name, its sampling if that is its own."""
-
-    at: dict[str, Any]
-    run: str
-    diffusion: dict[str, Any]
-    samplers: Mapping[str, Sampler] | None
+    def placed(self, run: str, error: UserError) -> UserError:
+        """A mistake in the samplers of a run, named where the study makes it: at the experiment that asked for them."""
+        # The longest first: one name may begin with another.
+        for of, key in sorted(self.written, key=lambda place: -len(place[1])):
+            _, found, rest = str(error).partition(f"sampling.samplers.{key}.")
+            if of == run and found:
+                (asks, name, sampler), path = self.written[of, key], str(error).partition(": ")[0]
+                option, _, text = rest.partition(": ")
+                varied = f"sampler.{option}" in asks.vary
+                where = f"vary.sampler.{option}" if varied else f"samplers.{sampler}.{option}"
+                return UserError(f"{path}: experiments.{name}.{where}: {text} (of {run})")
+        return error
 
 
 def expand(study: Study, values: Mapping[str, Mapping[str, Any]]) -> Expansion:
@@ -104,7 +109,7 @@ def expand(study: Study, values: Mapping[str, Mapping[str, Any]]) -> Expansion:
     Raises:
         UserError: `experiments.NAME.key: …`, without the study's path.
     """
-    found = Expansion({name: json.loads(json.dumps(of["sampling"]["samplers"])) for name, of in values.items()})
+    found = Expansion({name: copy.deepcopy(of["sampling"]["samplers"]) for name, of in values.items()})
     for name, asks in study.experiments.items():
         found.planned[name] = _Expanding(study, values, found, name, asks).planned()
     return found
@@ -115,16 +120,30 @@ class _Expanding:
         self, study: Study, values: Mapping[str, Mapping[str, Any]], into: Expansion, name: str, asks: Experiment
     ) -> None:
         self.study, self.values, self.into, self.name, self.asks = study, values, into, name, asks
-        self.trained = [key for key in asks.vary if key.split(".", 1)[0] in TRAINED]
-        self.options = [key for key in asks.vary if key.startswith("sampler.")]
+        self.vary = {"steps" if key == "sampler.steps" else key: axis for key, axis in asks.vary.items()}
+        self.trained = [key for key in self.vary if key.split(".", 1)[0] in TRAINED]
+        self.sampled = Sampled(study, name, asks, self.vary)
+        self.wrong = self.sampled.wrong
 
     def planned(self) -> Planned:
         """The experiment's members, after what they need was asked of the runs."""
         self._check()
-        rows = [(way, *setting) for way in self._ways() for setting in self._settings(way)]
-        if not rows:
-            raise self._wrong("samplers", "none of them samples what is asked for; name another")
-        found = [({**way.at, **at}, way.run, setting) for way, at, setting in rows]
+        found = []
+        for way in self._ways():
+            settings = list(self.sampled.settings(way))
+            if not settings:
+                flow = way.diffusion["prediction"] == "velocity"
+                fitting = [name for name, spec in SAMPLERS.items() if (spec.path == "interpolant") == flow]
+                raise self.wrong(
+                    "samplers",
+                    f"none of them samples {way.run}, which predicts {way.diffusion['prediction']}; "
+                    f"use some of {', '.join(fitting)}",
+                )
+            found += [({**way.at, **at}, way.run, setting) for at, setting in settings]
+        if "steps" in self.vary and not any(at.get("steps") in self.vary["steps"] for at, _, _ in found):
+            raise self.wrong("vary.steps", "none of these samplers takes a number of steps; leave it out")
+        for place, key in self.sampled.written.items():
+            self.into.written[place] = (self.asks, self.name, key)
         axes = [axis for axis in dict.fromkeys(key for at, _, _ in found for key in at) if self._tells(axis, found)]
         members = dict.fromkeys(Member(tuple(at.get(axis) for axis in axes), run, name) for at, run, name in found)
         return Planned(
@@ -134,180 +153,141 @@ class _Expanding:
     def _tells(self, axis: str, found: list[tuple[dict[str, Any], str, str]]) -> bool:
         return len({json.dumps(at.get(axis)) for at, _, _ in found}) > 1
 
-    def _wrong(self, key: str, text: str) -> UserError:
-        return UserError(f"experiments.{self.name}.{key}: {text}")
-
     def _check(self) -> None:
-        diffusing = list(self.values)
-        for of in self.asks.starts():
+        starts, diffusing = self.asks.starts(), list(self.values)
+        for of in starts:
             if of not in diffusing:
-                raise self._wrong("of", f"{shown(of)} is not a run of a U-Net; use one of {', '.join(diffusing)}")
-        known = {*self.trained, *self.options, "steps", "sampler"}
+                raise self.wrong("of", f"{shown(of)} is not a run of a U-Net; use one of {', '.join(diffusing)}")
+            if starts.count(of) > 1:
+                raise self.wrong("of", f"names {of} twice; name it once")
         cells = len(self.asks.arms) + 1
-        for key, axis in self.asks.vary.items():
-            if key not in known or key in TRAINED or key.endswith("."):
-                raise self._wrong(
+        for key, axis in self.vary.items():
+            option = key.removeprefix("sampler.")
+            if option != key and option not in Sampler.model_fields:
+                known = ", ".join(Sampler.model_fields)
+                raise self.wrong(f"vary.{key}", f"no sampler has such an option; use one of {known}")
+            if (
+                (option == key and key not in ("steps", "sampler", *self.trained))
+                or key in TRAINED
+                or key.endswith(".")
+            ):
+                raise self.wrong(
                     "vary",
                     f"{shown(key)} cannot be varied; use steps, sampler, sampler.OPTION or a key of {', '.join(TRAINED)}",
                 )
-            if not axis or len({json.dumps(value) for value in axis}) < len(axis):
-                raise self._wrong(f"vary.{key}", "lists no value, or one twice; use each once")
+            if not axis or len({plain(value) for value in axis}) < len(axis):
+                raise self.wrong(f"vary.{key}", "lists no value, or one twice; use each once")
             cells *= len(axis)
         if cells > MOST:
-            raise self._wrong("vary", f"asks for {cells} combinations; use at most {MOST}")
+            raise self.wrong("vary", f"asks for {cells} combinations; use at most {MOST}")
         if self.asks.arms and self.trained:
-            raise self._wrong(
+            raise self.wrong(
                 "arms", f"goes without axes that are trained, and vary has {self.trained[0]}; use one of both"
             )
 
-    def _ways(self) -> Iterator[_Way]:
+    def _ways(self) -> Iterator[Way]:
         """What is trained, the runs themselves first."""
         baseline = next(name for name, run in self.study.runs.items() if run.role == "baseline")
         starts = self.asks.starts() or (baseline,)
         for of in starts:
-            base = self.values[of]
-            at = {"run": of}
             if self.asks.arms:
-                yield self._way({**at, "arm": of}, of, {}, self.asks.question, of)
-                for key, arm in self.asks.arms.items():
-                    overrides = {name: value for name in TRAINED if (value := getattr(arm, name))}
-                    name = key if len(starts) == 1 else f"{key}-{of}"
-                    yield self._way(
-                        {**at, "arm": key}, of, overrides, self.asks.question, name, arm.samplers, arm.label
-                    )
+                yield from self._arms(of, alone=len(starts) == 1)
                 continue
-            for chosen in itertools.product(*(self.asks.vary[key] for key in self.trained)):
-                overrides = {}
+            for chosen in itertools.product(*(self.vary[key] for key in self.trained)):
+                overrides: dict[str, Any] = {}
                 for key, value in zip(self.trained, chosen, strict=True):
-                    if _look_up(base, key) != value:
-                        overrides = merge(overrides, _nested(key, value))
-                words = "-".join(_slug(value) for value in chosen).replace(".", "-")
+                    overrides = merge(overrides, _nested(key, value))
+                words = "-".join(slug(value) for value in chosen).replace(".", "-")
                 name = f"{self.name}-{words}" + (f"-{of}" if len(starts) > 1 else "")
                 yield self._way(
-                    {**at, **dict(zip(self.trained, chosen, strict=True))}, of, overrides, self.asks.question, name
+                    {"run": of, **dict(zip(self.trained, chosen, strict=True))}, of, overrides, name, "vary"
                 )
 
+    def _arms(self, of: str, alone: bool) -> list[Way]:
+        """A run and its arms; an arm that says what the run has stands for the run itself."""
+        ways, itself = [self._way({"run": of, "arm": of}, of, {}, of, "arms")], False
+        for key, arm in self.asks.arms.items():
+            overrides = {name: value for name in TRAINED if (value := getattr(arm, name))}
+            if not overrides and not arm.samplers:
+                raise self.wrong(f"arms.{key}", f"changes nothing; give it {', '.join(TRAINED)} or samplers")
+            name = key if alone else f"{key}-{of}"
+            ways.append(self._way({"run": of, "arm": key}, of, overrides, name, f"arms.{key}", arm))
+            itself |= ways[-1].run == ways[0].run and not arm.samplers
+        return ways[itself:]
+
     def _way(
-        self,
-        at: dict[str, Any],
-        of: str,
-        overrides: dict[str, Any],
-        question: str,
-        name: str,
-        samplers: Mapping[str, Sampler] | None = None,
-        label: str | None = None,
-    ) -> _Way:
+        self, at: dict[str, Any], of: str, overrides: dict[str, Any], name: str, key: str, arm: Arm | None = None
+    ) -> Way:
+        overrides, values = self._changed(of, overrides, key)
+        samplers, theirs = arm.samplers if arm else None, self.into.samplers[of]
         seeds = self.asks.seeds or self.study.seeds
         more = [seed for seed in seeds if overrides or seed not in self.study.seeds]
-        diffusion = merge(self.values[of], overrides)["diffusion"]
         if not more:
-            return _Way(at, of, diffusion, samplers)
-        for known in self.into.trained.values():
-            if known.of == of and known.overrides == overrides:
-                known.seeds += [seed for seed in more if seed not in known.seeds]
-                return _Way(at, known.name, diffusion, samplers)
-        name = name if overrides else f"{of}-seeds"
-        if name in self.study.runs or name in self.into.trained:
-            raise self._wrong(
-                "arms" if self.asks.arms else "vary", f"would train {shown(name)}, a name that is taken; use another"
+            return Way(at, of, of, values["diffusion"], samplers, theirs)
+        if self.study.runs[of].weights is not None:
+            raise self.wrong(key if overrides else "seeds", f"{of} has weights from elsewhere, and is not trained here")
+        known = self.into.trained.values()
+        trained = next((one for one in known if one.of == of and _same(one.values, values)), None)
+        if trained is None:
+            trained = self._train(Trained(name, "", of, overrides, values, self.asks.question, name, []), key, arm)
+        trained.seeds += [seed for seed in more if seed not in trained.seeds]
+        return Way(
+            at, trained.name, of, values["diffusion"], samplers, theirs, trained.samplers, same=not trained.overrides
+        )
+
+    def _train(self, new: Trained, key: str, arm: Arm | None) -> Trained:
+        """A run that no experiment has asked for."""
+        if not new.overrides:
+            new.name = new.label = f"{new.of}-seeds"
+        elif arm is not None and arm.label:
+            new.label = arm.label
+        if new.name in self.study.runs or new.name in self.into.trained:
+            raise self.wrong(key, f"would train {shown(new.name)}, a name that is taken; use another")
+        if len(new.name) > LONGEST:
+            raise self.wrong(
+                key, f"would train {shown(new.name)}, of more than {LONGEST} letters; use arms, and name it"
             )
-        where = f"experiments.{self.name}." + (f"arms.{at['arm']}" if self.asks.arms else "vary")
-        self.into.trained[name] = Trained(name, where, of, overrides, question, label or name, more)
-        return _Way(at, name, diffusion, samplers)
+        new.where = f"experiments.{self.name}.{key}"
+        self.into.trained[new.name] = new
+        return new
 
-    def _settings(self, way: _Way) -> Iterator[tuple[dict[str, Any], str]]:
-        """(values of the axes of sampling, name of the setting), after the run was asked to make it."""
-        home = self.into.trained.get(way.run)
-        own = home.samplers if home else self.into.samplers[way.run]
-        of = home.of if home else way.run
-        bases = [own] if home is None else [own, self.into.samplers[of]] if not home.overrides else [own]
-        most = way.diffusion["timesteps"]
-        for key, entry in self._entries(way, of):
-            for options in itertools.product(*(self.asks.vary[option] for option in self.options)):
-                changed = {option.split(".", 1)[1]: value for option, value in zip(self.options, options, strict=True)}
-                full = {"kind": key, **entry, **changed}
-                if (spec := SAMPLERS.get(full["kind"])) is None:
-                    raise self._wrong(
-                        f"samplers.{key}", f"{shown(full['kind'])} is not a sampler; use one of {', '.join(SAMPLERS)}"
-                    )
-                if (spec.path == "interpolant") != (way.diffusion["prediction"] == "velocity"):
-                    continue
-                by = spec.paced_by
-                chosen = [changed.pop(by)] if by in changed else self.asks.vary.get(by) or entry.get(by) or ()
-                full = {name: value for name, value in full.items() if name not in PACES}
-                name = key + "".join(f"-{_slug(option)}-{_slug(value)}" for option, value in changed.items())
-                if not chosen and "sampler" in self.asks.vary:
-                    raise self._wrong("vary.steps", f"is missing, and {shown(key)} names no {by}; give it")
-                for pace in chosen:
-                    if by == "steps" and (not isinstance(pace, int) or isinstance(pace, bool) or not 0 < pace <= most):
-                        raise self._wrong("vary.steps", f"{shown(pace)} is not allowed; use a number from 1 to {most}")
-                    setting = [self._ask(samplers, key, name, full, by, pace) for samplers in bases][-1]
-                    at = {"sampler": key, **dict(zip(self.options, options, strict=True)), "steps": pace}
-                    yield at, setting
-
-    def _entries(self, way: _Way, of: str) -> list[tuple[str, dict[str, Any]]]:
-        """The samplers by name, before options and steps are varied."""
-        said = way.samplers or self.asks.samplers
-        if not said and "sampler" not in self.asks.vary:
-            said = self.study.experiment_samplers
-        named = {key: entry.model_dump(mode="json", exclude_defaults=True) for key, entry in said.items()}
-        theirs = self.into.samplers[of]
-        if (names := self.asks.vary.get("sampler")) is None:
-            if not named:
-                raise self._wrong("samplers", "is missing; say how it is sampled, or vary sampler")
-            return list(named.items())
-        found = []
-        for name in map(str, names):
-            if name not in named and name not in theirs and name not in SAMPLERS:
-                known = ", ".join({**named, **theirs, **SAMPLERS})
-                raise self._wrong("vary.sampler", f"{shown(name)} is not a sampler; use one of {known}")
-            entry = named.get(name) or theirs.get(name) or {}
-            found.append((name, {key: value for key, value in entry.items() if value is not None}))
-        return found
-
-    def _ask(
-        self, samplers: dict[str, dict[str, Any]], key: str, name: str, entry: dict[str, Any], by: str, pace: Any
-    ) -> str:
-        """The name of a setting in these samplers, into which it is written where they lack it."""
+    def _changed(self, of: str, overrides: dict[str, Any], key: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What of these overrides says what run `of` does not have, and all sections with them."""
         try:
-            wanted = _content(name, entry)
-            [(text, _)] = paces(name, Sampler(**{**_told(entry), by: (pace,)}))
+            values = _layered(self.values[of], overrides)
+            if _same(values, self.values[of]):
+                return {}, values
+            for section in overrides:
+                for name in overrides[section]:
+                    less = {**overrides, section: {k: v for k, v in overrides[section].items() if k != name}}
+                    overrides = less if _same(_layered(self.values[of], less), values) else overrides
         except UserError as error:
-            raise self._wrong(f"samplers.{key}", str(error)) from None
-        for own, known in samplers.items():
-            if _content(own, known) == wanted:
-                if pace not in (known.get(by) or ()):
-                    samplers[own] = {**known, by: [*(known.get(by) or ()), pace]}
-                return f"{own}-{text}"
-        if name in samplers:
-            name = f"{name}-{self.name}"
-        samplers[name] = {**entry, by: [pace]}
-        return f"{name}-{text}"
+            raise self.wrong(f"{key}.network.preset", str(error)) from None
+        return {section: changed for section, changed in overrides.items() if changed}, values
 
 
-def _content(key: str, entry: dict[str, Any]) -> str:
-    """What a sampler's entry does, whatever it is called and however finely it works."""
-    told = {name: value for name, value in _told(entry).items() if name not in PACES}
-    made = Sampler(**{**told, "kind": entry.get("kind") or key})
-    # What is not said is the same as saying what then holds.
-    eta, guidance = made.options.get("eta", 0.0), 1.0 if made.guidance is None else made.guidance
-    return made.replace(eta=eta, guidance=guidance).model_dump_json()
+def _layered(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """All sections of a run that is trained beside another."""
+    values = dict(base)
+    for section, override in overrides.items():
+        values[section] = merge(values[section], with_preset(override) if section == "network" else override)
+    training = values["training"]
+    if "preview_steps" not in overrides.get("training", {}) and isinstance(last := training.get("steps"), int):
+        # What trains for less is looked at as often as it lasts.
+        values["training"] = {**training, "preview_steps": [n for n in training["preview_steps"] if n <= last]}
+    return values
 
 
-def _look_up(values: Mapping[str, Any], key: str) -> Any:
-    found: Any = values
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+def _same(values: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether two runs are trained in the same way, whatever it is called."""
+    return all(
+        plain({k: v for k, v in values[section].items() if k != "preset"})
+        == plain({k: v for k, v in others[section].items() if k != "preset"})
+        for section in TRAINED
+    )
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         value = {part: value}
     return value
-
-
-def _slug(value: Any) -> str:
-    """A value as part of a name: 0.3, 1e-05, 1-2-2, fixed-small."""
-    text = f"{value:g}" if isinstance(value, float) else json.dumps(value) if not isinstance(value, str) else value
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "none"

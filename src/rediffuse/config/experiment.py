@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic_core import PydanticCustomError
 
 from rediffuse.config.sampling import Name, Sampler, SamplerName
 from rediffuse.config.sections import Section
@@ -28,8 +29,18 @@ FORMS = {
 }
 
 
-#: A value at which a key is tried: a number, a word, true or false, or a list of them.
-AxisValue = bool | int | float | str | tuple[bool | int | float | str, ...]
+def _one_value(given: Any, taken: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return taken(tuple(given) if isinstance(given, list) else given)
+    except ValidationError:
+        raise PydanticCustomError("axis", "it should be a number, a word, true or false, or a list of them") from None
+
+
+#: A value at which a key is tried.
+AxisValue = Annotated[
+    bool | int | float | str | tuple[bool | int | float | str, ...],
+    WrapValidator(_one_value),
+]
 
 
 class Claim(Section):
@@ -45,7 +56,7 @@ class Claim(Section):
     better: str | None = Field(None, description="cell expected to win against `worse`")
     worse: str | None = Field(None, description="cell expected to lose")
     margin: PositiveFloat | None = Field(None, description="how far apart they must be, in the metric's unit")
-    times: PositiveFloat | None = Field(None, description="how many times the smaller value the larger must be")
+    times: PositiveFloat | None = Field(None, ge=1, description="how many times the smaller value the larger must be")
     cell: str | None = Field(None, description="cell to hold against a number")
     below: float | None = Field(None, description="number that its value lies below")
     above: float | None = Field(None, description="number that its value lies above")
@@ -68,7 +79,7 @@ class Claim(Section):
         fits = [n for n, (must, may) in FORMS.items() if set(must) <= given <= {*must, *may}]
         if not fits:
             forms = "; ".join(" and ".join(must) for must, _ in FORMS.values())
-            raise ValueError(f"a claim says one of: {forms}; this one has {', '.join(sorted(given)) or 'none of them'}")
+            raise ValueError(f"a claim has one of: {forms}; this one has {', '.join(sorted(given)) or 'none of them'}")
         if fits == ["trend"]:
             self._check_trend()
         if len(named := self.named()) != len(set(named)):
@@ -131,7 +142,7 @@ class Experiment(Section):
 
     Keys of `vary`: `steps`; `sampler` (entries of `samplers`, of the run's own, or names of samplers); `sampler.OPTION`;
     and any key of `network`, `diffusion` or `training`, such as `training.batch_size`, which trains anew for each value.
-    All values are combined. A setting that the run has already is not made twice.
+    All values are combined. What a run has already, a setting or a value however it is written, is not made twice.
     """
 
     question: Words = Field(..., max_length=300, description="what it is meant to answer")
@@ -155,7 +166,9 @@ class Experiment(Section):
     metrics: tuple[str, ...] = Field(
         ("frechet_distance",), min_length=1, description="what is measured; the first is drawn"
     )
-    picture: Literal["line", "dots", "heat-map", "images", "table"] = Field("dots", description="how it is drawn")
+    picture: Literal["line", "dots", "heat-map", "images", "table"] = Field(
+        "dots", description="how it is drawn: a line needs numbers, a heat-map two axes"
+    )
     quoted: tuple[Quote, ...] = Field((), max_length=100, description="figures of the source to stand beside")
     claims: tuple[Claim, ...] = Field((), max_length=100, description="what it puts to the test")
 

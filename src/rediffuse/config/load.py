@@ -15,13 +15,11 @@ from rediffuse.config.claims import check_claims, check_experiments, check_headl
 from rediffuse.config.expand import Planned, expand
 from rediffuse.config.experiment import Claim
 from rediffuse.config.sections import Sampling
-from rediffuse.config.settings import Overrides, Settings, merge
+from rediffuse.config.settings import Overrides, Settings, merge, with_preset
 from rediffuse.config.study import ResolvedRun, Run, Study
-from rediffuse.config.trained import Network
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.data.registry import SOURCES
 from rediffuse.errors import UserError, shown
-from rediffuse.models.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.models.registry import MODELS
 from rediffuse.options import in_words
 
@@ -87,46 +85,46 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     runs: dict[str, ResolvedRun] = {}
+    facts: dict[str, Any]
     for name, run in study.runs.items():
         where, model = f"runs.{name}", MODELS[run.model]
-        if model.one_pass:
-            settings = _one_pass_settings(study, path, where, run)
-        else:
-            settings = _with_samplers(layered[name], found.samplers[name], path, where)
-            settings["added"] = found.added(name, layered[name]["sampling"]["samplers"])
         facts = {"name": name, "model": run.model, "role": run.role, "label": run.label or model.title or name}
-        runs[name] = _resolve(
-            study, path, where, settings, **facts, seeds=study.seeds, weights=run.weights, classifier=run.classifier
-        )
+        facts |= {"seeds": study.seeds, "weights": run.weights, "classifier": run.classifier}
+        if model.one_pass:
+            runs[name] = _resolve(study, path, where, _one_pass_settings(study, path, where, run), **facts)
+            continue
+        facts["added"] = found.added(name, layered[name]["sampling"]["samplers"])
+        try:
+            settings = _with_samplers(layered[name], found.samplers[name], path, where)
+            runs[name] = _resolve(study, path, where, settings, **facts)
+        except UserError as error:
+            raise found.placed(name, error) from None
     ablations: dict[str, ResolvedRun] = {}
     for name, trained in found.trained.items():
         if name in TAKEN:
             raise UserError(
                 f"{path}: {trained.where}: would train {name!r}, a folder of the pipeline's own; use another name"
             )
-        where, values = trained.where, layered[trained.of]
-        for section, override in trained.overrides.items():
-            override = _with_preset(override, path, where) if section == "network" else override
-            values = {**values, section: merge(values[section], override)}
+        where, values = trained.where, trained.values
+        for section in trained.overrides:
             _validate(_section(section), values[section], path, (where, section))
-        ablations[name] = _resolve(
-            study,
-            path,
-            where,
-            _with_samplers(values, trained.samplers, path, where),
-            name=name,
-            model="unet",
-            role="ablation",
-            label=trained.label,
-            of=trained.of,
-            question=trained.question,
-            overrides=trained.overrides,
-            seeds=tuple(trained.seeds),
-        )
+        facts = {
+            "name": name,
+            "model": "unet",
+            "role": "ablation",
+            "label": trained.label,
+            "seeds": tuple(trained.seeds),
+        }
+        facts |= {"of": trained.of, "question": trained.question, "overrides": trained.overrides}
+        try:
+            settings = _with_samplers(values, trained.samplers, path, where)
+            ablations[name] = _resolve(study, path, where, settings, **facts)
+        except UserError as error:
+            raise found.placed(name, error) from None
     loaded = LoadedStudy(study, runs, ablations, found.planned)
     try:
         check_claims(loaded.claims(), {**runs, **ablations})
-        check_experiments(found.planned)
+        check_experiments(found.planned, {**runs, **ablations})
         check_headline(study.evaluation.headline)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
@@ -199,16 +197,11 @@ def _layered(study: Study, path: str | Path, layers: tuple[tuple[str, Overrides 
 
 
 def _with_preset(network: dict[str, Any], path: str | Path, where: str) -> dict[str, Any]:
-    """A `network` section with the keys of the preset it names, if any, below its own."""
-    name = network.get("preset")
-    if not isinstance(name, str):
-        return network
+    """`with_preset`, whose mistake is named where it stands."""
     try:
-        fields = preset_fields(name)
+        return with_preset(network)
     except UserError as error:
         raise UserError(f"{path}: {where}.network.preset: {error}") from None
-    rest = Network().model_dump(mode="json", exclude={"class_conditional", "checkpointing"})
-    return {**rest, **{key: value for key, value in fields.items() if key not in IMAGE_FIELDS}, **network}
 
 
 def _resolve(study: Study, path: str | Path, where: str, settings: dict[str, Any], **facts: Any) -> ResolvedRun:
@@ -289,7 +282,9 @@ def _line(model: type[BaseModel], error: Any, where: tuple[str, ...]) -> str:
         return f"{key}: is missing; give it"
     if kind == "value_error":
         message = str(context["error"])
-        return f"{key}.{message}" if location else message
+        # A message that begins with a key stands at that key, any other at the place itself.
+        joint = "." if re.match(r"[\w.-]+: ", message) else ": "
+        return f"{key}{joint}{message}" if location else message
     given = error["input"]
     it = shown(given)
     if kind == "literal_error":

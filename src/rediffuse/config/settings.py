@@ -1,5 +1,6 @@
 """What decides the numbers of a run, in sections, and how a layer of a study overrides the one below."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from pydantic import Field
 from rediffuse.config.sampling import Sampling
 from rediffuse.config.sections import Section
 from rediffuse.config.trained import Diffusion, Network
+from rediffuse.models.presets import IMAGE_FIELDS, preset_fields
 from rediffuse.training.options import TrainingConfig
 
 
@@ -42,3 +44,30 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         deep = key != "samplers" and isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = merge(merged[key], value) if deep else value
     return merged
+
+
+def with_preset(network: dict[str, Any]) -> dict[str, Any]:
+    """A `network` section with the keys of the preset it names, if any, below its own.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    name = network.get("preset")
+    if not isinstance(name, str):
+        return network
+    fields = preset_fields(name)
+    rest = Network().model_dump(mode="json", exclude={"class_conditional", "checkpointing"})
+    return {**rest, **{key: value for key, value in fields.items() if key not in IMAGE_FIELDS}, **network}
+
+
+def plain(value: Any) -> str:
+    """A setting as text that is the same however it was written: 1.0 as 1, a tuple as a list."""
+    return json.dumps(_plain(value), sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
