@@ -79,7 +79,7 @@ def fetch(file: RemoteFile, folder: str | Path, progress: OnProgress | None = No
             return path
         failures.append(f"{url}: {failure}")
     raise UserError(
-        f"cannot fetch {file.name} ({'; '.join(failures)}): check the network, or put the file at {path} by hand"
+        f"cannot fetch {file.name}: check the network, or put the file at {path} by hand ({'; '.join(failures)})"
     )
 
 

@@ -49,6 +49,14 @@ def test_a_setting_that_the_run_has_already_is_not_made_twice(load):
     assert loaded.runs["baseline"].added == ("ddim-eta-1-5",)
 
 
+def test_an_option_that_holds_anyway_is_not_in_the_name(load):
+    # η of PLMS is none; of DDIM 0 is what holds when nothing is said.
+    loaded = load(eta={"vary": {"sampler": ["ddim"], "sampler.eta": [0, 1], "steps": [9]}})
+    assert cells(loaded, "eta") == ["baseline/ddim-9", "baseline/ddim-eta-1-9"]
+    near = {"sampler": ["plms"], "sampler.initial_temperature": [1, 0.5], "steps": [9]}
+    assert cells(load(near={"vary": near}), "near") == ["baseline/plms-9", "baseline/plms-initial-temperature-0.5-9"]
+
+
 def test_settings_of_experiments_are_not_among_those_that_runs_are_compared_by(load):
     loaded = load(more={"vary": {"sampler": ["ancestral"], "steps": [50, 40]}})
     baseline = loaded.runs["baseline"]

@@ -55,7 +55,15 @@ def test_another_file_of_the_feature_network_makes_all_that_is_scored_stale(fold
     asked = {"features": "torchscript", "weights": "features.pt"}
     before = plan(folder, **asked)
     (folder / "features.pt").write_bytes(b"others")
-    assert changed(before, plan(folder, **asked)) == {"reference", "real", "evaluate", "examine", "follow", "report"}
+    assert changed(before, plan(folder, **asked)) == {
+        "reference",
+        "real",
+        "damage",
+        "evaluate",
+        "examine",
+        "follow",
+        "report",
+    }
 
 
 def test_where_a_file_lies_and_whether_its_digest_is_stated_changes_no_result(folder: Path) -> None:

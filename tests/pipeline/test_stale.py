@@ -20,7 +20,7 @@ print(json.dumps({job.name: job.key for job in jobs}))
 DRAWN = {"follow", "report"}
 SAMPLED = {"sample", "evaluate", "examine", "report"}
 TRAINED = {"train", "follow", "nll", "restore", *SAMPLED}
-SCORED = {"real", "evaluate", "examine", "follow", "report"}
+SCORED = {"real", "damage", "evaluate", "examine", "follow", "report"}
 
 # (file below src/rediffuse, old text, new text) -> stages with a stale job. "" as old text: the new text is appended.
 EDITS = {

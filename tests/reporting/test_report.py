@@ -176,7 +176,7 @@ def test_chapters_stand_under_questions_experiments_first_and_this_machine_last(
         "## What does each part do?",
         *("### Class conditioning and guidance", "### Quality during training"),
         "## Can the numbers be trusted?",
-        "### How far do the numbers move with the training seed?",
+        *("### How far do the numbers move with the training seed?", "### Same noise, same image?"),
         *("### Training stability", "### Loss during training", "### Fidelity and variety", "### The number of images"),
         *("### Memorisation", "### Classes", "### Colours"),
         "## How was it done?",
@@ -258,6 +258,7 @@ def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
             "sample-count",
             "samples-baseline",
             "samples-improved",
+            "same-noise",
             "samples-improved-guided",
             "schedules",
         )

@@ -25,8 +25,6 @@ from rediffuse.pipeline.outside import link, outside_digests
 from rediffuse.pipeline.receipts import why_stale
 from tests.stages.conftest import Rows, do, judge_of, open_study, smoke_study
 
-NOWHERE = Path("nowhere")
-
 
 def write_pictures(folder: Path, count: int, side: int = 8, first: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +164,7 @@ def test_folders_that_link_in_a_circle_are_one_line_and_no_endless_walk(tmp_path
     for name in "abc":
         (pictures / name).symlink_to("..")
     with pytest.raises(UserError, match="its files would count twice"):
-        outside_digests(load_study(open_study_file(tmp_path, study_of(pictures))), tmp_path, NOWHERE)
+        outside_digests(load_study(open_study_file(tmp_path, study_of(pictures))), tmp_path)
 
 
 def open_study_file(folder: Path, content: dict[str, Any]) -> Path:

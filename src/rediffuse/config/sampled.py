@@ -69,7 +69,7 @@ class Sampled:
                 at = {"sampler": key, **dict(zip(self.options, options, strict=True))}
                 chosen = [changed.pop(by)] if by in changed else self.vary.get(by) or entry.get(by) or ()
                 full = {name: value for name, value in full.items() if name not in PACES}
-                name = key + "".join(f"-{slug(option)}-{slug(value)}" for option, value in changed.items())
+                name = key + self._told_apart(way, key, entry, changed)
                 if not chosen:
                     raise self.wrong("vary.steps", f"is missing, and {shown(key)} names no {by}; give it")
                 for pace in chosen:
@@ -82,6 +82,16 @@ class Sampled:
                     # What chooses its steps has none to stand at; where that is an axis, it stands there.
                     paced = {"steps": pace if by == "steps" else text} if f"sampler.{by}" not in at else {}
                     yield {**at, **paced}, setting
+
+    def _told_apart(self, way: Way, key: str, entry: dict[str, Any], changed: dict[str, Any]) -> str:
+        """What a sampler's name says of its options: those that hold anyway are left out."""
+        variance = way.diffusion["variance"]
+        try:
+            plain = content(key, {"kind": key, **entry}, variance)
+            told = {k: v for k, v in changed.items() if content(key, {"kind": key, **entry, k: v}, variance) != plain}
+        except UserError:
+            told = changed  # of which one is no value for its option, as is said when it is asked for
+        return "".join(f"-{slug(option)}-{slug(value)}" for option, value in told.items())
 
     def _entries(self, way: Way) -> list[tuple[str, dict[str, Any]]]:
         """The samplers by name, before options and steps are varied."""

@@ -158,7 +158,7 @@ def _most_and_fewest(runs: list[ResolvedRun], run: ResolvedRun) -> list[str]:
     """The settings of a run's first sampler with the most and the fewest steps that all of the runs have."""
     key = facts.shown_setting(run)[1]
     shared = set.intersection(*({s for s, _, _ in facts.comparable_settings(other)} for other in runs))
-    own = [s for s in facts.comparable_settings(run) if s[1] == key]
+    own = [s for s in facts.comparable_settings(run) if s[1] == key] or [facts.shown_setting(run)]
     chosen = sorted((s for s in own if s[0] in shared), key=facts.fineness) or own
     return [chosen[0][0], chosen[-1][0]]
 
