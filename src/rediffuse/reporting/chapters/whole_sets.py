@@ -7,7 +7,7 @@ from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.read.files import read_json
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import REAL_LINES, every_run, seeds_of, unique_label
+from rediffuse.reporting.terms import REAL_LINES, every_run, sampler_title, seeds_of, unique_label
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Estimate, Value, counted
 from rediffuse.runs import facts
 
@@ -19,7 +19,7 @@ def table(frames: Frames) -> Table | None:
     for run, seed in seeds_of(every_run(frames.loaded)):
         for setting, key, steps in facts.settings(run):
             file = str(facts.folder(run, seed) / "metrics" / f"{setting}.json")
-            places.append((unique_label(frames.loaded, run), seed, key, steps, file))
+            places.append((unique_label(frames.loaded, run), seed, sampler_title(run, key), steps, file))
     for name, title in REAL_LINES.items():
         places.append((title, NOT_ASKED, NOT_ASKED, NOT_ASKED, f"runs/{study}/real/{name}.json"))
     rows, references = Rows(), set()
