@@ -66,7 +66,7 @@ def why_not_writable(path: str | Path) -> str | None:
     """Why nothing could be made at `path`, or None: found without making anything, before long work is done."""
     path = Path(path).absolute()
     try:
-        above = next(place for place in path.parents if place.exists())
+        above = next(place for place in (*path.parents, path) if place.exists())
         if len(path.name.encode()) > os.pathconf(above, "PC_NAME_MAX") - 60:
             return "its name is too long"
     except (OSError, ValueError) as error:
@@ -174,7 +174,12 @@ def digest(value: Any) -> str:
 def kind_of_file(path: str | Path) -> str | None:
     """In words what a file holds that is not what its name says; None where its first bytes do not tell."""
     with Path(path).open("rb") as stream:
-        start = stream.read(200)
+        return kind_of_bytes(stream.read(200))
+
+
+def kind_of_bytes(start: bytes) -> str | None:
+    """The same of the first bytes of a file."""
+    start = start[:200]
     for beginning, words in _KINDS.items():
         if start.lower().startswith(beginning):
             return words
@@ -191,6 +196,12 @@ _KINDS = {
     b"version https://git-lfs": "it is a pointer of Git LFS, not the file itself (`git lfs pull` fetches it)",
     b"<!doctype html": "it is a web page, not the file itself",
     b"<html": "it is a web page, not the file itself",
+    b"\x89png": "it is a single picture, where a folder or archive of them is wanted",
+    b"\xff\xd8\xff": "it is a single picture, where a folder or archive of them is wanted",
+    b"rar!": "it is a RAR archive: unpack it and name the folder",
+    b"7z\xbc\xaf": "it is a 7z archive: unpack it and name the folder",
+    b"\x89hdf": "it is an HDF5 file: save its images as one uint8 array in .npy",
+    b"par1": "it is a Parquet file: save its images as pictures, or as one uint8 array in .npy",
     b"\x93numpy": "it is one array, which should end in .npy",
     b"\x80": "it is a pickle of Python objects, which is never loaded, as that would run its code",
 }

@@ -46,8 +46,12 @@ def test_the_profile_names_operators(monkeypatch, capsys, tmp_path: Path):
     ("arguments", "said"),
     [
         (("--preset", "nope"), "there is no network preset 'nope'"),
-        (("--preset", "micro-digits", "--batch", "0"), "--batch is 0"),
+        (("--preset", "micro-digits", "--batch", "0"), "'--batch': '0'"),
         (("--preset", "micro-digits", "--resolution", "9"), "multiple of 2"),
+        (("--preset", "micro-digits", "--batch", "9" * 23), "less than or equal to"),
+        (("--preset", "micro-digits", "--json", "."), "--json: must be a file ending in .json, not '.'"),
+        (("--preset", "micro-digits", "--json", "params.yaml"), "--json: must be a file ending in .json"),
+        (("--preset", "micro-digits", "--json", "params.yaml/x.json"), "--json: params.yaml/x.json cannot be written"),
         (("--record", "--exact"), "--record"),
         (("nope",), "nope"),
         (("baseline",), "rediffuse prepare"),

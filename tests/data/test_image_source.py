@@ -1,4 +1,5 @@
 import gc
+import re
 import tracemalloc
 import weakref
 import zipfile
@@ -122,6 +123,29 @@ def test_a_stated_range_decides_and_is_recorded(tmp_path, low, high, span):
     said = source.conversions[1]
     assert said.startswith(f"float32 in [{span[0]}, {span[1]}] to uint8")
     assert ("clipped" in said) == (low < span[0])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "why"),
+    [
+        (-0.5, 0.5, "or [-1, 1]? Say which"),  # (x - 127.5) / 255
+        (-1, 0, "[-1, 0], or [-1, 1] of dark images?"),  # x / 255 - 1
+        (0, 1 / 255, "divided by 255 twice?"),
+    ],
+)
+def test_floats_of_half_a_range_or_none_ask_for_the_range(tmp_path, low, high, why):
+    np.save(tmp_path / "x.npy", floats(low, high))
+    with pytest.raises(UserError, match=re.escape(why)):
+        open_source(tmp_path / "x.npy")
+    assert everything(open_source(tmp_path / "x.npy", span=(low, high))).max() == 255
+
+
+def test_a_file_of_two_arrays_is_refused_as_one_would_be_dropped(tmp_path, pixels):
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.save(file, pixels)
+        np.save(file, pixels)
+    with pytest.raises(UserError, match="bytes after its array, as of a second one"):
+        open_source(tmp_path / "x.npy")
 
 
 def test_a_stated_range_that_does_not_hold_the_values_is_refused(tmp_path):

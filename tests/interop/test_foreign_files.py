@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from rediffuse.errors import UserError
 from rediffuse.interop.diffusers_format import config_from_diffusers
+from rediffuse.interop.exchange import import_weights
 from rediffuse.interop.own_format import Package, read_package, write_package
 from rediffuse.interop.scheduler_format import Process, process_from_scheduler, scheduler_config
 from rediffuse.interop.sources import IddpmFacts, read_any
@@ -206,6 +207,20 @@ def test_weights_that_are_not_finite_are_refused_by_tensor(origin: str, bad: flo
         model.conv_out.bias.data[1] = bad
         model.save_pretrained("w")
         assert "the weights conv_out.bias hold NaN or infinity" in refused(read_any, Path("w"))
+
+
+def test_weights_that_were_never_filled_are_refused(here: Path) -> None:
+    network = unet()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    network.save_pretrained("zero")
+    (here / "params.yaml").write_text((Path(__file__).parents[2] / "studies" / "smoke.yaml").read_text())
+    options = {"null_class": False, "facts": FACTS}
+    assert refused(import_weights, here, Path("zero"), "x", Path("params.yaml"), **options) == (
+        "zero: every weight is zero; the file was made and never filled, get it again"
+    )
+    assert not (here / "weights").exists()
 
 
 def test_numbers_that_float32_cannot_hold_are_not_finite() -> None:

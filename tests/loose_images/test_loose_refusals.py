@@ -44,6 +44,15 @@ def test_a_size_makes_them_alike(work):
     assert work.score("bad", "real", "--size", 8)["samples"]["shape"] == [3, 8, 8]
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"), (b"<!DOCTYPE html>", "a web page")],
+)
+def test_what_lies_in_place_of_a_picture_is_named(work, content, found):
+    (work.folder / "fake" / "0077.png").write_bytes(content)
+    assert f"picture 0077.png of fake: it is {found}, not the file itself" in work.refused("fake", "real")
+
+
 def test_a_corrupt_picture_is_named(work):
     whole = (work.folder / "fake" / "0000.png").read_bytes()
     (work.folder / "fake" / "0077.png").write_bytes(whole[: len(whole) // 2])
@@ -163,11 +172,15 @@ def test_an_unknown_reference_says_what_there_is(work):
         (("--samples", "fake", "--reference", "real", "--features", "vgg"), "no feature network named 'vgg'"),
         (("--samples", "fake", "--reference", "real", "--features", "torchscript"), "needs --weights FILE"),
         (("--samples", "fake", "--reference", "real", "--weights", "small.pt"), "efficientnet-lite0 brings its own"),
-        (("--samples", "fake", "--reference", "real", "--output", "x.txt"), "a file ending in .json, not x.txt"),
+        (("--samples", "fake", "--reference", "real", "--output", "x.txt"), "a file ending in .json, not 'x.txt'"),
         (("--samples", "fake", "--reference", "real", "--groups", "0"), "--groups must be at least 1"),
         (("--samples", "fake", "--reference", "real", "--n", "1"), "--n must be at least 2 images a group, not 1"),
         (("--samples", "fake", "--reference", "real", "--n", "-3"), "--n must be at least 2 images a group, not -3"),
         (("--samples", "fake", "--reference", "real", "--shuffle", "-1"), "--shuffle must be at least 0, not -1"),
+        *(
+            (("--samples", "fake", "--reference", "real", option, "9" * 23), f"'{option}': '{'9' * 23}'")
+            for option in ("--n", "--groups", "--shuffle", "--size", "--network-size", "--batch-size", "--keep")
+        ),
         (("--samples", "fake", "--reference", "real", "--range", "1:0"), "--range must be LOW:HIGH, such as 0:1"),
         (("--samples", "fake", "--reference", "real", "--range", "255"), "--range must be LOW:HIGH, such as 0:1"),
         (("--samples", "fake", "--reference", "real", "--range", "nan:1"), "--range must be LOW:HIGH, such as 0:1"),

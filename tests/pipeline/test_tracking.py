@@ -1,10 +1,13 @@
 """MLflow looks on: it stops no work, keeps nobody waiting, and stays in the project."""
 
+import contextlib
 import socket
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
 from rediffuse.tracking.store import open_store
 from tests.pipeline.conftest import Clone
@@ -16,6 +19,44 @@ def test_a_server_that_accepts_and_never_answers_is_given_up_within_seconds(tmp_
         with pytest.raises(OSError, match="timed out"):
             open_store(f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path)
         assert time.monotonic() - began < 20
+
+
+def test_a_server_that_never_ends_its_answer_is_given_up_within_seconds(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        drips = threading.Thread(target=_drip, args=(server,), daemon=True)
+        drips.start()
+        began = time.monotonic()
+        with pytest.raises(OSError, match="no whole answer within 10 seconds"):
+            open_store(f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path)
+        assert time.monotonic() - began < 20
+
+
+def _drip(server: socket.socket) -> None:
+    client, _ = server.accept()
+    client.sendall(b"HTTP/1.1 200 OK\r\n")
+    with contextlib.suppress(OSError):
+        while True:
+            client.sendall(b"X: y\r\n")
+            time.sleep(1)
+
+
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("HTTP://127.0.0.1:9", "refused"),
+        ("postgresql://127.0.0.1:9/x", "psycopg2|refused"),
+        ("mysql://127.0.0.1:9/x", "MySQLdb|refused"),
+        ("sqlite:///{folder}", "it is a folder"),
+        ("sqlite:///{folder}/file/x.db", "is a file"),
+        ("sqlite://", "lies in memory, and is lost"),
+    ],
+)
+def test_a_store_that_cannot_be_is_given_up_at_once(tmp_path: Path, uri: str, why: str):
+    (tmp_path / "file").touch()
+    began = time.monotonic()
+    with pytest.raises((OSError, ImportError, SQLAlchemyError), match=why):
+        open_store(uri.format(folder=tmp_path), tmp_path)
+    assert time.monotonic() - began < 10
 
 
 def test_a_job_is_done_without_its_server_and_says_so_in_one_line(built: Clone, tmp_path: Path):
@@ -31,7 +72,7 @@ def test_a_damaged_store_stops_no_job_and_what_to_do_is_said(built: Clone, tmp_p
     (clone.folder / "mlflow.db").write_bytes(b"no database")
     output = clone.run("rediffuse nll vae --force")
     [line] = [line for line in output.splitlines() if "tracking" in line]
-    assert "remove that file: then `rediffuse track`" in line
+    assert "move that file away: then `rediffuse track`" in line
 
 
 def test_a_copied_project_logs_into_itself(built: Clone, tmp_path: Path):

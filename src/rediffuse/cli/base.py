@@ -30,7 +30,9 @@ app = typer.Typer(
 
 StudyFile = Annotated[Path, typer.Option("--study", help="Study to work on.", show_default=True)]
 RunName = Annotated[str, typer.Argument(help="Run or ablation of the study.")]
-Seed = Annotated[int, typer.Option("--seed", help="Training seed.", min=0)]
+#: More than any count that a verb takes, and than any side of an image: what is above is a slip of the keyboard.
+MOST, WIDEST = 10**8, 2**14
+Seed = Annotated[int, typer.Option("--seed", help="Training seed.", min=0, max=2**63 - 1)]
 Force = Annotated[bool, typer.Option("--force", help="Do it anew, whatever lies there.")]
 Later = Annotated[bool, typer.Option("--later", help="Leave MLflow to `rediffuse track`, where the job is short.")]
 ACTIVE = Path("params.yaml")

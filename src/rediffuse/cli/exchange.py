@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rediffuse.cli.base import ACTIVE, RunName, Seed, StudyFile, app, check_seed, open_study
+from rediffuse.cli.base import ACTIVE, WIDEST, RunName, Seed, StudyFile, app, check_seed, open_study
 from rediffuse.errors import UserError
 
 
@@ -23,9 +23,9 @@ def import_(
     entry: Annotated[
         str | None, typer.Option("--entry", help="A file with a training state: which of its entries (as ema.model).")
     ] = None,
-    heads: Annotated[int, typer.Option("--heads", help="IDDPM only: attention heads.", min=1)] = 4,
-    image_size: Annotated[int, typer.Option("--image-size", help="IDDPM only: pixels a side.", min=1)] = 32,
-    timesteps: Annotated[int, typer.Option("--timesteps", help="IDDPM only: T.", min=2)] = 4000,
+    heads: Annotated[int, typer.Option("--heads", help="IDDPM only: attention heads.", min=1, max=10**5)] = 4,
+    image_size: Annotated[int, typer.Option("--image-size", help="IDDPM only: pixels a side.", min=1, max=WIDEST)] = 32,
+    timesteps: Annotated[int, typer.Option("--timesteps", help="IDDPM only: T.", min=2, max=10**6)] = 4000,
     schedule: Annotated[str, typer.Option("--schedule", help="IDDPM only: noise schedule.")] = "cosine",
     rescaled: Annotated[
         bool, typer.Option("--rescaled/--not-rescaled", help="IDDPM only: the network sees t · 1000/T.")

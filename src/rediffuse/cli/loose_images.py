@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rediffuse.cli.base import ACTIVE, Force, Later, Seed, StudyFile, app, do_stage, open_study
+from rediffuse.cli.base import ACTIVE, MOST, WIDEST, Force, Later, Seed, StudyFile, app, do_stage, open_study
 from rediffuse.errors import UserError
 
 Features = Annotated[
@@ -13,10 +13,15 @@ Features = Annotated[
 ]
 Weights = Annotated[Path | None, typer.Option(help="File of Inception-v3 weights, or the TorchScript file.")]
 WeightsSha256 = Annotated[str | None, typer.Option(help="Digest of Inception-v3 weights other than the published.")]
-NetworkSize = Annotated[int | None, typer.Option(help="Side to which efficientnet-lite0 or torchscript resizes.")]
+NetworkSize = Annotated[
+    int | None, typer.Option(help="Side to which efficientnet-lite0 or torchscript resizes.", min=1, max=WIDEST)
+]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the feature network runs.")]
-BatchSize = Annotated[int, typer.Option(help="Images in a batch.", min=1)]
-Side = Annotated[int | None, typer.Option("--size", help="Crop and resize every picture to this side first.")]
+BatchSize = Annotated[int, typer.Option(help="Images in a batch.", min=1, max=MOST)]
+Side = Annotated[
+    int | None,
+    typer.Option("--size", help="Crop and resize every picture to this side first.", min=1, max=WIDEST),
+]
 White = Annotated[
     int | None,
     typer.Option(help="Value of white in pictures of 16 bits a channel; 65535 if left out.", min=1, max=65535),
@@ -24,7 +29,9 @@ White = Annotated[
 Range = Annotated[
     str | None, typer.Option("--range", help="Black and white in arrays of floats, as LOW:HIGH, such as -1:1 or 0:255.")
 ]
-Keep = Annotated[int, typer.Option(help="Images (of a group) whose features are kept for kernel distances.", min=2)]
+Keep = Annotated[
+    int, typer.Option(help="Images (of a group) whose features are kept for kernel distances.", min=2, max=MOST)
+]
 
 
 @app.command()
@@ -40,9 +47,11 @@ def evaluate(
     features: Features = "efficientnet-lite0",
     weights: Weights = None,
     weights_sha256: WeightsSha256 = None,
-    n: Annotated[int | None, typer.Option("--n", help="Images in a group; all of them if left out.")] = None,
-    groups: Annotated[int, typer.Option(help="Disjoint groups; two or more give an interval.")] = 1,
-    shuffle: Annotated[int | None, typer.Option(help="Number of a fixed shuffle; sorted by name if left out.")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Images in a group; all of them if left out.", max=MOST)] = None,
+    groups: Annotated[int, typer.Option(help="Disjoint groups; two or more give an interval.", max=MOST)] = 1,
+    shuffle: Annotated[
+        int | None, typer.Option(help="Number of a fixed shuffle; sorted by name if left out.", max=2**63 - 1)
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="JSON file for the numbers and all it takes to repeat.")] = None,
     size: Side = None,
     range_: Range = None,

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from rediffuse.cli.base import ACTIVE, Force, Later, RunName, Seed, StudyFile, app, do_stage, find_job, open_study
+from rediffuse.cli.base import (
+    ACTIVE,
+    MOST,
+    WIDEST,
+    Force,
+    Later,
+    RunName,
+    Seed,
+    StudyFile,
+    app,
+    do_stage,
+    find_job,
+    open_study,
+)
 from rediffuse.errors import UserError
 from rediffuse.pipeline.stage import Stage, stages
 
@@ -80,11 +93,16 @@ def report(study: StudyFile = ACTIVE, force: Force = False, later: Later = False
 def cost(
     runs: Annotated[list[str] | None, typer.Argument(help="Runs or ablations; the study's runs when absent.")] = None,
     presets: Annotated[list[str] | None, typer.Option("--preset", help="Network of the literature, by name.")] = None,
-    batches: Annotated[list[int] | None, typer.Option("--batch", help="Images at once; may be given again.")] = None,
-    resolutions: Annotated[
-        list[int] | None, typer.Option("--resolution", help="Side in pixels; the network's own when absent.")
+    batches: Annotated[
+        list[int] | None, typer.Option("--batch", help="Images at once; may be given again.", min=1, max=MOST)
     ] = None,
-    steps: Annotated[list[int] | None, typer.Option("--steps", help="Sampling steps to predict seconds for.")] = None,
+    resolutions: Annotated[
+        list[int] | None,
+        typer.Option("--resolution", help="Side in pixels; the network's own when absent.", min=1, max=WIDEST),
+    ] = None,
+    steps: Annotated[
+        list[int] | None, typer.Option("--steps", help="Sampling steps to predict seconds for.", min=1, max=MOST)
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything measured there, too.")] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Print torch's profile of a training pass as well.")
@@ -102,7 +120,10 @@ def cost(
         do_stage(open_study(study), "cost", force=force, later=later)
         return
     from rediffuse.cost.table import CostRequest, show_cost
+    from rediffuse.loose.output import check_output
 
+    if json_file is not None:
+        check_output(json_file, ".json", "--json")
     request = CostRequest(
         tuple(runs or ()),
         tuple(presets or ()),

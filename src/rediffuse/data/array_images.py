@@ -19,8 +19,11 @@ _NAMES = ("images", "samples", "arr_0")
 _LABELS = ("labels", "label", "y", "classes", "arr_1")
 # Rounding may push an image in [0, 1] or [-1, 1] this far beyond it.
 _SLACK = 1e-6
-# Images in [-1, 1] have something darker than this; a minimum between it and 0 may be an overshoot of [0, 1].
-_DARK = -0.5
+# Images in [-1, 1] have something darker than this: a minimum between it and 0 may be an overshoot of [0, 1], or that of
+# [-0.5, 0.5].
+_DARK = -0.6
+# Images in [0, 1] have something brighter than this: what has not was divided by 255 twice, or is all but black.
+_BLACK = 1.5 / 255
 # With a stated range, values this part of it beyond are clipped; more is another range.
 _BEYOND = 0.25
 _PICKLED = (
@@ -76,7 +79,14 @@ def _load(path: Path) -> tuple[np.ndarray, str, tuple[str, ...]]:
     """An array of images, what to call it, and in words what lies beside it."""
     if path.suffix.lower() == ".npy":
         try:
-            return np.lib.format.open_memmap(path, mode="r"), str(path), ()
+            array = np.lib.format.open_memmap(path, mode="r")
+            if (more := path.stat().st_size - array.offset - array.nbytes) > 0:
+                raise UserError(
+                    f"{path} holds {more} bytes after its array, as of a second one: give each its own file"
+                )
+            return array, str(path), ()
+        except UserError:
+            raise
         except Exception as damage:
             reason = kind_of_file(path) if "magic" in str(damage) else None
             raise UserError(
@@ -162,6 +172,10 @@ def _conversion(
         raise UserError(f"{found}: give uint8, or floats in [0, 1] or [-1, 1], or say their --range")
     if _DARK < low < -_SLACK:
         raise UserError(f"{found}: [0, 1] with an overshoot, or [-1, 1]? Say which by --range")
+    if low < 0 and high <= 0:
+        raise UserError(f"{found}: [-1, 0], or [-1, 1] of dark images? Say which by --range")
+    if 0 < high < _BLACK:
+        raise UserError(f"{found}: all but black in [0, 1], or divided by 255 twice? Say their --range")
     if low >= -_SLACK:
         return _scaled((0.0, 1.0)), (f"{array.dtype} in [0, 1] to uint8: round(255 x)",)
     return _scaled((-1.0, 1.0)), (f"{array.dtype} in [-1, 1] to uint8: round(127.5 (x + 1))",)

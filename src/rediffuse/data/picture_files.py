@@ -19,7 +19,7 @@ import numpy as np
 
 from rediffuse.data.picture import Picture, decode
 from rediffuse.errors import UserError
-from rediffuse.files import files_below, kind_of_file
+from rediffuse.files import files_below, kind_of_bytes, kind_of_file
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, OSError, EOFError, RuntimeError)
@@ -42,10 +42,13 @@ class PictureFiles:
 
     def decode(self, name: PurePosixPath, picture: Picture, notes: list[str]) -> np.ndarray:
         """uint8 [C, H, W] of one picture; UserError naming it. notes: see `picture.decode`."""
+        encoded = b""
         try:
-            return decode(self.read(name), picture, notes)
+            encoded = self.read(name)
+            return decode(encoded, picture, notes)
         except (ValueError, MemoryError, *_DAMAGE) as damage:
-            raise UserError(f"picture {name} of {self.path}: {damage}") from None
+            what = kind_of_bytes(encoded) if "no picture begins" in str(damage) else None
+            raise UserError(f"picture {name} of {self.path}: {what or damage}") from None
 
 
 def open_pictures(path: Path) -> PictureFiles:

@@ -112,6 +112,8 @@ def import_weights(
         package = read_any(path, null_class=null_class, facts=facts, entry=entry)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if not any(tensor.any() for tensor in package.state.values()):
+        raise UserError(f"{path}: every weight is zero; the file was made and never filled, get it again")
     if null_class and package.network.num_classes is None:
         raise UserError(f"--null-class: the network in {path} has no classes; leave it out")
     _fits(package, base, like)

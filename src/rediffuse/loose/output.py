@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, shown
 from rediffuse.formats import write_json
 
 
@@ -23,19 +23,19 @@ def write_scores(output: Path, record: dict[str, Any]) -> None:
         write_json(output, record)
 
 
-def check_output(output: Path, suffix: str) -> None:
+def check_output(output: Path, suffix: str, option: str = "--output") -> None:
     """Raise UserError unless `output` ends in `suffix` and can be written; folders above it may be missing."""
     if output.suffix != suffix or output.is_dir():
-        raise UserError(f"the output must be a file ending in {suffix}, not {output}")
+        raise UserError(f"{option}: must be a file ending in {suffix}, not {shown(str(output))}")
     there = next(folder for folder in output.absolute().parents if folder.exists())
-    with writing(output), tempfile.NamedTemporaryFile(dir=there, prefix=f".{output.name}"):
+    with writing(output, option), tempfile.NamedTemporaryFile(dir=there, prefix=f".{output.name}"):
         pass
 
 
 @contextlib.contextmanager
-def writing(output: Path) -> Iterator[None]:
+def writing(output: Path, option: str = "--output") -> Iterator[None]:
     """Make a failure to write `output` one line."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"--output: {output} cannot be written: {error.strerror or error}") from None
+        raise UserError(f"{option}: {output} cannot be written: {error.strerror or error}") from None

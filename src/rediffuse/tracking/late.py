@@ -8,7 +8,7 @@ from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.receipts import read_timing
 from rediffuse.registry import load
-from rediffuse.tracking.tracker import TrackingFailed, open_tracker, tracking_uri
+from rediffuse.tracking.tracker import TrackingFailed, connect, open_tracker, tracking_uri
 
 #: A job that took longer is logged at once even where others wait to be logged together.
 PAYS_AFTER_SECONDS = 60.0
@@ -43,18 +43,16 @@ def track(context: Context) -> None:
         raise UserError("tracking.enabled: is false in this study; set it to true to log")
     marks = list((context.root / "state" / context.plan.study / "unlogged").glob("*.json"))
     logged = 0
-    with open_tracker(context) as tracker:
-        if tracker is None:
-            raise UserError(f"tracking.uri: {uri} cannot be used; see the message above")
-        try:
-            for job in context.plan.jobs.values():
-                if job.declaration.log is not None and is_made(context, job):
-                    load(job.declaration.log)(tracker, context, job)
-                    logged += job.stage == "train"
-        except TrackingFailed as error:
-            raise UserError(f"tracking: {error}; what is missing is logged by the next `rediffuse track`") from None
-        for mark in marks:
-            mark.unlink(missing_ok=True)
+    tracker = connect(context, uri)
+    try:
+        for job in context.plan.jobs.values():
+            if job.declaration.log is not None and is_made(context, job):
+                load(job.declaration.log)(tracker, context, job)
+                logged += job.stage == "train"
+    except TrackingFailed as error:
+        raise UserError(f"tracking: {error}; what is missing is logged by the next `rediffuse track`") from None
+    for mark in marks:
+        mark.unlink(missing_ok=True)
     print(f"{logged} runs of study {context.plan.study} are in {uri}", file=sys.stderr)
 
 

@@ -3,16 +3,20 @@
 import contextlib
 import http.client
 import os
+import re
 import sqlite3
 import ssl
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rediffuse.errors import UserError, one_line
+from rediffuse.files import why_not_writable
 from rediffuse.pipeline.lock import lock
 
 if TYPE_CHECKING:
@@ -20,9 +24,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 
+#: Seconds for a store to show that it is there.
+PATIENCE = 10
+
+
 def is_remote(uri: str) -> bool:
     """Whether a tracking URI is that of a server."""
-    return uri.startswith(("http:", "https:", "databricks"))
+    return uri.lower().startswith(("http:", "https:", "databricks"))
 
 
 def first_line(error: BaseException) -> str:
@@ -35,8 +43,9 @@ def open_store(uri: str, root: Path) -> "MlflowClient":
 
     Raises:
         OSError: there is no server where the URI says, or it does not answer.
+        ImportError, sqlalchemy.exc.SQLAlchemyError: there is no driver of its database, or no database.
     """
-    _knock(uri)
+    _wait_for(_knock, uri)
     # MLflow's own patience is one of minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -44,8 +53,8 @@ def open_store(uri: str, root: Path) -> "MlflowClient":
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import logging
 
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)  # what fails is said in one line
     from mlflow import MlflowClient
 
     if is_remote(uri):
@@ -65,9 +74,28 @@ def open_store(uri: str, root: Path) -> "MlflowClient":
             os.close(descriptor)
 
 
+def _wait_for(knock: Callable[[str], None], uri: str) -> None:
+    """Let it knock for some seconds altogether: time limits of libraries hold for each answer, or for none."""
+    errors: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            knock(uri)
+        except Exception as error:
+            errors.append(error)
+
+    knocking = threading.Thread(target=attempt, daemon=True)
+    knocking.start()
+    knocking.join(PATIENCE)
+    if knocking.is_alive():
+        raise TimeoutError(f"no whole answer within {PATIENCE} seconds")
+    if errors:
+        raise errors[0]
+
+
 def _knock(uri: str) -> None:
-    """See that a server listens and answers at all, whatever it says; raise OSError where it does not."""
-    if uri.startswith(("http:", "https:")):
+    """See that a server or database listens and answers at all, whatever it says; raise what it raises otherwise."""
+    if uri.lower().startswith(("http:", "https:")):
         try:
             urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
         except urllib.error.HTTPError:
@@ -77,6 +105,16 @@ def _knock(uri: str) -> None:
                 raise
         except (ValueError, http.client.HTTPException) as error:
             raise OSError(f"it is no server of MLflow's: {error}") from None
+    elif re.match(r"(postgresql|mysql|mssql)(\+\w+)?:", uri):  # MLflow would try ten times, for minutes
+        import sqlalchemy
+
+        sqlalchemy.create_engine(uri).connect().close()
+    elif uri in ("sqlite:", "sqlite://", "sqlite:///", "sqlite:///:memory:"):
+        raise OSError("it lies in memory, and is lost at once; name a file, as sqlite:///mlflow.db")
+    elif uri.startswith("sqlite:///"):
+        path = Path(uri.removeprefix("sqlite:///").split("?")[0])
+        if (why := "it is a folder" if path.is_dir() else why_not_writable(path)) is not None:
+            raise OSError(why)
 
 
 def move_in(uri: str, root: Path, experiment: "Experiment", place: str) -> None:

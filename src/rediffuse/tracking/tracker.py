@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rediffuse.errors import one_line
+from rediffuse.errors import UserError, one_line
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
 from rediffuse.tracking.store import first_line, is_remote, move_in, open_store
@@ -110,23 +110,28 @@ class Tracker:
             self.client.set_terminated(run_id, status)
 
 
+def connect(context: Context, uri: str) -> Tracker:
+    """The study's tracker at `uri`. Raises UserError where its store cannot be used."""
+    try:
+        return Tracker(context, uri)
+    except Exception as error:
+        if isinstance(error, ImportError) and error.name == "mlflow":
+            raise UserError("tracking: mlflow is not installed, so nothing is logged") from None
+        where, why = one_line(uri, 80), first_line(error)
+        first = "move that file away: then " if "not a database" in why or "malformed" in why else ""
+        raise UserError(f"tracking: {where} cannot be used ({why}); {first}`rediffuse track` logs it later") from None
+
+
 @contextlib.contextmanager
 def open_tracker(context: Context) -> Iterator[Tracker | None]:
     """The study's tracker; None when tracking is off or its store fails, which never stops the work itself."""
     uri = tracking_uri(context)
-    if uri is None:
-        yield None
-        return
-    try:
-        tracker = Tracker(context, uri)
-    except ImportError:
-        print("tracking: mlflow is not installed, so nothing is logged", file=sys.stderr)
-        tracker = None
-    except Exception as error:
-        where, why = one_line(uri, 80), first_line(error)
-        first = "remove that file: then " if "not a database" in why or "malformed" in why else ""
-        print(f"tracking: {where} cannot be used ({why}); {first}`rediffuse track` logs it later", file=sys.stderr)
-        tracker = None
+    tracker = None
+    if uri is not None:
+        try:
+            tracker = connect(context, uri)
+        except UserError as error:
+            print(error, file=sys.stderr)
     try:
         yield tracker
     except TrackingFailed as error:
