@@ -45,6 +45,7 @@ TEN, TWENTY = cell(10), cell(20)
         ({"times": 1.5, "margin": 12.1}, TEN, TWENTY, FAILS),  # twice as large is true, twelve apart is not
         ({"times": 1.5, "margin": 9.0}, TEN, TWENTY, UNDECIDED),
         ({"times": 1.5}, TWENTY, TEN, FAILS),
+        ({"times": 1.5}, cell(-10), TWENTY, UNDECIDED),  # of which no value is a multiple
         ({}, cell(10, None), TWENTY, HOLDS),
         ({}, cell(10, None), cell(20, None), UNDECIDED),
         ({"metric": "recall"}, cell(20, metric="recall"), cell(10, metric="recall"), HOLDS),

@@ -196,7 +196,8 @@ class _Expanding:
             for chosen in itertools.product(*(self.vary[key] for key in self.trained)):
                 overrides: dict[str, Any] = {}
                 for key, value in zip(self.trained, chosen, strict=True):
-                    overrides = merge(overrides, _nested(key, value))
+                    # As a list, which is what evidence keeps of it.
+                    overrides = merge(overrides, _nested(key, list(value) if isinstance(value, tuple) else value))
                 words = "-".join(slug(value) for value in chosen).replace(".", "-")
                 name = f"{self.name}-{words}" + (f"-{of}" if len(starts) > 1 else "")
                 yield self._way(

@@ -223,10 +223,15 @@ def axis_value(loaded: LoadedStudy, asks: Experiment, axis: str, value: object) 
     if axis == "run":
         return run_label(loaded, str(value))
     if axis == "arm":
-        arm = asks.arms.get(str(value))
-        return run_label(loaded, str(value)) if arm is None else arm.label or str(value)
+        if (arm := asks.arms.get(str(value))) is not None:
+            return arm.label or str(value)
+        return "unchanged" if len(asks.starts()) > 1 else run_label(loaded, str(value))
     if axis == "sampler":
         every = (*loaded.runs.values(), *loaded.ablations.values())
         titles = (sampler_title(run, str(value)) for run in every if value in run.sampling.samplers)
-        return next(titles, SAMPLERS[str(value)].title if str(value) in SAMPLERS else str(value))
-    return setting_text(value)
+        title = next(titles, SAMPLERS[str(value)].title if str(value) in SAMPLERS else str(value))
+        name, bracket, notes = title.partition(" (")
+        return name.replace(",", "") + bracket + notes  # it stands in lists
+    if axis == "steps" and isinstance(value, str):
+        return facts.in_words(value)
+    return f"[{setting_text(value)}]" if isinstance(value, tuple) else setting_text(value)

@@ -1,5 +1,8 @@
 """The experiments of a study, each in one layout: question, answer, picture, table, and how it was done."""
 
+from dataclasses import replace
+
+from rediffuse.config.claims import has
 from rediffuse.config.expand import Planned
 from rediffuse.config.experiment import CHAPTERS
 from rediffuse.evaluation.metrics import metric_short, metric_title
@@ -53,7 +56,8 @@ def table(material: Material, result: Result) -> Table:
     states = any(row.state for row in result.rows)
     several = any(len(cell.seeds) > 1 for _, cell in result.known())
     for row in result.rows:
-        values = (estimate(cell) for cell in row.cells.values())
+        run = material.loaded.run(row.member.run)
+        values = (estimate(cell, has(metric, run, row.member.setting)) for metric, cell in row.cells.items())
         places = [file for cell in row.cells.values() if cell is not None for file in cell.files]
         of_network = (row.parameters, row.loss) if trains else ()
         n = next((cell.n for cell in row.cells.values() if cell is not None), NOT_ASKED)
@@ -97,9 +101,9 @@ def _how(material: Material, result: Result) -> list[str]:
     texts = [
         f"Asked by {asks.source}." if asks.source else "",
         f"Starts from {listed([run_label(loaded, run) for run in runs])}; varied: {'; '.join(varied) or 'nothing'}.",
-        f"Training {'seed' if len(seeds) == 1 else 'seeds'} {setting_text(seeds)}. Each value is a mean over "
-        f"{counted(evaluation.groups, 'group')} of {counted(evaluation.group_size, 'image')}; the images of one number start "
-        "from the same noise in every row.",
+        f"Training {'seed' if len(seeds) == 1 else 'seeds'} {setting_text(seeds)}. Each value "
+        f"{'of a seed ' if len(seeds) > 1 else ''}is a mean over {counted(evaluation.groups, 'group')} of "
+        f"{counted(evaluation.group_size, 'image')}; the images of one number start from the same noise in every row.",
         f"What is trained for it alone is made by `{COMMAND}`." if planned.trains else "",
     ]
     return [text for text in texts if text]
@@ -137,6 +141,11 @@ def _picture(material: Material, result: Result) -> Picture | None:
             if loaded.run(row.member.run).role != "ablation"
         ]
         return plots.strips(drawing, shown) if shown else None
+    numbered = [(row, cell) for row, cell in known if _is_number(row.member.at[axis])]
+    if kind == "line" and 1 < len(numbered) < len(known):
+        # What chooses its steps by a tolerance has no place among numbers of steps.
+        left = listed([row.name() for row, _ in known if not _is_number(row.member.at[axis])])
+        known, drawing = numbered, replace(drawing, caption=f"{caption} In the table alone: {left}.")
     numeric = all(_is_number(row.member.at[axis]) for row, _ in known)
     points = [_point(row, cell, axis, others, numeric and kind == "line", kind == "heat-map") for row, cell in known]
     if kind == "heat-map":

@@ -1,7 +1,7 @@
 """How a claim of each form is judged from its cells. Intervals are of 95 %, of differences where two cells are compared.
 
-- pair: holds where the interval of the difference (less `margin`; of the larger value less `times` the smaller) lies
-  on the claimed side of 0, does not hold where it lies on the other.
+- pair: holds where the interval of the difference (less `margin`; of the larger value less `times` the smaller, if both
+  are above 0) lies on the claimed side of 0, does not hold where it lies on the other.
 - below, above: the same of a value and a number.
 - rising, falling: does not hold where two neighbours, or the ends, are clearly apart the other way; holds where the ends
   are clearly apart in the claimed direction.
@@ -40,6 +40,8 @@ class Finding(NamedTuple):
 def pair(claim: Claim, cells: Sequence[Cell]) -> Finding:
     """`better` against `worse`."""
     better, worse = cells
+    if claim.times is not None and min(better.value, worse.value) <= 0:
+        return Finding(UNDECIDED, "a value is not above 0, so that no multiple tells how far apart the two are")
     asked = [] if claim.times is None else [(gain(better, worse, claim.times), 0.0)]
     if claim.margin is not None or not asked:
         asked.append((gain(better, worse), claim.margin or 0.0))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.config.claims import has
 from rediffuse.config.expand import Member, Planned
 from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.cells import Cell, Cells
@@ -12,7 +13,7 @@ from rediffuse.reporting.experiments.contrasts import Comparison, compare
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames, final_loss, of_run
 from rediffuse.reporting.read.records import parameter_count
-from rediffuse.reporting.terms import axis_title, axis_value, capital, cell_label, direction, run_label
+from rediffuse.reporting.terms import RUN_SETTINGS, axis_title, axis_value, capital, cell_label, direction, run_label
 from rediffuse.reporting.values import NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
 
 COMMAND = "snakemake --cores 8 ablations"
@@ -75,13 +76,11 @@ def result_of(material: Material, planned: Planned) -> Result:
 def _said(axis: str, value: Any, label: str) -> str:
     """A value in a sentence: "50 steps", "η = 0.3", "DDIM"."""
     if axis == "steps":
-        return f"{label} steps"
-    return f"{axis_title(axis)} = {label}" if isinstance(value, int | float) else label
+        return label if isinstance(value, str) else f"{label} steps"
+    return f"{axis_title(axis)} = {label}" if isinstance(value, int | float | tuple) else label
 
 
 def _cell(cells: Cells, member: Member, metric: str) -> Cell | None:
-    from rediffuse.reporting.terms import RUN_SETTINGS
-
     return cells.get((member.run, RUN_SETTINGS.get(metric, member.setting), metric))
 
 
@@ -120,7 +119,9 @@ def _state(run: ResolvedRun, done: list[dict[str, Any]], keys: Mapping[tuple[str
 def answers(frames: Frames, result: Result) -> list[str]:
     """What the values say, in sentences; what is missing, and how it is made."""
     known = result.known()
-    absent = [row.member for row in result.rows if row.cells[result.main] is None]
+    members = [row.member for row in result.rows if row.cells[result.main] is None]
+    # A metric of classes is asked of those runs alone that have it.
+    absent = [member for member in members if has(result.main, frames.loaded.run(member.run), member.setting)]
     tail = []
     if absent:
         there = {row.member.run for row, _ in known}
@@ -134,7 +135,7 @@ def answers(frames: Frames, result: Result) -> list[str]:
                 for member in absent
             )
         )
-        how = f"; `{COMMAND}`, then `dvc repro`, makes them" if trains else ""
+        how = f"; `{COMMAND}`, then `dvc repro`, makes {'it' if len(missing) == 1 else 'them'}" if trains else ""
         tail = [f"Not run: {listed(missing)}{how}."]
     if len(known) < 2:
         return [_alone(frames, result, *one) for one in known] + tail
@@ -148,7 +149,9 @@ def _alone(frames: Frames, result: Result, row: Row, cell: Cell) -> str:
         f", from {number(cell.low)} to {number(cell.high)}" if cell.low is not None and cell.high is not None else ""
     )
     of = counted(len(cell.seeds), "training seed")
-    return f"{metric_short(result.main, frames.features)} {number(cell.value)}{spread} ({cell.interval}; {of}, n = {cell.n})."
+    who = f"{capital(row.name())}: " if row.names else ""
+    short = metric_short(result.main, frames.features)
+    return f"{who}{short} {number(cell.value)}{spread} ({cell.interval}; {of}, n = {cell.n})."
 
 
 def _best(result: Result, short: str) -> list[str]:
@@ -156,8 +159,8 @@ def _best(result: Result, short: str) -> list[str]:
     steps = result.place("steps")
     if steps is None or len(result.planned.axes) == 1:
         return [_best_of(result.known(), result.main, short)]
-    numbers = sorted({row.member.at[steps] for row, _ in result.known()})
-    chosen = dict.fromkeys((numbers[-1], numbers[0]))
+    numbers = sorted({n for row, _ in result.known() if isinstance(n := row.member.at[steps], int)})
+    chosen = dict.fromkeys((*numbers[-1:], *numbers[:1]))
     groups = {n: [(row, cell) for row, cell in result.known() if row.member.at[steps] == n] for n in chosen}
     texts = [_best_of(group, result.main, short, steps) for group in groups.values() if len(group) > 1]
     return texts or [_best_of(result.known(), result.main, short)]
@@ -183,24 +186,33 @@ def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, steps: int 
 
 
 def _arm(result: Result, row: Row) -> str:
-    """What was changed in training: its name without how it is sampled."""
+    """What was changed in training: its name without how it is sampled, and of which run."""
     names = zip(result.planned.axes, row.names, strict=True)
-    return ", ".join(name for axis, name in names if axis != "steps" and not axis.startswith("sampler"))
+    return ", ".join(name for axis, name in names if axis != "run" and not _is_sampling(axis))
+
+
+def _is_sampling(axis: str) -> bool:
+    return axis == "steps" or axis.startswith("sampler")
+
+
+def _sampled(result: Result, row: Row) -> tuple[Any, ...]:
+    """How it is sampled, as far as that is varied; runs may call one way by several names."""
+    return tuple(value for axis, value in zip(result.planned.axes, row.member.at, strict=True) if _is_sampling(axis))
 
 
 def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
     """Each trained way beside the run that it starts from, one sentence for each way of sampling."""
     texts = []
     bases = {
-        (loaded.run(row.member.run).of or row.member.run, row.member.setting): (row, cell)
+        (loaded.run(row.member.run).of or row.member.run, _sampled(result, row)): (row, cell)
         for row, cell in result.known()
         if not (loaded.run(row.member.run).overrides or {})
     }
-    for (of, setting), (base, theirs) in bases.items():
+    for (of, way), (base, theirs) in bases.items():
         found: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
         for row, cell in result.known():
             run = loaded.run(row.member.run)
-            if run.overrides and run.of == of and row.member.setting == setting:
+            if run.overrides and run.of == of and _sampled(result, row) == way:
                 comparison: Comparison = compare(cell, theirs)
                 change = f" ({100 * (cell.value / theirs.value - 1):+.0f} %)" if theirs.value > 0 else ""
                 found[comparison.outcome].append(f"{_arm(result, row)}{change}")

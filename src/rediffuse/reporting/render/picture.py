@@ -2,6 +2,7 @@
 
 import base64
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ matplotlib.use("Agg")
 
 WIDTH = 10.0
 DPI = 130
+#: Letters of a legend that stand beside one another.
+LETTERS = 135
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
 
@@ -102,8 +105,8 @@ def _indexed(png: io.BytesIO) -> bytes:
     return indexed.getvalue()
 
 
-def log_steps(axes: Axes, steps: Sequence[int]) -> None:
-    """A logarithmic x axis with a tick at each number of steps."""
+def log_steps(axes: Axes, steps: Sequence[float]) -> None:
+    """A logarithmic x axis with a tick at each number, of steps or others."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(sorted(set(steps))))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -143,9 +146,19 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None
 
 
 def outside_legend(figure: Figure, handles: list[Any], columns: int = 3) -> None:
-    """A legend below the axes."""
+    """A legend below the axes, of fewer columns where names are long; the figure grows by the rows beyond two."""
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=3.2)
+        names = [wrapped(str(one.get_label()), 60) for one in handles]
+        longest = max(len(line) for name in names for line in name.splitlines())
+        columns = max(1, min(columns, len(handles), LETTERS // (longest + 8)))
+        rows = -(-len(handles) // columns) + sum(name.count("\n") for name in names)
+        figure.set_figheight(figure.get_figheight() + 0.22 * max(0, rows - 2))
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, handlelength=3.2)
+
+
+def wrapped(text: str, width: int) -> str:
+    """A name in lines of so many letters."""
+    return "\n".join(textwrap.wrap(text, width)) or text
 
 
 def handle(label: str, colour: str, **look: Any) -> Line2D:

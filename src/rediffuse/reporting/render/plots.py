@@ -23,6 +23,7 @@ from rediffuse.reporting.render.picture import (
     plain_log,
     reference_line,
     show,
+    wrapped,
 )
 from rediffuse.reporting.terms import REAL, REAL_LABEL
 from rediffuse.reporting.values import number
@@ -52,20 +53,21 @@ class Drawing:
 
 
 def line(drawing: Drawing, points: Sequence[Point], steps: bool) -> Picture:
-    """Values against a number, a line for each series; `steps`: it is a number of steps, on a logarithmic axis."""
+    """Values against a number, a line for each series; on a logarithmic axis if it is of `steps`, or goes far."""
     figure, axes = plt.subplots(figsize=(WIDTH, 4.8))
     series = list(dict.fromkeys(point.series for point in points))
     numbers = sorted({float(point.x) for point in points})
+    far = steps or (numbers[0] > 0 and numbers[-1] > 20 * numbers[0])
+    shift = _shift(np.log(numbers) if far else np.array(numbers), len(series))
     for place, name in enumerate(series):
         own = sorted((p for p in points if p.series == name), key=lambda p: float(p.x))
-        # Moved sideways by a few per cent of a step, so that bars at one number can be told apart.
-        offset = place - (len(series) - 1) / 2
-        gap = (numbers[-1] - numbers[0]) / 100
-        x = [float(p.x) * 1.02**offset if steps else float(p.x) + gap * offset for p in own]
+        # Moved sideways a little, so that bars at one number can be told apart.
+        by = shift * (place - (len(series) - 1) / 2)
+        x = [float(p.x) * float(np.exp(by)) if far else float(p.x) + by for p in own]
         error_bars(axes, x, [p.value for p in own], [p.ends for p in own], **_look(place), label=name)
     _scale(axes, points, drawing)
-    if steps:
-        log_steps(axes, [int(n) for n in numbers])
+    if far:
+        log_steps(axes, numbers)
     else:
         axes.set_xticks(numbers, [f"{n:g}" for n in numbers])
     axes.set(xlabel=drawing.x, ylabel=drawing.y)
@@ -78,14 +80,17 @@ def dots(drawing: Drawing, points: Sequence[Point]) -> Picture:
     """A row of dots with intervals for each x, the series side by side."""
     rows = list(dict.fromkeys(str(point.x) for point in points))
     series = list(dict.fromkeys(point.series for point in points))
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.6 + 0.42 * len(rows) * (1 + 0.25 * (len(series) - 1))))
+    names = [wrapped(row, 36) for row in rows]
+    lines = max(1 + 0.25 * (len(series) - 1), *(0.5 + 0.5 * len(name.splitlines()) for name in names))
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.6 + 0.42 * len(rows) * lines))
     for place, name in enumerate(series):
         for point in (p for p in points if p.series == name):
             y = rows.index(str(point.x)) + min(0.22, 0.8 / len(series)) * (place - (len(series) - 1) / 2)
-            colour = PALETTE[place % len(PALETTE)]
+            colour, marker = _dot(place)
             axes.plot(point.ends, [y, y], color=colour, linewidth=1.5, solid_capstyle="butt")
-            axes.plot(point.value, y, color=colour, marker=MARKERS[place % len(MARKERS)], markersize=7)
-    axes.set_yticks(range(len(rows)), rows)
+            axes.plot(point.value, y, color=colour, marker=marker, markersize=7)
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_ylabel(drawing.x)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     lowest, highest = min(p.ends[0] for p in points), max(p.ends[1] for p in points)
     if lowest > 0 and highest > 4 * lowest:
@@ -95,7 +100,7 @@ def dots(drawing: Drawing, points: Sequence[Point]) -> Picture:
         axes.axvline(drawing.real, color=REAL, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
     axes.set_xlabel(drawing.y)
     handles = [
-        handle(name, PALETTE[place % len(PALETTE)], marker=MARKERS[place % len(MARKERS)], linestyle="none")
+        handle(name, _dot(place)[0], marker=_dot(place)[1], linestyle="none")
         for place, name in enumerate(series)
         if len(series) > 1
     ]
@@ -117,8 +122,11 @@ def heat_map(drawing: Drawing, points: Sequence[Point], series: str) -> Picture:
     words = [[number(v) if np.isfinite(v) else "" for v in row] for row in values]
     look = {"linewidths": 1.5, "linecolor": "white"}
     sns.heatmap(values, annot=np.array(words), fmt="", cmap="cividis_r", norm=norm, ax=axes, **look)
-    axes.set_xticklabels(columns)
-    axes.set_yticklabels(rows, rotation=0)
+    axes.set_xticklabels([wrapped(name, max(8, 72 // len(columns))) for name in columns], rotation=0)
+    axes.set_yticklabels([wrapped(name, 36) for name in rows], rotation=0)
+    if norm is not None:
+        # Plain numbers; the names of powers of ten would be taken for text.
+        plain_log(figure.axes[-1])
     axes.tick_params(length=0)
     axes.set(title=drawing.y, xlabel=drawing.x, ylabel=series)
     return finish(figure, drawing.name, drawing.caption, f"A map of {drawing.y} by {series} and {drawing.x}.")
@@ -129,8 +137,21 @@ def strips(drawing: Drawing, images: Sequence[tuple[str, np.ndarray | None]]) ->
     figure, grid = plt.subplots(len(images), 1, figsize=(WIDTH, 0.4 + 0.95 * len(images)), squeeze=False)
     for axes, (name, found) in zip(grid[:, 0], images, strict=True):
         show(axes, None if found is None else mosaic(found, len(found)))
-        axes.text(-0.01, 0.5, name, ha="right", va="center", fontsize=9.5, transform=axes.transAxes)
+        axes.text(-0.01, 0.5, wrapped(name, 36), ha="right", va="center", fontsize=9.5, transform=axes.transAxes)
     return finish(figure, drawing.name, drawing.caption, f"Strips of images, one for each {drawing.x}.", raster=True)
+
+
+def _shift(places: np.ndarray, series: int) -> float:
+    """How far one series lies beside the next: a hundredth of the axis, less where numbers or series lie dense."""
+    if series < 2 or len(places) < 2:
+        return 0.01
+    return float(min((places[-1] - places[0]) / 100, 0.2 * np.diff(places).min() / (series - 1)))
+
+
+def _dot(place: int) -> tuple[str, str]:
+    """Colour and marker of a series: the markers move on where the colours begin again."""
+    again = place // len(PALETTE)
+    return PALETTE[place % len(PALETTE)], MARKERS[(place + again) % len(MARKERS)]
 
 
 def _look(place: int) -> dict[str, object]:

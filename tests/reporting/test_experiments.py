@@ -1,0 +1,283 @@
+"""What the report says of an experiment: its rows, its answer, its picture; from made-up values."""
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import scipy.stats
+import yaml
+
+from rediffuse.reporting import write_ablations
+from rediffuse.reporting.chapters import experiments as chapter
+from rediffuse.reporting.experiments.material import Material, conclude
+from rediffuse.reporting.experiments.results import Result, answers, result_of
+from rediffuse.reporting.read.frames import read_frames
+from rediffuse.reporting.render import plots
+from rediffuse.reporting.render.picture import Picture, styled
+from tests.reporting.study_tree import PROJECT, StudyTree
+
+ASKED: dict[str, dict[str, Any]] = {
+    "eta": {"vary": {"sampler": ["ddim"], "sampler.eta": [0, 1], "steps": [5, 10]}, "picture": "line"},
+    "map": {"vary": {"sampler": ["ddim"], "sampler.eta": [0, 1], "steps": [5, 10]}, "picture": "heat-map"},
+    "numbers": {"vary": {"sampler": ["ddim"], "steps": [5, 10]}, "picture": "table"},
+    "look": {"vary": {"sampler": ["ddim"], "steps": [5, 10]}, "picture": "images"},
+    "one": {"vary": {"sampler": ["ddim"], "steps": [5]}},
+    "chosen": {
+        "samplers": {"ddim": {}, "ode-adaptive": {"tolerance": [0.1]}},
+        "vary": {"steps": [5, 10]},
+        "picture": "line",
+    },
+    "width": {
+        "of": ["baseline", "improved"],
+        "arms": {"narrow": {"label": "half the width", "network": {"channels": 4}}},
+        "metrics": ["frechet_distance", "kid"],
+    },
+    "scales": {"vary": {"network.multipliers": [[1, 2], [1, 1]]}},
+    "labels": {
+        "of": "conditional",
+        "vary": {"training.label_dropout": [0.1, 0.2], "sampler": ["ddim"], "sampler.guidance": [1], "steps": [5]},
+        "metrics": ["frechet_distance", "class_accuracy"],
+    },
+    "mixed": {
+        "of": ["baseline", "conditional"],
+        "samplers": {"ddim": {"steps": [5], "eta": 0}},
+        "metrics": ["frechet_distance", "class_accuracy"],
+    },
+    "spread": {"of": "improved", "seeds": [0, 1, 2], "samplers": {"ddim": {"steps": [5]}}},
+    "partly": {"seeds": [0, 1], "arms": {"fast": {"training": {"learning_rate": 0.01}}}},
+    "missing": {"vary": {"network.blocks": [1, 2]}},
+}
+#: Fréchet distances by run and seed, then setting.
+VALUES = {
+    ("baseline", 0): {
+        "ddim-5": 200,
+        "ddim-10": 100,
+        "ddim-eta-1-5": 300,
+        "ddim-eta-1-10": 101,
+        "ode-adaptive-tol0.1": 90,
+    },
+    ("improved", 0): {"ddim-5": 100},
+    ("improved-seeds", 1): {"ddim-5": 110},
+    ("improved-seeds", 2): {"ddim-5": 120},
+    ("narrow-baseline", 0): {"ddim-5": 150},
+    ("narrow-improved", 0): {"ddim-5": 150},
+    ("scales-1-1", 0): {"ddim-5": 250},
+    ("fast", 0): {"ddim-5": 220},
+    ("conditional", 0): {"guided-5": 80},
+    ("labels-0-2", 0): {"ddim-guidance-1-5": 100},
+}
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """The smoke study with these experiments, and what they found."""
+    root = tmp_path_factory.mktemp("experiments")
+    content = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
+    asked = {name: {"question": f"What of {name}?", "source": "a test", **entry} for name, entry in ASKED.items()}
+    content["runs"] |= {
+        "conditional": {
+            "label": "Class-conditional",
+            "network": {"class_conditional": True},
+            "training": {"label_dropout": 0.1},
+            "sampling": {"samplers": {"guided": {"kind": "ddim", "guidance": 1, "steps": [5]}}},
+        }
+    }
+    study = root / "study.yaml"
+    study.write_text(yaml.safe_dump(content | {"experiments": asked, "claims": []}, sort_keys=False))
+    tree = StudyTree(root, study)
+    for (name, seed), values in VALUES.items():
+        tree.run(tree.loaded.run(name), seed, distances=lambda setting, steps, known=values: known.get(setting, 500.0))
+    # Its groups differ the other way round, so that 1 apart decides nothing: ± (2 + 2.02).
+    tree.set_distance("baseline", "ddim-eta-1-10", 101, spread=-0.02)
+    write_ablations(tree.loaded, tree.plan, tree.root)
+    return conclude(read_frames(tree.loaded, tree.root, tree.plan), tree.plan)
+
+
+def found(material: Material, name: str) -> Result:
+    return result_of(material, material.loaded.experiments[name])
+
+
+def said(material: Material, name: str) -> list[str]:
+    return answers(material.frames, found(material, name))
+
+
+def shown(material: Material, name: str) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of its table, without where they come from."""
+    table = chapter.table(material, found(material, name))
+    return [c.title for c in table.columns][:-1], [[str(value) for value in row[:-1]] for row in table.rows]
+
+
+def drawn(material: Material, name: str) -> Picture | None:
+    with styled():
+        return chapter._picture(material, found(material, name))
+
+
+def test_rows_are_all_combinations_in_words(material):
+    rows = found(material, "eta").rows
+    assert [row.labels for row in rows] == [("0", "5"), ("0", "10"), ("1", "5"), ("1", "10")]
+    assert rows[3].name() == "η = 1, 10 steps"
+
+
+def test_the_answer_is_given_at_most_and_at_fewest_steps(material):
+    assert said(material, "eta") == [
+        "With 10 steps η = 0 is best (Fréchet distance 100.0, n = 20); not clearly apart from η = 1.",
+        "With 5 steps η = 0 is best (Fréchet distance 200.0, n = 20), clearly better than η = 1.",
+    ]
+
+
+def test_a_trained_way_stands_beside_the_run_that_it_starts_from(material):
+    assert said(material, "width") == [
+        "Fréchet distance beside DDPM, unchanged (200.0, n = 20): clearly better: half the width (-25 %).",
+        "Fréchet distance beside Improved DDPM, unchanged (100.0, n = 20): clearly worse: half the width (+50 %).",
+    ]
+
+
+def test_a_trained_way_is_compared_whatever_the_run_calls_the_same_sampling(material):
+    # Guidance 1 is `guided` in the run, and called by its option where it was trained.
+    assert said(material, "labels") == [
+        "Fréchet distance beside label dropout = 0.1 (80.00, n = 20): clearly worse: label dropout = 0.2 (+25 %)."
+    ]
+
+
+def test_a_list_is_told_from_the_next(material):
+    assert said(material, "scales") == [
+        "Fréchet distance beside multipliers = [1, 2] (200.0, n = 20): clearly worse: multipliers = [1, 1] (+25 %)."
+    ]
+    assert "varied: multipliers ([1, 2], [1, 1])." in chapter._how(material, found(material, "scales"))[1]
+
+
+def test_one_value_is_told_with_its_interval(material):
+    half = scipy.stats.t.ppf(0.975, 2) * 10 / math.sqrt(3)
+    assert said(material, "spread") == [
+        f"Fréchet distance 110.0, from {110 - half:.2f} to {110 + half:.1f} "
+        "(95 % t-interval over 3 training seeds; 3 training seeds, n = 20)."
+    ]
+
+
+def test_what_was_not_run_is_named_with_what_makes_it(material):
+    alone, absent = said(material, "missing")
+    assert alone.startswith("Blocks = 1: Fréchet distance 200.0, from 196.0 to 204.0 ")
+    assert absent == "Not run: missing-2; `snakemake --cores 8 ablations`, then `dvc repro`, makes it."
+
+
+def test_what_a_run_cannot_have_is_a_dash_and_not_missing(material):
+    titles, rows = shown(material, "mixed")
+    assert titles == ["Run", "Fréchet distance (lower is better)", "Class accuracy (higher is better)", "n"]
+    assert [row[2] for row in rows] == ["—", "not run"]
+
+
+def test_a_state_says_how_many_seeds_are_there(material):
+    titles, rows = shown(material, "partly")
+    assert titles[-2:] == ["n", "State"]
+    assert [row[-2:] for row in rows] == [["—", "not run"], ["20", "1 of 2 seeds"]]
+
+
+def test_seeds_stand_in_the_table_where_there_are_several(material):
+    titles, rows = shown(material, "spread")
+    assert titles[-2:] == ["n", "Seeds"]
+    assert [row[-1] for row in rows] == ["0, 1, 2"]
+
+
+def test_all_complete_has_no_column_of_states(material):
+    titles, rows = shown(material, "scales")
+    assert titles == ["Multipliers", "Fréchet distance (lower is better)", "Parameters", "Loss at the end", "n"]
+    assert [row[0] for row in rows] == ["[1, 2]", "[1, 1]"]
+
+
+def test_what_was_made_under_other_keys_says_so(material):
+    stale = dataclasses.replace(material, keys={})
+    _, rows = shown(stale, "scales")
+    assert [row[-1] for row in rows] == ["complete", "made with other settings or code"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("eta", "Lines of Fréchet distance (lower is better) against steps."),
+        ("map", "A map of Fréchet distance (lower is better) by η and steps."),
+        ("look", "Strips of images, one for each steps."),
+        ("scales", "Dots of Fréchet distance (lower is better), one row for each multipliers."),
+    ],
+)
+def test_an_experiment_is_drawn_as_it_says(material, name: str, kind: str):
+    picture = drawn(material, name)
+    assert picture is not None
+    assert picture.alt == kind
+
+
+@pytest.mark.parametrize("name", ["numbers", "one", "missing"])
+def test_a_table_alone_and_a_single_value_are_not_drawn(material, name: str):
+    assert drawn(material, name) is None
+
+
+def test_a_sampler_that_chooses_its_steps_is_left_to_the_table(material):
+    assert [row.name() for row in found(material, "chosen").rows] == [
+        "DDIM, 5 steps",
+        "DDIM, 10 steps",
+        "Probability-flow ODE adaptive, tolerance 0.1",
+    ]
+    picture = drawn(material, "chosen")
+    assert picture is not None
+    assert picture.alt.startswith("Lines of")
+    assert picture.caption.endswith("In the table alone: Probability-flow ODE adaptive, tolerance 0.1.")
+
+
+@pytest.fixture
+def axes(monkeypatch: pytest.MonkeyPatch):
+    """Draw, and look at the axes instead of the bytes."""
+    monkeypatch.setattr(plots, "finish", lambda figure, *rest, **more: figure)
+    monkeypatch.setattr(plots, "outside_legend", lambda *rest: None)
+
+    def looked(kind: Any, *rest: Any) -> Any:
+        with styled():
+            figure = kind(plots.Drawing("name", "x", "y", "caption", 1.0), *rest)
+            figure.canvas.draw()
+        return figure.axes
+
+    return looked
+
+
+def points(numbers: list[float], series: int, value: float = 10.0) -> list[plots.Point]:
+    return [plots.Point(n, str(s), value * n, (9 * n, 11 * n)) for s in range(series) for n in numbers]
+
+
+@pytest.mark.parametrize("numbers", [[5, 10, 20], [0, 0.1, 1], [1e-4, 1e-3, 1e-2]])
+def test_many_series_stay_near_the_number_that_they_are_at(axes, numbers: list[float]):
+    (found, *_) = axes(plots.line, points(numbers, 21), numbers == [5, 10, 20])
+    drawn = [line.get_xdata() for line in found.lines if len(line.get_xdata()) == 3]
+    assert len(drawn) >= 21
+    for row in drawn:
+        nearest = [min(numbers, key=lambda n, x=x: abs(n - x)) for x in row]
+        assert nearest == numbers
+
+
+def test_numbers_that_go_far_stand_on_a_logarithmic_axis(axes):
+    assert axes(plots.line, points([1e-4, 1e-3, 1e-2], 1), False)[0].get_xscale() == "log"
+    assert axes(plots.line, points([0, 0.5, 100], 1), False)[0].get_xscale() == "linear"
+
+
+def test_values_below_0_are_drawn_on_a_linear_axis(axes):
+    below = [plots.Point(n, "a", -0.01 * n, (-0.02 * n, 0.0)) for n in (5, 10)]
+    assert axes(plots.line, below, True)[0].get_yscale() == "linear"
+    assert axes(plots.dots, below)[0].get_xscale() == "linear"
+    assert axes(plots.heat_map, below, "z")
+
+
+def test_no_two_of_twenty_series_of_dots_look_alike():
+    assert len({plots._dot(place) for place in range(20)}) == 20
+
+
+def test_the_scale_of_a_map_has_plain_numbers(axes):
+    far = [plots.Point(str(n), str(m), 10.0 ** (n + m), (1, 1)) for n in range(2) for m in range(2)]
+    texts = [label.get_text() for label in axes(plots.heat_map, far, "z")[1].get_yticklabels()]
+    assert "10" in texts
+    assert not any("$" in text for text in texts)
+
+
+def test_long_names_are_set_in_lines(axes):
+    name = "a very long name that says all that was changed in the network and in its training"
+    (found,) = axes(plots.dots, [plots.Point(name, "a", 1.0, (0.5, 1.5)), plots.Point("b", "a", 2.0, (1.5, 2.5))])
+    lines = found.get_yticklabels()[0].get_text().splitlines()
+    assert " ".join(lines) == name
+    assert max(map(len, lines)) <= 36
