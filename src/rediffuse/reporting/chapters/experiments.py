@@ -37,7 +37,10 @@ def chapter(material: Material) -> Chapter | None:
 def _chapter(material: Material, result: Result) -> Chapter | None:
     asks = result.planned.asks
     verdicts = [v for v in material.verdicts if v.experiment == result.planned.name]
-    claims = [f"{capital(verdict.verdict)}: {verdict.claim.claim}. {capital(verdict.why)}." for verdict in verdicts]
+    claims = [
+        f"{capital(verdict.verdict)}: {verdict.claim.claim.rstrip('.')}. {capital(verdict.why)}."
+        for verdict in verdicts
+    ]
     items: list[Item] = [
         *answers(material.frames, result),
         Bullets(tuple(claims)) if claims else None,
@@ -197,7 +200,7 @@ def timings(material: Material, clock: Timings) -> Chapter | None:
     )
     what = "What the trainings of experiments cost, each on the machine that it names."
     return chapter_of(
-        "experiment-times",
+        "experiments-times",
         "Experiments on their machines",
         Table("ablations-cost", what, columns, rows, notes) if rows else None,
     )

@@ -8,7 +8,7 @@ import pandas as pd
 from rediffuse.evaluation.intervals import t_half_width, t_interval
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.trained import pooled, trained_rows
-from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, Value
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, Value, counted
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,12 @@ def bounds(cell: Cell) -> tuple[float, float]:
     """Ends of a cell's interval, both its value when it has none."""
     low = cell.value if cell.low is None else cell.low
     return low, cell.value if cell.high is None else cell.high
+
+
+def made_of(cell: Cell) -> str:
+    """From how many images, and seeds where there are several: as it follows a value in brackets."""
+    seeds = f", {counted(len(cell.seeds), 'seed')}" if len(cell.seeds) > 1 else ""
+    return f", n = {cell.n}{seeds}"
 
 
 def estimate(cell: Cell | None, asked: bool = True) -> Value:

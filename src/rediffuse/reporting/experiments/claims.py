@@ -8,7 +8,7 @@ from typing import Any
 from rediffuse.config import LoadedStudy
 from rediffuse.config.experiment import Claim
 from rediffuse.evaluation.metrics import metric_short
-from rediffuse.reporting.experiments.cells import Cell, Cells, estimate
+from rediffuse.reporting.experiments.cells import Cell, Cells, estimate, made_of
 from rediffuse.reporting.experiments.forms import FAILS, FORMS, HOLDS, UNDECIDED, Finding, loss
 from rediffuse.reporting.read.trained import Losses
 from rediffuse.reporting.terms import cell_label, run_label
@@ -72,15 +72,10 @@ def _judge_cells(loaded: LoadedStudy, where: str, claim: Claim, cells: Cells) ->
     if found.verdict in (HOLDS, FAILS) and points and len(points) < len(there):
         found = found._replace(reason=f"{found.reason} ({listed(points)}: no interval, taken as a point)")
     short = metric_short(claim.metric, loaded.study.evaluation.features)
-    values = [f"{estimate(cell)} ({cell_label(loaded, *_split(name))}{_made_of(cell)})" for name, cell in there.items()]
+    values = [f"{estimate(cell)} ({cell_label(loaded, *_split(name))}{made_of(cell)})" for name, cell in there.items()]
     evidence = f"{short} {(' against ' if claim.form == 'pair' else ', ').join(values)}" if values else ""
     files = tuple(dict.fromkeys(file for cell in there.values() for file in cell.files))
     return Verdict(where, claim, named, found.verdict, evidence, found.reason, found.decided_by, files)
-
-
-def _made_of(cell: Cell) -> str:
-    seeds = f", {counted(len(cell.seeds), 'seed')}" if len(cell.seeds) > 1 else ""
-    return f", n = {cell.n}{seeds}"
 
 
 def _judge_loss(loaded: LoadedStudy, where: str, claim: Claim, losses: Mapping[tuple[str, int], Losses]) -> Verdict:

@@ -8,7 +8,7 @@ from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.claims import has
 from rediffuse.config.expand import Member, Planned
 from rediffuse.evaluation.metrics import metric_short
-from rediffuse.reporting.experiments.cells import Cell, Cells
+from rediffuse.reporting.experiments.cells import Cell, Cells, made_of
 from rediffuse.reporting.experiments.contrasts import Comparison, compare
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames, final_loss, of_run
@@ -173,7 +173,7 @@ def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, steps: int 
     near = [other.name(steps) for other, theirs in others if compare(cell, theirs).outcome != "better"]
     where = "" if steps is None else f"With {row.names[steps]} "
     name = row.name(steps) if where else capital(row.name())
-    text = f"{where}{name} is best ({short} {number(cell.value)}, n = {cell.n})"
+    text = f"{where}{name} is best ({short} {number(cell.value)}{made_of(cell)})"
     if not near:
         return f"{text}, clearly better than {'all others' if len(others) > 1 else others[0][0].name(steps)}."
     apart = (
@@ -226,5 +226,5 @@ def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
             if found[outcome]
         ]
         if parts:
-            texts.append(f"{short} beside {base.name()} ({number(theirs.value)}, n = {theirs.n}): {'; '.join(parts)}.")
+            texts.append(f"{short} beside {base.name()} ({number(theirs.value)}{made_of(theirs)}): {'; '.join(parts)}.")
     return texts
