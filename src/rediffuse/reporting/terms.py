@@ -132,8 +132,8 @@ def sampler_title(run: ResolvedRun, key: str) -> str:
     others = {k: v for k, v in facts.other_options(run, key).items() if k not in NAMED}
     notes = ", ".join([text for said, text in told if said] + [f"{k} {setting_text(v)}" for k, v in others.items()])
     title = spec.title
-    if spec.name == "dpm-solver-pp":
-        title += " 1S" if sampler.options.get("order") == 1 else " 2M"
+    if sampler.options.get("order") == 1:
+        title = title.replace("2M", "1S")
     return f"{title} ({notes})" if notes else title
 
 

@@ -119,7 +119,7 @@ SAMPLERS = Registry(
     SamplerSpec(
         "dpm-solver-pp",
         "rediffuse.samplers.dpm_solver_pp:dpm_solver_pp",
-        title="DPM-Solver++",
+        title="DPM-Solver++ 2M",
         source="Lu et al. 2022",
         order=2,
         options={

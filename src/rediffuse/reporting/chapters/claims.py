@@ -33,8 +33,8 @@ def table(frames: Frames, verdicts: list[Verdict]) -> Table:
     for place, item in enumerate(verdicts, 1):
         asked, links = item.experiment or "the study", frames.pedigree.links(item.files)
         told = (mark(item.verdict), item.evidence or NOT_RUN, item.why)
-        rows.add(Anchor(f"C{place}"), item.claim.claim, *told, item.claim.source, asked, links)
-    columns = headers("Id | Claim | Verdict | Evidence | Why | Source | Claimed by | From")
+        rows.add(Anchor(f"C{place}"), item.claim.claim, *told, asked, links)
+    columns = headers("Id | Claim | Verdict | Evidence | Why | Claimed by | From")
     note = (
         "holds: the whole interval lies where the claim says; does not hold: all of it lies elsewhere; undecided: it "
         "reaches across. Differences are taken group by group from the same noise, or seed by seed, where two values have "
