@@ -94,6 +94,12 @@ def test_verbs_below_the_project_say_where_to_go(verb: str, said, project: Path)
     assert f"params.yaml: no such file; go to {project} first" in line
 
 
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite://", "mysql://127.0.0.1:9/x"])
+def test_a_tracking_store_that_cannot_be_used_is_one_line(uri: str, said, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert f"tracking: {uri} cannot be used (" in said("track")
+
+
 def test_verbs_outside_any_project_say_so(said, tmp_path_factory: pytest.TempPathFactory):
     assert "go to the project's folder first" in said("status", where=tmp_path_factory.mktemp("elsewhere"))
 

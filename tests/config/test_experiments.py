@@ -252,3 +252,21 @@ def test_an_experiment_that_cannot_be_made_is_refused_in_one_line_that_names_it(
         load(wrong=asked)
     assert "experiments.wrong." in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"better": "baseline/ddim-5"}, "claims.0: a claim has one of: better and worse; .*; this one has better$"),
+        ({"better": "baseline/ddim-5", "worse": "baseline/ddim-5"}, "claims.0: a claim compares a cell with itself"),
+        (
+            {"better": "baseline/ddim-5", "worse": "baselin/ddim-5"},
+            "claims.0.worse: .*; did you mean 'baseline/ddim-5'",
+        ),
+        ({"better": "baseline/ddim-5", "worse": "real/noise", "times": 0.5}, "claims.0.times: 0.5 is not allowed"),
+        ({"cells": ["baseline/ddim-5"] * 3, "trend": "flat"}, "claims.0.trend: flat goes with `within`"),
+    ],
+)
+def test_a_claim_that_cannot_be_judged_is_refused_where_it_stands(load, claim: dict, message: str):
+    with pytest.raises(UserError, match=f"experiments.wrong.{message}"):
+        load(wrong={"claims": [{"claim": "a claim", "source": "a test", **claim}]})

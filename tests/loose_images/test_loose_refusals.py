@@ -141,6 +141,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(work, verb, p
         (np.triu(np.ones((12, 12))), "sigma is no covariance: it is not symmetric"),
         (-np.eye(12), "sigma is no covariance: it has negative eigenvalues"),
         (np.full((12, 12), np.nan), "sigma holds NaN or infinity"),
+        (np.zeros((12, 12)), "sigma is all zero: it was never filled"),
     ],
 )
 def test_statistics_that_are_no_covariance_are_refused(work, sigma, reason):

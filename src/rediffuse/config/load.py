@@ -1,14 +1,10 @@
 """From a file to a checked study and its resolved runs, or one clear line."""
 
-import difflib
-import json
-import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from rediffuse.config.checks import check_data, check_run
 from rediffuse.config.claims import check_claims, check_experiments, check_headline
@@ -17,13 +13,11 @@ from rediffuse.config.experiment import Claim
 from rediffuse.config.sections import Sampling
 from rediffuse.config.settings import Overrides, Settings, merge, with_preset
 from rediffuse.config.study import ResolvedRun, Run, Study
+from rediffuse.config.validate import validate
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.data.registry import SOURCES
 from rediffuse.errors import UserError, shown
 from rediffuse.models.registry import MODELS
-from rediffuse.options import in_words
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class LoadedStudy(NamedTuple):
@@ -67,7 +61,7 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
     defaults = raw.get("defaults")
     if isinstance(defaults, dict) and isinstance(network := defaults.get("network"), dict):
         raw = {**raw, "defaults": {**defaults, "network": _with_preset(network, path, "defaults")}}
-    study = _validate(Study, raw, path, ())
+    study = validate(Study, raw, path, ())
     try:
         check_data(study.data)
     except ValueError as error:
@@ -107,7 +101,7 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
             )
         where, values = trained.where, trained.values
         for section in trained.overrides:
-            _validate(_section(section), values[section], path, (where, section))
+            validate(_section(section), values[section], path, (where, section))
         facts = {
             "name": name,
             "model": "unet",
@@ -142,7 +136,7 @@ def _with_samplers(
 ) -> dict[str, Any]:
     """The sections of a run, sampled in these ways."""
     values = {**values, "sampling": {**values["sampling"], "samplers": samplers}}
-    return {name: _validate(_section(name), value, path, (where, name)) for name, value in values.items()}
+    return {name: validate(_section(name), value, path, (where, name)) for name, value in values.items()}
 
 
 def _one_pass_settings(study: Study, path: str | Path, where: str, run: Run) -> dict[str, Any]:
@@ -164,10 +158,10 @@ def _one_pass_settings(study: Study, path: str | Path, where: str, run: Run) -> 
                 )
     sampling = {**study.defaults.sampling.model_dump(mode="json"), **run.sampling}
     return {
-        "network": _validate(model.network_options, run.network, path, (where, "network")),
+        "network": validate(model.network_options, run.network, path, (where, "network")),
         "diffusion": None,
-        "training": _validate(model.training_options, run.training, path, (where, "training")),
-        "sampling": _validate(Sampling, sampling, path, (where, "sampling")),
+        "training": validate(model.training_options, run.training, path, (where, "training")),
+        "sampling": validate(Sampling, sampling, path, (where, "sampling")),
     }
 
 
@@ -192,7 +186,7 @@ def _layered(study: Study, path: str | Path, layers: tuple[tuple[str, Overrides 
             if section == "network":
                 override = _with_preset(override, path, where)
             values[section] = merge(values[section], override)
-            _validate(_section(section), values[section], path, (where, section))
+            validate(_section(section), values[section], path, (where, section))
     return values
 
 
@@ -238,87 +232,3 @@ def _place(where: str, error: ValueError) -> str:
     """The error of a check with the whole key: that of the run, unless the section is the study's."""
     section = str(error).split(".", 1)[0]
     return f"{error}" if section in Study.model_fields else f"{where}.{error}"
-
-
-def _validate(model: type[Model], raw: Any, path: str | Path, where: tuple[str, ...]) -> Model:
-    # Strict JSON validation: "3" is no number and true is no count, but a list may fill a tuple.
-    try:
-        taken = model.model_validate_json(json.dumps(raw), strict=True)
-    except ValidationError as error:
-        # A misspelt key also leaves the right one missing: name the misspelling.
-        errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise UserError(f"{path}: {_line(model, errors[0], where)}{more}") from None
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: {'.'.join(where) or 'study'}: {error}") from None
-    for place, given, number in _turned(raw, taken):
-        raise UserError(f"{path}: {'.'.join((*where, *place))}: {given} is not allowed; use a number such as {number}")
-    return taken
-
-
-def _turned(raw: Any, taken: Any) -> Iterator[tuple[tuple[str, ...], Any, int]]:
-    """Where true, false or 1.0 was taken for a choice of that number: to Python they are the same."""
-    if isinstance(taken, int) and type(taken) is not type(raw):
-        yield (), raw, taken
-    elif isinstance(raw, list) and isinstance(taken, tuple):
-        for index, (item, found) in enumerate(zip(raw, taken, strict=True)):
-            yield from (((str(index), *place), *rest) for place, *rest in _turned(item, found))
-    elif isinstance(raw, dict):
-        for key, item in raw.items():
-            found = taken.get(key) if isinstance(taken, dict) else getattr(taken, key)
-            yield from (((key, *place), *rest) for place, *rest in _turned(item, found))
-
-
-def _line(model: type[BaseModel], error: Any, where: tuple[str, ...]) -> str:
-    location = [*where, *(_part(str(part)) for part in error["loc"] if part != "[key]")]
-    kind, context = error["type"], error.get("ctx", {})
-    key = ".".join(location) or "study"
-    if kind == "extra_forbidden":
-        allowed = _keys_at(model, [str(part) for part in error["loc"][:-1]])
-        close = difflib.get_close_matches(str(error["loc"][-1]), allowed, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(allowed)}"
-        return f"{key}: unknown key; {hint}"
-    if kind == "missing":
-        return f"{key}: is missing; give it"
-    if kind == "value_error":
-        message = str(context["error"])
-        # A message that begins with a key stands at that key, any other at the place itself.
-        joint = "." if re.match(r"[\w.-]+: ", message) else ": "
-        return f"{key}{joint}{message}" if location else message
-    given = error["input"]
-    it = shown(given)
-    if kind == "literal_error":
-        close = difflib.get_close_matches(
-            str(given), [part.strip("'") for part in context["expected"].replace(" or ", ", ").split(", ")], n=1
-        )
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        return f"{key}: {it} is not allowed; use {context['expected']}{hint}"
-    if kind == "string_pattern_mismatch":
-        return f"{key}: {it} is not a name; use lower-case letters, digits and hyphens"
-    if kind == "model_type":
-        return f"{key}: {it} is not allowed; it should be a mapping of keys"
-    return f"{key}: {it} is not allowed; {in_words(error['msg'])}"
-
-
-def _part(key: str) -> str:
-    """A key as it stands in the study, in quotes where it is no word."""
-    return key if re.fullmatch(r"[\w-]{1,60}", key) else shown(key)
-
-
-def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    """The keys allowed at a place, found by walking the models along `location`."""
-    current: Any = model
-    for part in location:
-        fields = getattr(current, "model_fields", None)
-        annotation = fields[part].annotation if fields is not None and part in fields else None
-        if annotation is None:
-            continue  # a key of a mapping or an index: stays with the model of its values
-        models = list(_models_in(annotation))
-        current = models[0] if models else current
-    return list(getattr(current, "model_fields", {}))
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]

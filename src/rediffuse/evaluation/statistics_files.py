@@ -28,6 +28,8 @@ def open_statistics(path: Path, network: FeatureNetwork) -> Reference:
         _check_name(path, network)
         stated = ReferenceIdentity(path.name, "not stated", None, network.name, network.resize)
         reference = open_foreign_reference(path, stated)
+    if not reference.sigma.any():
+        raise UserError(f"{path}: sigma is all zero: it was never filled, or is of one image only")
     if len(reference.mu) != network.dim:
         raise UserError(
             f"{path} has statistics of {len(reference.mu)} dimensions, {network.name} has {network.dim}: "

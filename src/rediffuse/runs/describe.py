@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from rediffuse.config.load import LoadedStudy, _models_in
+from rediffuse.config.load import LoadedStudy
 from rediffuse.config.study import ResolvedRun, Study
+from rediffuse.config.validate import models_in
 from rediffuse.models.latent_options import LatentNetwork
 from rediffuse.models.registry import MODELS
 from rediffuse.runs import facts
@@ -82,7 +83,7 @@ def _cost(spec: SamplerSpec) -> str:
 def _sections(model: type[BaseModel], where: str) -> Iterator[tuple[type[BaseModel], str]]:
     yield model, where
     for name, field in model.model_fields.items():
-        for inner in _models_in(field.annotation):
+        for inner in models_in(field.annotation):
             keyed = f"{name}.<name>" if getattr(field.annotation, "__origin__", None) is dict else name
             keyed = f"{name}[]" if getattr(field.annotation, "__origin__", None) is tuple else keyed
             yield from _sections(inner, f"{where}.{keyed}" if where else keyed)
