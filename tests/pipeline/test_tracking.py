@@ -75,6 +75,14 @@ def test_a_damaged_store_stops_no_job_and_what_to_do_is_said(built: Clone, tmp_p
     assert "move that file away: then `rediffuse track`" in line
 
 
+def test_a_damaged_result_is_not_logged_and_its_job_is_named(built: Clone, tmp_path: Path):
+    clone = built.copy(tmp_path / "project")
+    (clone.folder / "runs" / "smoke" / "baseline" / "seed0" / "history.csv").write_bytes(b"\xff")
+    output = clone.run("rediffuse track", code=2)
+    assert "Traceback" not in output
+    assert "rediffuse: tracking: the files of train/baseline/seed0 cannot be read" in output
+
+
 def test_a_copied_project_logs_into_itself(built: Clone, tmp_path: Path):
     from mlflow import MlflowClient
 

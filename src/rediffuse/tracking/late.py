@@ -1,13 +1,15 @@
 """Logging of finished jobs: at once where it pays, otherwise of many jobs together."""
 
 import sys
+import zipfile
 
 from rediffuse.errors import UserError
 from rediffuse.formats import write_json
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
-from rediffuse.pipeline.receipts import read_timing
+from rediffuse.pipeline.receipts import read_receipt, read_timing
 from rediffuse.registry import load
+from rediffuse.tracking.store import first_line
 from rediffuse.tracking.tracker import TrackingFailed, connect, open_tracker, tracking_uri
 
 #: A job that took longer is logged at once even where others wait to be logged together.
@@ -49,6 +51,13 @@ def track(context: Context) -> None:
             if job.declaration.log is not None and is_made(context, job):
                 load(job.declaration.log)(tracker, context, job)
                 logged += job.stage == "train"
+    except UserError:
+        raise
+    except (ValueError, LookupError, TypeError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"tracking: the files of {job.name} cannot be read ({first_line(error)}); `rediffuse status` says which job "
+            "to do again"
+        ) from None
     except TrackingFailed as error:
         raise UserError(f"tracking: {error}; what is missing is logged by the next `rediffuse track`") from None
     for mark in marks:
@@ -58,5 +67,6 @@ def track(context: Context) -> None:
 
 def is_made(context: Context, job: Job) -> bool:
     """Whether a job's files lie there, of today's settings and code or of earlier ones."""
-    paths = (job.receipt, *job.outputs, *(need.receipt for need in job.needs if need.stage == "train"))
-    return all((context.root / path).exists() for path in paths)
+    receipts = (job.receipt, *(need.receipt for need in job.needs if need.stage == "train"))
+    there = all((context.root / path).exists() for path in job.outputs)
+    return there and all(read_receipt(context.root / path) is not None for path in receipts)

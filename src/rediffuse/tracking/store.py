@@ -53,9 +53,10 @@ def open_store(uri: str, root: Path) -> "MlflowClient":
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import logging
 
+    from mlflow import MlflowClient
+
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # what fails is said in one line
-    from mlflow import MlflowClient
 
     if is_remote(uri):
         return MlflowClient(uri)
