@@ -17,6 +17,7 @@ from rediffuse.files import sha256
 from rediffuse.formats import write_json
 from rediffuse.pipeline.plan import Plan, make_plan
 from rediffuse.runs import facts
+from rediffuse.samplers.registry import SAMPLERS
 from tests.reporting.study_records import (
     exact_costs,
     group_values,
@@ -196,10 +197,11 @@ class StudyTree:
             }
             distance = distances(setting, steps) if distances else self.distance(run, sampler, steps, scale)
             kind = sampler if one_pass else run.sampling.samplers[sampler].kind or sampler
+            nfe = steps if one_pass else SAMPLERS[kind].nfe(steps) or steps
             facts_ = {"study": self.name, "role": run.role, "sampler": sampler, "kind": kind}
             n, groups = run.evaluation.group_size, run.evaluation.groups
             record = metrics_record(
-                run.name, seed, setting, distance, n=n, groups=groups, steps=steps, nfe=steps, **facts_
+                run.name, seed, setting, distance, n=n, groups=groups, steps=steps, nfe=nfe, **facts_
             )
             write_json(folder / "metrics" / f"{setting}.json", record)
         self.done(f"sample/{who}", settings=timings)

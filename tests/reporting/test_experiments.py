@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,7 +216,7 @@ def test_a_table_alone_and_a_single_value_are_not_drawn(material, name: str):
     assert drawn(material, name) is None
 
 
-def test_a_sampler_that_chooses_its_steps_is_left_to_the_table(material):
+def test_a_sampler_that_chooses_its_steps_stands_at_what_it_cost(material):
     assert [row.name() for row in found(material, "chosen").rows] == [
         "DDIM, 5 steps",
         "DDIM, 10 steps",
@@ -224,7 +225,7 @@ def test_a_sampler_that_chooses_its_steps_is_left_to_the_table(material):
     picture = drawn(material, "chosen")
     assert picture is not None
     assert picture.alt.startswith("Lines of")
-    assert picture.caption.endswith("In the table alone: Probability-flow ODE adaptive, tolerance 0.1.")
+    assert "network evaluations an image" in picture.alt
 
 
 @pytest.fixture
@@ -285,3 +286,20 @@ def test_long_names_are_set_in_lines(axes):
     lines = found.get_yticklabels()[0].get_text().splitlines()
     assert " ".join(lines) == name
     assert max(map(len, lines)) <= 36
+
+
+def test_samplers_are_drawn_against_what_they_cost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    study = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
+    vary = {"sampler": ["ddim", "ode-heun"], "steps": [5, 10]}
+    study |= {"experiments": {"cost": {"question": "?", "vary": vary, "picture": "line"}}, "claims": []}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    tree = StudyTree(tmp_path / "project", tmp_path / "study.yaml").everything()
+    material = conclude(read_frames(tree.loaded, tree.root, tree.plan), tree.plan)
+    drawn = []
+    monkeypatch.setattr(chapter.plots, "line", lambda drawing, points, *rest: drawn.append((drawing, points, rest)))
+    chapter.chapters(material, "parts")
+    [(drawing, found, rest)] = drawn
+    assert drawing.x == "network evaluations an image"
+    # DDIM asks once a step; Heun's method twice, once in the last: 2·5 − 1 and 2·10 − 1.
+    assert [point.x for point in found] == [5, 10, 9, 19]
+    assert rest == (True, [5, 10])

@@ -6,6 +6,7 @@ from rediffuse.config.claims import has
 from rediffuse.config.expand import Planned
 from rediffuse.config.experiment import CHAPTERS
 from rediffuse.evaluation.metrics import metric_short, metric_title
+from rediffuse.reporting.chapters.quality import evaluations
 from rediffuse.reporting.experiments.cells import Cell, bounds, estimate, recorded
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.experiments.results import COMMAND, Result, Row, answers, result_of
@@ -144,6 +145,9 @@ def _picture(material: Material, result: Result) -> Picture | None:
             if loaded.run(row.member.run).role != "ablation"
         ]
         return plots.strips(drawing, shown) if shown else None
+    if kind == "line" and (counted_points := _against_evaluations(material, known, axis, others, result)):
+        ticks = sorted({row.member.at[axis] for row, _ in known if _is_number(row.member.at[axis])})
+        return plots.line(replace(drawing, x="network evaluations an image"), counted_points, True, ticks)
     numbered = [(row, cell) for row, cell in known if _is_number(row.member.at[axis])]
     if kind == "line" and 1 < len(numbered) < len(known):
         # What chooses its steps by a tolerance has no place among numbers of steps.
@@ -156,6 +160,23 @@ def _picture(material: Material, result: Result) -> Picture | None:
     if kind == "line" and numeric:
         return plots.line(drawing, points, result.planned.axes[axis] == "steps")
     return plots.dots(drawing, points)
+
+
+def _against_evaluations(
+    material: Material, known: list[tuple[Row, Cell]], axis: int, others: list[int], result: Result
+) -> list[plots.Point]:
+    """Where samplers are compared by steps: their values against what they cost, as it was counted for all of them."""
+    if result.planned.axes[axis] != "steps" or "sampler" not in result.planned.axes:
+        return []
+    asked = evaluations(material.frames)
+    places = [(row.member.run, row.member.setting) for row, _ in known]
+    if any(place not in asked for place in places):
+        return []
+    series = [", ".join(row.names[place] for place in others) for row, _ in known]
+    return [
+        plots.Point(asked[place], name, cell.value, bounds(cell))
+        for place, name, (_, cell) in zip(places, series, known, strict=True)
+    ]
 
 
 def _x_axis(result: Result, kind: str) -> int:

@@ -52,8 +52,11 @@ class Drawing:
     real: float | None = None
 
 
-def line(drawing: Drawing, points: Sequence[Point], steps: bool) -> Picture:
-    """Values against a number, a line for each series; on a logarithmic axis if it is of `steps`, or goes far."""
+def line(drawing: Drawing, points: Sequence[Point], steps: bool, ticks: Sequence[float] = ()) -> Picture:
+    """Values against a number, a line for each series; on a logarithmic axis if it is of `steps`, or goes far.
+
+    ticks: where numbers stand at such an axis, if not at each.
+    """
     figure, axes = plt.subplots(figsize=(WIDTH, 4.8))
     series = list(dict.fromkeys(point.series for point in points))
     numbers = sorted({float(point.x) for point in points})
@@ -67,7 +70,7 @@ def line(drawing: Drawing, points: Sequence[Point], steps: bool) -> Picture:
         error_bars(axes, x, [p.value for p in own], [p.ends for p in own], **_look(place), label=name)
     _scale(axes, points, drawing)
     if far:
-        log_steps(axes, numbers)
+        log_steps(axes, ticks or numbers)
     else:
         axes.set_xticks(numbers, [f"{n:g}" for n in numbers])
     axes.set(xlabel=drawing.x, ylabel=drawing.y)
