@@ -174,7 +174,10 @@ def digest(value: Any) -> str:
 def kind_of_file(path: str | Path) -> str | None:
     """In words what a file holds that is not what its name says; None where its first bytes do not tell."""
     with Path(path).open("rb") as stream:
-        return kind_of_bytes(stream.read(200))
+        start = stream.read(200)
+    if start.startswith(_PICTURES):
+        return "it is a single picture, where a folder or archive of them is wanted"
+    return kind_of_bytes(start)
 
 
 def kind_of_bytes(start: bytes) -> str | None:
@@ -192,12 +195,11 @@ def kind_of_bytes(start: bytes) -> str | None:
     return f"it is text: {text!r}" if text.isprintable() or "\n" in text else None
 
 
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff")
 _KINDS = {
     b"version https://git-lfs": "it is a pointer of Git LFS, not the file itself (`git lfs pull` fetches it)",
     b"<!doctype html": "it is a web page, not the file itself",
     b"<html": "it is a web page, not the file itself",
-    b"\x89png": "it is a single picture, where a folder or archive of them is wanted",
-    b"\xff\xd8\xff": "it is a single picture, where a folder or archive of them is wanted",
     b"rar!": "it is a RAR archive: unpack it and name the folder",
     b"7z\xbc\xaf": "it is a 7z archive: unpack it and name the folder",
     b"\x89hdf": "it is an HDF5 file: save its images as one uint8 array in .npy",
