@@ -1,6 +1,6 @@
 """What the samplers of a run must satisfy that they cannot see alone: its network, its process."""
 
-from rediffuse.config.sampling import Sampler
+from rediffuse.config.sampling import Sampler, draws_noise
 from rediffuse.config.study import ResolvedRun
 from rediffuse.config.trained import Diffusion
 from rediffuse.errors import shown
@@ -38,7 +38,6 @@ def _check_effect(where: str, spec: SamplerSpec, sampler: Sampler) -> None:
         raise ValueError(f"{where}.variance: {spec.name} takes no variance; leave it out, or use kind: ancestral")
     if sampler.spacing != "uniform" and (spec.path == "interpolant" or spec.paced_by != "steps"):
         raise ValueError(f"{where}.spacing: {spec.name} keeps none of the network's time steps; leave it out")
-    still = not spec.stochastic or (spec.name == "ddim" and not sampler.options.get("eta"))
-    if sampler.step_temperature != 1 and still:
+    if sampler.step_temperature != 1 and not draws_noise(spec.name, sampler):
         how = f"{spec.name} with eta 0" if spec.name == "ddim" else spec.name
         raise ValueError(f"{where}.step_temperature: {how} draws no noise in its steps; leave it out")

@@ -171,6 +171,12 @@ def _check_options(where: str, spec: SamplerSpec, sampler: Sampler) -> None:
         raise ValueError(f"{where}.steps: {spec.name} chooses its steps by its {spec.paced_by}; leave it out")
 
 
+def draws_noise(key: str, sampler: Sampler) -> bool:
+    """Whether its steps draw noise: what it makes does not follow from x_T alone."""
+    spec = SAMPLERS[sampler.kind or key]
+    return spec.stochastic and (spec.name != "ddim" or bool(sampler.options.get("eta")))
+
+
 def paces(key: str, sampler: Sampler) -> Iterator[tuple[Pace, dict[str, Any]]]:
     """Each pace of a sampler, with the options that its function is called with at it."""
     options, by = sampler.options, SAMPLERS[sampler.kind or key].paced_by

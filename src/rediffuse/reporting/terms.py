@@ -30,7 +30,7 @@ VARIANTS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 REAL, NOISE, OTHER = "#222222", "#777777", "#8C8C8C"
 
 
-def headline(loaded: LoadedStudy) -> list[str]:
+def headline_metrics(loaded: LoadedStudy) -> list[str]:
     """The metrics that runs are compared by."""
     flagged = [metric.name for metric in METRICS.values() if metric.headline]
     return list(loaded.study.evaluation.headline or flagged)

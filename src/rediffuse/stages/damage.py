@@ -1,18 +1,10 @@
 """Stage `damage`: what each metric makes of held-out real images that were damaged in known ways."""
 
-from typing import Any
-
 from rediffuse.formats import write_json
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
-from rediffuse.pipeline.stage import Stage, Subject
-from rediffuse.stages.real import scoring
-
-
-def settings(subject: Subject) -> dict[str, Any]:
-    """How images are scored."""
-    return {"evaluation": scoring(subject)}
-
+from rediffuse.pipeline.stage import Stage
+from rediffuse.stages.real import settings
 
 STAGE = Stage(
     "damage",

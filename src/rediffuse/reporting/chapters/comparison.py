@@ -21,13 +21,11 @@ from rediffuse.reporting.terms import (
     capital,
     compared_runs,
     direction,
+    headline_metrics,
     key_title,
     run_of_role,
     settings_in_order,
     unique_label,
-)
-from rediffuse.reporting.terms import (
-    headline as headline_metrics,
 )
 from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Value
 from rediffuse.runs import facts

@@ -1,6 +1,5 @@
 """What each metric makes of known damage to real images: one that does not order it decides nothing."""
 
-from collections import Counter
 from itertools import pairwise
 from typing import Any
 
@@ -26,12 +25,10 @@ def verdicts(rows: list[dict[str, Any]]) -> dict[str, dict[str, bool]]:
     kinds = list(dict.fromkeys(row["kind"] for row in rows[1:]))
     found: dict[str, dict[str, bool]] = {}
     for metric in METRICS:
-        values = {id(row): row["metrics"].get(metric, {}).get("value") for row in rows}
-        if None not in values.values():
+        values = [(row["kind"], row["metrics"].get(metric, {}).get("value")) for row in rows]
+        if all(value is not None for _, value in values):
             found[metric] = {
-                kind: ordered(
-                    metric, [values[id(row)] for row in (rows[0], *rows[1:]) if row is rows[0] or row["kind"] == kind]
-                )
+                kind: ordered(metric, [value for of, value in values if of in (rows[0]["kind"], kind)])
                 for kind in kinds
             }
     return found
@@ -72,7 +69,7 @@ def chapter(material: Material) -> Chapter | None:
     found = verdicts(rows)
     if not found or len(rows) < 2:
         return None
-    counts = Counter({metric: sum(by_kind.values()) for metric, by_kind in found.items()})
+    counts = {metric: sum(by_kind.values()) for metric, by_kind in found.items()}
     kinds, most = len(next(iter(found.values()))), max(counts.values())
     names = {metric: metric_short(metric, frames.features) for metric in found}
     best = [names[metric] for metric, count in counts.items() if count == most]

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from rediffuse.config.claims import has
 from rediffuse.config.expand import Planned
-from rediffuse.config.experiment import CHAPTERS
 from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting.chapters.quality import evaluations
 from rediffuse.reporting.experiments.cells import Cell, bounds, estimate, recorded
@@ -24,15 +23,9 @@ STRIP = 12
 
 
 def chapters(material: Material, question: str) -> list[Chapter]:
-    """The chapters of the experiments that stand under a question of the report (a key of `CHAPTERS`)."""
+    """The chapters of the experiments that stand under a question of the report (a key of `experiment.CHAPTERS`)."""
     planned = [one for one in material.loaded.experiments.values() if one.asks.chapter == question]
     return [chapter for one in planned if (chapter := _chapter(material, result_of(material, one))) is not None]
-
-
-def chapter(material: Material) -> Chapter | None:
-    """All of them in one."""
-    found = [item for key in CHAPTERS for one in chapters(material, key) for item in (f"{one.title}", *one.items)]
-    return chapter_of("experiments", "Experiments", *found)
 
 
 def _chapter(material: Material, result: Result) -> Chapter | None:
@@ -172,11 +165,8 @@ def _against_evaluations(
     places = [(row.member.run, row.member.setting) for row, _ in known]
     if any(place not in asked for place in places):
         return []
-    series = [", ".join(row.names[place] for place in others) for row, _ in known]
-    return [
-        plots.Point(asked[place], name, cell.value, bounds(cell))
-        for place, name, (_, cell) in zip(places, series, known, strict=True)
-    ]
+    points = (_point(row, cell, axis, others, numeric=False, alone=False) for row, cell in known)
+    return [replace(point, x=asked[place]) for place, point in zip(places, points, strict=True)]
 
 
 def _x_axis(result: Result, kind: str) -> int:

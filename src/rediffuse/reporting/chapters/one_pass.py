@@ -22,7 +22,7 @@ from rediffuse.reporting.terms import (
     MAIN,
     REAL_LINES,
     compared_runs,
-    headline,
+    headline_metrics,
     one_pass_runs,
     run_colours,
     sampler_title,
@@ -95,7 +95,7 @@ def _critic(model: ResolvedRun) -> str:
 
 def table(frames: Frames, cells: Cells) -> Table:
     """Quality of every one-pass model beside the compared runs at each step count of their first sampler."""
-    rows, marked, metrics = Rows(), [], headline(frames.loaded)
+    rows, marked, metrics = Rows(), [], headline_metrics(frames.loaded)
     for model, _, setting, steps in _places(frames):
         if facts.is_one_pass(model):
             marked.append(len(rows))

@@ -288,7 +288,7 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
 def chapter(material: Material) -> Chapter | None:
     """The other metrics against steps, and every value."""
     frames, cells = material.frames, material.cells
-    metrics = terms.headline(frames.loaded)
+    metrics = terms.headline_metrics(frames.loaded)
     figure = quality_against_steps(frames, cells, metrics[1:], "quality-steps-more") if metrics[1:] else None
     tables = (quality(frames, metrics), whole_sets.table(frames))
     text = (

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rediffuse.config import ResolvedRun
+from rediffuse.config.sampling import draws_noise
 from rediffuse.evaluation.intervals import over_images
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
@@ -17,9 +18,10 @@ from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import compared_runs, setting_title
 from rediffuse.reporting.values import Estimate, number
 from rediffuse.runs import facts
-from rediffuse.samplers.registry import SAMPLERS
 
 SHOWN = 16
+#: More images tell no more, and are held in float64.
+MOST = 1000
 
 
 class Pair(NamedTuple):
@@ -36,10 +38,8 @@ def deterministic_setting(runs: list[ResolvedRun]) -> str | None:
     """The setting with most steps that all of the runs have, of samplers that draw no noise in their steps."""
     found: dict[str, tuple[bool, float]] = {}
     for setting in facts.settings(runs[0]) if runs else ():
-        sampler = runs[0].sampling.samplers.get(setting[1])
-        spec = SAMPLERS[(sampler and sampler.kind) or setting[1]]
-        still = sampler is not None and not sampler.options.get("eta") and sampler.variations is None
-        if still and (spec.name == "ddim" or not spec.stochastic):
+        sampler = runs[0].sampling.samplers[setting[1]]
+        if sampler.variations is None and not draws_noise(setting[1], sampler):
             found[setting[0]] = facts.fineness(setting)
     shared = [name for name in found if all(name in {s for s, _, _ in facts.settings(run)} for run in runs[1:])]
     return min(shared, key=found.__getitem__, default=None)
@@ -55,7 +55,7 @@ def correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def pairs(frames: Frames, runs: list[ResolvedRun], setting: str) -> list[Pair]:
     """Every two runs whose samples are there; noise that is not the same: each image beside the next one's."""
-    images = {run.name: sample_images(frames, run, setting, 10**9) for run in runs}
+    images = {run.name: sample_images(frames, run, setting, MOST) for run in runs}
     found = []
     for first, second in combinations(runs, 2):
         ours, theirs = images[first.name], images[second.name]

@@ -25,10 +25,10 @@ from rediffuse.reporting.render.picture import (
     show,
     wrapped,
 )
-from rediffuse.reporting.terms import REAL, REAL_LABEL
+from rediffuse.reporting.terms import BASELINE, IMPROVED, OTHER, REAL, REAL_LABEL, VARIANTS
 from rediffuse.reporting.values import number
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
+PALETTE = (BASELINE, IMPROVED, *VARIANTS, OTHER)
 
 
 @dataclass(frozen=True)
