@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rediffuse.reporting import build_report, write_ablations
 from tests.reporting.study_tree import PROJECT, StudyTree
 
 
@@ -25,3 +26,15 @@ def tree(made: StudyTree, tmp_path: Path) -> StudyTree:
 def empty_tree(tmp_path: Path) -> StudyTree:
     """The smoke study before anything was run."""
     return StudyTree(tmp_path, PROJECT / "studies" / "smoke.yaml")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> StudyTree:
+    """A complete study, one ablation of one seed and one of two run, and its report; to be left as it is."""
+    tree = StudyTree(tmp_path_factory.mktemp("full"), PROJECT / "studies" / "smoke.yaml").everything()
+    tree.run(tree.loaded.ablations["width-halved"], 0, scale=1.5)
+    for seed in (1, 2):
+        tree.run(tree.loaded.ablations["improved-seeds"], seed, scale=1 + seed / 10)
+    write_ablations(tree.loaded, tree.plan, tree.root)
+    build_report(tree.loaded, tree.plan, tree.root, tree.out)
+    return tree

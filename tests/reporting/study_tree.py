@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import io
 import json
 import math
 from collections.abc import Callable
@@ -265,3 +266,13 @@ class StudyTree:
         values = group_values(distance, spread, len(found["groups"]))
         record["metrics"]["frechet_distance"] = grouped(values, found["n"]).to_dict()
         write_json(path, record)
+
+
+def timings(tree: StudyTree) -> str:
+    """The page of what machines took."""
+    return (tree.out / "timings.md").read_text()
+
+
+def table(tree: StudyTree, name: str, folder: str = "tables") -> list[dict[str, str]]:
+    """A table of its report."""
+    return list(csv.DictReader(io.StringIO((tree.out / folder / f"{name}.csv").read_text())))
