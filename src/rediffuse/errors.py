@@ -35,3 +35,7 @@ def one_line(text: str, room: int = LONGEST) -> str:
 def shown(value: Any) -> str:
     """A value as a message names it: text in quotes, what is long in short."""
     return "nothing" if value is None else one_line(_SHORT.repr(value), 80)
+
+
+#: What to do about EOFError in the middle of an import.
+CUT_SHORT = "Python's own copy of a module is cut short, as a full disk leaves it; remove the folders __pycache__"

@@ -1,6 +1,7 @@
 """Where verbs run and how they are called: what is wrong there is one line and exit code 2, never a traceback."""
 
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -132,6 +133,8 @@ def test_a_disk_that_fills_during_the_work_is_one_line_and_leaves_no_half_of_a_f
     result = subprocess.run(
         ["bash", "-c", f"ulimit -f 2; exec {sys.executable} -m rediffuse prepare"],  # 2 kB a file
         cwd=project,
+        # Python would write what it compiles as well, cut it short and read that half ever after.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -140,6 +143,19 @@ def test_a_disk_that_fills_during_the_work_is_one_line_and_leaves_no_half_of_a_f
     [line] = result.stderr.splitlines()
     assert line.endswith("make room, then give the same command again")
     assert [path for path in (project / "data").rglob("*") if path.is_file()] == []
+
+
+def test_a_module_that_python_cut_short_on_a_full_disk_is_one_line(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    source = tmp_path_factory.mktemp("source")
+    shutil.copytree(ROOT / "src" / "rediffuse", source / "rediffuse", ignore=shutil.ignore_patterns("__pycache__"))
+    module = source / "rediffuse" / "stages" / "prepare.py"
+    compiled = Path(py_compile.compile(str(module), doraise=True))
+    compiled.write_bytes(compiled.read_bytes()[:200])
+    process = start(project, "prepare", PYTHONPATH=str(source))
+    assert "remove the folders __pycache__" in process.communicate()[1]
+    assert process.returncode == 2
 
 
 def test_a_terminal_without_letters_colours_or_width_is_served(project: Path):

@@ -18,6 +18,11 @@ def main() -> None:
     except KeyboardInterrupt:
         print("rediffuse: stopped before it began", file=sys.stderr)
         raise SystemExit(130) from None
+    except EOFError:
+        from rediffuse.errors import CUT_SHORT
+
+        print(f"rediffuse: {CUT_SHORT}", file=sys.stderr)
+        raise SystemExit(2) from None
 
     run()
 

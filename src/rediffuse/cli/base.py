@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rediffuse.errors import UserError, one_line, shown
+from rediffuse.errors import CUT_SHORT, UserError, one_line, shown
 
 if TYPE_CHECKING:
     from rediffuse.config import ResolvedRun
@@ -165,6 +165,8 @@ def _of_the_machine(error: Exception) -> str | None:
     """
     if isinstance(error, MemoryError):
         return "the memory is full; use smaller batches, or stop what else runs"
+    if "marshal data too short" in f"{error}{error.__cause__}":  # Typer takes this EOFError for the end of the input
+        return CUT_SHORT
     if isinstance(error, OSError) and error.errno in MACHINE:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}; {MACHINE[error.errno]}"
