@@ -124,6 +124,16 @@ MISTAKES = {
     "too many halvings": ("multipliers: [1, 2]", "multipliers: [1, 2, 2, 2, 2]", ["network.multipliers", "8"]),
     "heads that do not divide": ("blocks: 1, ", "blocks: 1, heads: 3, ", ["defaults.network.heads", "divisor"]),
     "too few samples": ("images: 40", "images: 39", ["sampling.images", "at least 40"]),
+    "images of what is not sampled": (
+        "images: 40",
+        "images: 40\n    images_of: {ddim-6: 60}",
+        ["defaults.sampling.images_of", "'ddim-6'", "'ddim-5'"],
+    ),
+    "images of a setting for no group": (
+        "images: 40",
+        "images: 40\n    images_of: {ddim-5: 19}",
+        ["sampling.images_of.ddim-5", "19", "at least 20"],
+    ),
     "groups beyond the held-out images": ("group_size: 20", "group_size: 25", ["evaluation.group_size", "24"]),
     "batch beyond the data": ("batch_size: 16\n    learning", "batch_size: 64\n    learning", ["batch_size", "40"]),
     "warm-up that never ends": ("warmup: 10", "warmup: 60", ["defaults.training.warmup"]),

@@ -92,6 +92,21 @@ def test_several_seeds_against_one_are_compared_by_the_seed_that_both_have() -> 
     assert (found.value - found.half, found.value + found.half) == pytest.approx((wanted.low, wanted.high))
 
 
+def test_of_different_numbers_of_groups_those_that_both_have_are_paired() -> None:
+    """20 groups against 4, true difference 3, half of the variance shared: the interval covers as often as it says."""
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(2000):
+        common = rng.normal(0, 2, 20)
+        ours, theirs = 100 + common + rng.normal(0, 2, 20), (97 + common + rng.normal(0, 2, 20))[:4]
+        found = contrast(of_groups(ours), of_groups(theirs))
+        covered += abs(found.value - 3) <= found.half
+    assert covered / 2000 == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / 2000) ** 0.5)
+    wanted = scipy.stats.ttest_rel(ours[:4], theirs).confidence_interval(0.95)
+    assert (found.value - found.half, found.value + found.half) == pytest.approx((wanted.low, wanted.high))
+    assert "over 4 groups from the same noise" in found.why
+
+
 def test_the_interval_of_paired_groups_covers_and_is_the_narrower_the_more_they_share() -> None:
     """2,000 studies of 4 groups, true difference 3, correlation 0.9: three standard errors of 95 % are 1.5 %."""
     rng = np.random.default_rng(1)
@@ -144,7 +159,9 @@ def test_enough_groups_are_the_least_whose_interval_is_narrower(std: float, dist
 def test_what_would_decide_is_said_in_images_or_seeds() -> None:
     # t(10) = 2.228 and t(11) = 2.201: 3.4 · 2.228/√11 = 2.284, 3.4 · 2.201/√12 = 2.160, so twelve groups reach 2.2.
     text = Sample("group", 4, 3.4, n=120).decided_by(2.2)
-    assert text == "about 1400 images (12 groups of 120) would decide it, if the difference stays"
+    assert (
+        text == "about 1400 images (12 groups of 120) would decide it (`sampling.images_of`), if the difference stays"
+    )
     # t(4) = 2.776 and t(3) = 3.182: 2.776/√5 = 1.241, 3.182/√4 = 1.591.
     assert Sample("training seed", 3, 1.0).decided_by(1.3).startswith("about 5 training seeds would")
     assert Sample("group", 4, 3.4, n=120).decided_by(0.001) == "no sensible number of images would decide it"

@@ -192,7 +192,10 @@ def test_an_undecided_claim_says_how_many_images_would_decide_it() -> None:
     found = forms.FORMS["pair"](claim(**PAIR), [better, worse])
     assert found.verdict == UNDECIDED
     assert "lean towards the claim" in found.reason
-    assert found.decided_by == "about 470 images (59 groups of 8) would decide it, if the difference stays"
+    assert (
+        found.decided_by
+        == "about 470 images (59 groups of 8) would decide it (`sampling.images_of`), if the difference stays"
+    )
 
 
 #: Means 10, 10.25 and 10.5; first and last differ by 1, 0, 1, 0: 0.5 with deviation 1/√3.

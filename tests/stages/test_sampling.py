@@ -1,6 +1,7 @@
 """What a study can ask of sampling, and what is said of it: own options, counted evaluations, shares, no NaN."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from rediffuse.errors import UserError
 from rediffuse.files import read_json
+from rediffuse.jobs.sampling import sample_shard
 from rediffuse.pipeline.context import Context
 from rediffuse.runs import facts
 from rediffuse.runs.samples import Samples, read_samples, write_samples
@@ -128,10 +131,42 @@ def test_shares_drawn_by_two_processes_join_to_the_bytes_of_one_go(context: Cont
 
 @pytest.mark.parametrize("share", ["0:15", "7:40", "16:16", "0:48", "0-16", "0:9999999999999"])
 def test_a_share_that_is_no_range_of_whole_batches_is_refused(context: Context, share: str):
-    from rediffuse.jobs.sampling import sample_shard
-
     with pytest.raises(UserError, match=r"--only.*batch size 16, or 40 as LAST"):
         sample_shard(context.plan.find("sample", "baseline", 0), context, share)
+
+
+def test_a_setting_of_more_images_begins_with_those_of_fewer_and_changes_no_other(context: Context, tmp_path: Path):
+    root = tmp_path / "more"
+    shutil.copytree(context.root, root)
+    content = yaml.safe_load((root / "params.yaml").read_text())
+    fewer = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (root / FOLDER / "samples").iterdir()}
+    do(open_study(root, content), "reference")
+    do(open_study(root, content), "evaluate", "baseline")
+    scores = root / FOLDER / "metrics"
+    scored = {path.name: read_json(path) for path in scores.iterdir()}
+    content["defaults"]["sampling"]["images_of"] = {"ddim-5": 65, "ddim-22": 20}
+    more = open_study(root, content)
+    # A share of another machine: the last two batches of the one setting that has so many images.
+    sample_shard(more.plan.find("sample", "baseline", 0), more, "48:65")
+    do(more, "sample", "baseline")
+    do(more, "evaluate", "baseline")
+
+    made = {name: samples(more, name).images for name in ("ddim-5", "ddim-22")}
+    assert [len(images) for images in made.values()] == [65, 20]
+    assert np.array_equal(made["ddim-5"][:40], samples(context, "ddim-5").images)
+    assert np.array_equal(made["ddim-22"], samples(context, "ddim-22").images[:20])
+    now = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (root / FOLDER / "samples").iterdir()}
+    assert {name for name in fewer if now[name] != fewer[name]} == {"ddim-5.npz", "ddim-22.npz"}
+
+    # Groups of 20: as many as they fill, the first of the same images; what all images give is said of all of them.
+    for name, groups, images in (("ddim-5", 3, 65), ("ddim-22", 1, 20)):
+        before, after = scored.pop(f"{name}.json"), read_json(scores / f"{name}.json")
+        values = [record["metrics"]["frechet_distance"]["groups"] for record in (before, after)]
+        assert (len(values[1]), after["images"], after["whole"]["images"]) == (groups, 20 * groups, images)
+        assert values[1][:2] == pytest.approx(values[0][:groups], rel=1e-5)
+    assert {name: read_json(scores / name) for name in scored} == scored
+    # Seconds are those of the images that were drawn; of settings that were kept, those of then.
+    assert [measured(more, name)["images"] for name in ("ddim-5", "ddim-22", "ode-heun-5")] == [48, 20, 40]
 
 
 def test_samples_that_are_not_finite_are_refused_and_not_written(

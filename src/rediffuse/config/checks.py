@@ -1,8 +1,11 @@
 """What a run must satisfy that one section cannot see alone."""
 
+import difflib
+from collections.abc import Mapping
+
 from rediffuse.config.sampler_checks import check_samplers
 from rediffuse.config.sections import LEAST_RESTORED, Data, LpipsWeights
-from rediffuse.config.study import ResolvedRun
+from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
 from rediffuse.data.registry import SOURCES, TAKES, Source
 from rediffuse.diffusion.named_schedules import scaled_ends
@@ -179,6 +182,11 @@ def _check_counts(run: ResolvedRun, source: Source) -> None:
             f"sampling.images: {run.sampling.images} is less than evaluation's {groups} groups of {n}; "
             f"use at least {n * groups}"
         )
+    for setting, images in run.sampling.images_of.items():
+        if images < n:
+            raise ValueError(
+                f"sampling.images_of.{setting}: {images} is less than one of evaluation's groups of {n}; use at least {n}"
+            )
     counts = {
         "evaluation.likelihood_images": run.evaluation.likelihood_images,
         "restoration.images": run.restoration.images,
@@ -209,6 +217,20 @@ def _check_counts(run: ResolvedRun, source: Source) -> None:
                     f"{where}.batch_size: {batch_size} exceeds the {left} training images "
                     f"of {run.data.source_name}; use at most {left}"
                 )
+
+
+def check_images_of(study: Study, runs: Mapping[str, ResolvedRun]) -> None:
+    """Raise ValueError when a number of images is said of a setting that no run has, or not the one that says it."""
+    made = {name: [setting for setting, _, _ in run.sampling.settings()] for name, run in runs.items() if run.diffusion}
+    every = list(dict.fromkeys(setting for settings in made.values() for setting in settings))
+    places = [("defaults", study.defaults.sampling.images_of, every)]
+    places += [(f"runs.{name}", study.runs[name].sampling.get("images_of") or {}, has) for name, has in made.items()]
+    for where, asked, known in places:
+        for setting in asked:
+            if setting not in known:
+                close = difflib.get_close_matches(setting, known, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else "use SAMPLER-STEPS as `rediffuse check` prints them"
+                raise ValueError(f"{where}.sampling.images_of: {shown(setting)} is not sampled; {hint}")
 
 
 def _check_steps(run: ResolvedRun, timesteps: int) -> None:

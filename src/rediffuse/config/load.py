@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from rediffuse.config.checks import check_data, check_run
+from rediffuse.config.checks import check_data, check_images_of, check_run
 from rediffuse.config.claims import check_claims, check_experiments, check_headline
 from rediffuse.config.expand import Planned, expand
 from rediffuse.config.experiment import Claim
+from rediffuse.config.sampled import settings_of
 from rediffuse.config.sections import Sampling
 from rediffuse.config.settings import Overrides, Settings, merge, with_preset
 from rediffuse.config.study import ResolvedRun, Run, Study
@@ -117,6 +118,7 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
             raise found.placed(name, error) from None
     loaded = LoadedStudy(study, runs, ablations, found.planned)
     try:
+        check_images_of(study, runs)
         check_claims(loaded.claims(), {**runs, **ablations})
         check_experiments(found.planned, {**runs, **ablations})
         check_headline(study.evaluation.headline)
@@ -134,8 +136,11 @@ def _section(name: str) -> type[BaseModel]:
 def _with_samplers(
     values: dict[str, Any], samplers: dict[str, dict[str, Any]], path: str | Path, where: str
 ) -> dict[str, Any]:
-    """The sections of a run, sampled in these ways."""
-    values = {**values, "sampling": {**values["sampling"], "samplers": samplers}}
+    """The sections of a run, sampled in these ways; of settings that it has not it says no number of images."""
+    sampling, has = {**values["sampling"], "samplers": samplers}, set(settings_of(samplers))
+    values = {**values, "sampling": sampling}
+    if asked := sampling.get("images_of"):
+        sampling["images_of"] = {setting: images for setting, images in asked.items() if setting in has}
     return {name: validate(_section(name), value, path, (where, name)) for name, value in values.items()}
 
 
@@ -156,7 +161,7 @@ def _one_pass_settings(study: Study, path: str | Path, where: str, run: Run) -> 
                     f"{path}: {where}.{section}.{key}: is for model: {' or '.join(theirs)}, not for {run.model}; "
                     "leave it out"
                 )
-    sampling = {**study.defaults.sampling.model_dump(mode="json"), **run.sampling}
+    sampling = {**study.defaults.sampling.model_dump(mode="json", exclude={"images_of"}), **run.sampling}
     return {
         "network": validate(model.network_options, run.network, path, (where, "network")),
         "diffusion": None,

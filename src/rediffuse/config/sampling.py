@@ -137,6 +137,12 @@ class Sampling(Options):
     """How many images are sampled and how."""
 
     images: Images = Field(1080, description="images of each setting")
+    images_of: dict[str, Images] = Field(
+        {},
+        max_length=1000,
+        description="images of single settings, named as claims name them (ddim-10: 2400), where more cost less than they "
+        "tell; scored in as many groups as they fill, of which the first are those that fewer images make",
+    )
     batch_size: Batch = Field(1080, description="images sampled at once")
     clip: bool = Field(True, description="clip the predicted x0 to [-1, 1] and re-derive ε")
     samplers: dict[SamplerName, Sampler] = Field(
@@ -152,6 +158,11 @@ class Sampling(Options):
             if (spec := SAMPLERS.get(sampler.kind or key)) is not None:  # an unknown one is named with those that fit
                 _check_options(f"samplers.{key}", spec, sampler)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_numbers(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Nothing is said where all settings have the one number.
+        return {k: v for k, v in handler(self).items() if v or k != "images_of"}
 
     def settings(self) -> list[Setting]:
         """Everything that is sampled."""

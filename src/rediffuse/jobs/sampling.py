@@ -1,6 +1,7 @@
 """Samples of a diffusion model: every setting of a run, batch by batch, what is finished kept."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,8 @@ def sample_shard(job: Job, context: Context, images: str) -> None:
 
     Raises UserError for what is no such range of whole batches.
     """
-    total, batch = job.run.sampling.images, job.run.sampling.batch_size
+    parts = facts.by_images(job.run)
+    total, batch = max(part.sampling.images for part in parts), job.run.sampling.batch_size
     found = re.fullmatch(r"(\d{1,12}):(\d{1,12})", images)
     first, last = (int(found[1]), int(found[2])) if found else (0, 0)
     if facts.is_one_pass(job.run):
@@ -143,7 +145,9 @@ def sample_shard(job: Job, context: Context, images: str) -> None:
         )
     require(job, context.root)
     set_threads(job.run)
-    sample_settings(job, context, open_image_set(context.data_folder), range(first, last))
+    for part in parts:
+        if first < part.sampling.images:
+            sample_settings(replace(job, of_run=part), context, open_image_set(context.data_folder), range(first, last))
 
 
 def _join(parts: list[Path], path: Path, shape: tuple[int, ...], stamp: str) -> None:

@@ -75,6 +75,8 @@ class Stage:
     loose: files and folders it makes that its receipt leaves out, since they hold times: their digests lie with those.
     applies: whether a run has such a job.
     ablations: whether ablations have it, too.
+    by_images: whether it works on one number of images at a time, where settings of a run differ in it
+        (`rediffuse.runs.facts.by_images`); what it measures, it measures by setting.
     resumes: whether a job that was stopped goes on where it was.
     watched: whether MLflow looks on while it works.
     computes: whether it needs the GPU of a study that has one.
@@ -97,6 +99,7 @@ class Stage:
     loose: tuple[str, ...] = ()
     applies: Callable[[ResolvedRun], bool] = _always
     ablations: bool = False
+    by_images: bool = False
     resumes: bool = False
     watched: bool = False
     computes: bool = True

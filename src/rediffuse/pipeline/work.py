@@ -20,6 +20,7 @@ from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.receipts import clear_damage, require, why_stale, write_receipt
 from rediffuse.registry import load
+from rediffuse.runs import facts
 
 
 def work(context: Context, job: Job, *, force: bool = False, later: bool = False) -> bool:
@@ -67,7 +68,7 @@ def _do(context: Context, job: Job, force: bool, later: bool) -> None:
     clear_damage(job, context.root)
     start = time.monotonic()
     with _watching(context, job) as watch:
-        measured = load(job.declaration.code)(job, replace(context, watch=watch)) or {}
+        measured = _measured(job, replace(context, watch=watch))
     _keep_only(context, job)
     missing = [str(path) for path in (*job.outputs, *job.loose) if not (context.root / path).exists()]
     if missing:
@@ -82,6 +83,18 @@ def _do(context: Context, job: Job, force: bool, later: bool) -> None:
         _check_prepared(context)
     if job.declaration.log is not None:
         load("rediffuse.tracking.late:log_or_leave")(context, job, later=later)
+
+
+def _measured(job: Job, context: Context) -> dict[str, Any]:
+    """What the work of a job measured, which is done here."""
+    run, run_stage = job.of_run, load(job.declaration.code)
+    if run is None or not job.declaration.by_images or not run.sampling.images_of:
+        return run_stage(job, context) or {}
+    settings: dict[str, Any] = {}
+    for part in facts.by_images(run):
+        found = (run_stage(replace(job, of_run=part), context) or {}).get("settings", {})
+        settings |= {name: found[name] for name, _, _ in facts.settings(part) if name in found}
+    return {"settings": settings} if settings else {}
 
 
 def _check_prepared(context: Context) -> None:

@@ -124,7 +124,8 @@ def _summary(run: ResolvedRun) -> Iterator[str]:
     else:
         adam = f"Adam {training.learning_rate:g}, EMA {training.ema_decay:g}"
         yield f"training  {training.steps:,} steps of {training.batch_size}, {adam}"
-    named = " ".join(setting for setting, _, _ in facts.settings(run))
+    asked = run.sampling.images_of
+    named = " ".join(s + (f" ({asked[s]:,})" if s in asked else "") for s, _, _ in facts.settings(run))
     yield f"samples   {run.sampling.images:,} images each: {named}"
 
 

@@ -1,5 +1,6 @@
 """What follows from a run's settings: plain functions, since a study is data."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rediffuse.config.study import ResolvedRun
 from rediffuse.config.trained import Diffusion, Network
 from rediffuse.models.latent_options import LatentNetwork
 from rediffuse.models.registry import MODELS
+from rediffuse.samplers.registry import SAMPLERS
 
 #: The one setting that a one-pass model is sampled with.
 ONE_PASS: Setting = ("one-pass-1", "one-pass", 1)
@@ -59,6 +61,39 @@ def bounds_likelihood(run: ResolvedRun) -> bool:
 def settings(run: ResolvedRun) -> list[Setting]:
     """(setting name `<sampler>-<pace>`, sampler key, pace) of everything this run samples."""
     return [ONE_PASS] if is_one_pass(run) else run.sampling.settings()
+
+
+def images_of(run: ResolvedRun, setting: str) -> int:
+    """How many images it makes in a setting."""
+    return run.sampling.images_of.get(setting, run.sampling.images)
+
+
+def groups_of(run: ResolvedRun, setting: str) -> int:
+    """In how many groups they are scored: as many as they fill, where their number is the setting's own."""
+    asked, evaluation = run.sampling.images_of.get(setting), run.evaluation
+    return evaluation.groups if asked is None else asked // evaluation.group_size
+
+
+def by_images(run: ResolvedRun) -> list[ResolvedRun]:
+    """The run as one for each number of images and of groups that its settings have.
+
+    What samples and scores sees settings of one number alone: those of others change nothing of what it makes.
+    """
+    if not run.sampling.images_of:
+        return [run]
+    numbers = {name: (images_of(run, name), groups_of(run, name)) for name, _, _ in settings(run)}
+    found = []
+    for images, groups in dict.fromkeys(numbers.values()):
+        samplers = {}
+        for key, sampler in run.sampling.samplers.items():
+            by = SAMPLERS[sampler.kind or key].paced_by
+            kept = [numbers[f"{key}-{pace}"] == (images, groups) for pace, _ in paces(key, sampler)]
+            if any(kept):
+                samplers[key] = sampler.model_copy(update={by: tuple(itertools.compress(getattr(sampler, by), kept))})
+        sampling = run.sampling.model_copy(update={"images": images, "images_of": {}, "samplers": samplers})
+        evaluation = run.evaluation.model_copy(update={"groups": groups})
+        found.append(run.model_copy(update={"sampling": sampling, "evaluation": evaluation}))
+    return found
 
 
 def own_settings(run: ResolvedRun) -> list[Setting]:

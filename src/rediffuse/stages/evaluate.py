@@ -33,6 +33,7 @@ STAGE = Stage(
     files=lambda subject: [f"metrics/{setting}.json" for setting, _, _ in facts.settings(subject.run)],
     keeps=("metrics/",),
     ablations=True,
+    by_images=True,
     log="rediffuse.tracking.jobs:log_evaluation",
 )
 

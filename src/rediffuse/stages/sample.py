@@ -40,6 +40,7 @@ STAGE = Stage(
     files=files,
     keeps=("samples/",),
     ablations=True,
+    by_images=True,
     resumes=True,
     first=2,  # the longest way to the report leads over it
 )

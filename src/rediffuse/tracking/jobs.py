@@ -58,7 +58,7 @@ def log_evaluation(tracker: Tracker, context: Context, job: Job) -> None:
             with np.load(folder / "samples" / f"{setting}.npz", allow_pickle=False) as content:
                 save_grid(content["images"][:64], grids / f"{setting}.png")
         evaluation = run.evaluation.model_dump(include={"features", "group_size", "groups"})
-        tracker.params(run_id, evaluation)
+        tracker.params(run_id, {**evaluation, **{f"images.{k}": n for k, n in run.sampling.images_of.items()}})
         for target in (run_id, parent):
             tracker.rows(target, [final])
         metrics = dict.fromkeys((folder / "metrics").glob("*.json"), "metrics")

@@ -17,6 +17,7 @@ from rediffuse.reporting.render.picture import Picture
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import axis_title, axis_value, capital, direction, run_label
 from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, counted, listed, setting_text, short
+from rediffuse.runs import facts
 
 #: Images in a strip.
 STRIP = 12
@@ -94,13 +95,13 @@ def _how(material: Material, result: Result) -> list[str]:
     runs = list(dict.fromkeys(loaded.run(m.run).of or m.run for m in planned.members))
     varied = [f"{axis_title(axis)} ({_values(material, planned, axis)})" for axis in planned.axes if axis != "run"]
     seeds = sorted({seed for member in planned.members for seed in loaded.run(member.run).seeds})
-    evaluation = loaded.study.evaluation
+    numbers = sorted({facts.groups_of(loaded.run(m.run), m.setting) for m in planned.members})
     texts = [
         f"Asked by {asks.source}." if asks.source else "",
         f"Starts from {listed([run_label(loaded, run) for run in runs])}; varied: {'; '.join(varied) or 'nothing'}.",
         f"Training {'seed' if len(seeds) == 1 else 'seeds'} {setting_text(seeds)}. Each value "
-        f"{'of a seed ' if len(seeds) > 1 else ''}is a mean over {counted(evaluation.groups, 'group')} of "
-        f"{counted(evaluation.group_size, 'image')}; the images of one number start from the same noise in every row.",
+        f"{'of a seed ' if len(seeds) > 1 else ''}is a mean over {' to '.join(map(str, {numbers[0]: 0, numbers[-1]: 0}))} "
+        f"{'group' if numbers[-1] == 1 else 'groups'} of {counted(loaded.study.evaluation.group_size, 'image')}; the images of one number start from the same noise in every row.",
         f"What is trained for it alone is made by `{COMMAND}`." if planned.trains else "",
     ]
     return [text for text in texts if text]

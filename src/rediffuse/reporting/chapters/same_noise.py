@@ -59,8 +59,9 @@ def pairs(frames: Frames, runs: list[ResolvedRun], setting: str) -> list[Pair]:
     found = []
     for first, second in combinations(runs, 2):
         ours, theirs = images[first.name], images[second.name]
-        if ours is None or theirs is None or len(ours) != len(theirs) or len(ours) < 2:
+        if ours is None or theirs is None or (both := min(len(ours), len(theirs))) < 2:
             continue
+        ours, theirs = ours[:both], theirs[:both]
         same, other = (over_images(correlations(ours, b)) for b in (theirs, np.roll(theirs, 1, axis=0)))
         found.append(Pair(first, second, Estimate.of(same), Estimate.of(other), len(ours)))
     return found

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from rediffuse.config import ResolvedRun
 from rediffuse.reporting.experiments.comparison import altered
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
@@ -75,13 +76,22 @@ def samplers(frames: Frames) -> Table:
             kind, options = sampler.kind or key, {**facts.other_options(run, key), **facts.guiding(run, key)}
             variance = sampler.variance or facts.diffusion(run).variance if kind == "ancestral" else NOT_ASKED
             eta = setting_text(sampler.options.get("eta", 0.0)) if kind == "ddim" else NOT_ASKED
-            steps = ", ".join(str(pace) for _, of, pace in facts.settings(run) if of == key)
+            settings = [(setting, str(pace)) for setting, of, pace in facts.settings(run) if of == key]
+            steps, numbers = ", ".join(pace for _, pace in settings), _numbers(run, settings)
             others = ", ".join(f"{name} {setting_text(value)}" for name, value in options.items())
-            rows.add(
-                run.label, key, sampler_title(run, key), variance, eta, others or NOT_ASKED, steps, run.sampling.images
-            )
+            rows.add(run.label, key, sampler_title(run, key), variance, eta, others or NOT_ASKED, steps, numbers)
     columns = headers("Run | `Key` | Sampler | Reverse variance | η | Other options | Steps | Images of each")
     return Table("samplers", "How the runs were sampled.", columns, rows, folded=len(rows) > 24)
+
+
+def _numbers(run: ResolvedRun, settings: list[tuple[str, str]]) -> Value:
+    """How many images each setting has; which, where they differ."""
+    paces: dict[int, list[str]] = {}
+    for setting, pace in settings:
+        paces.setdefault(facts.images_of(run, setting), []).append(pace)
+    if len(paces) == 1:
+        return next(iter(paces))
+    return "; ".join(f"{number:,} at {', '.join(found)}" for number, found in paces.items())
 
 
 def machines(clock: Timings) -> Table | None:
@@ -107,11 +117,13 @@ def chapter(material: Material) -> Chapter | None:
     """The study in a sentence, its images, runs and samplers."""
     frames, study = material.frames, material.loaded.study
     evaluation, seeds = study.evaluation, listed([str(seed) for seed in study.seeds])
+    more = any(run.sampling.images_of for run in material.loaded.runs.values())
     text = (
         f"Study `{study.study}`: {counted(len(diffusion_runs(material.loaded)), 'run')}, training "
         f"{'seed' if len(study.seeds) == 1 else 'seeds'} {seeds}. Each value is the mean over "
-        f"{counted(evaluation.groups, 'disjoint group')} of {counted(evaluation.group_size, 'image')}, each compared "
-        "with the same reference statistics."
+        f"{counted(evaluation.groups, 'disjoint group')} of {counted(evaluation.group_size, 'image')}"
+        f"{', or of more where the table of samplers says more images' if more else ''}, each compared with the same "
+        "reference statistics."
     )
     title = "What was run and on what"
     return chapter_of("setup", title, text, altered(frames), data(frames), runs(frames), samplers(frames))

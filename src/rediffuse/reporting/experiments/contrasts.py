@@ -2,7 +2,7 @@
 
 What the two have in common is taken out of the difference, by a t-interval of paired differences:
 - one training seed each: group g of every setting starts from the same noise and is scored against the same reference,
-  so the differences of groups are taken; of likelihoods, those of the same images;
+  so the differences of groups are taken, of as many groups as both have; of likelihoods, those of the same images;
 - the same several seeds: the differences of seeds.
 A cell of several seeds is held against one of a single seed by that seed, where both have it. Anything else (held-out
 images and noise, one-pass models, other seeds) has nothing in common: Welch's interval. A value without an interval
@@ -75,7 +75,8 @@ class Sample:
         images = count * self.n
         images = round(images, 2 - len(str(images)))
         groups = f" ({whole(count)} groups of {self.n})" if self.kind == "group" else ""
-        return f"about {counted(images, 'image')}{groups}{each} would decide it, if the difference stays"
+        key = " (`sampling.images_of`)" if self.kind == "group" else ""
+        return f"about {counted(images, 'image')}{groups}{each} would decide it{key}, if the difference stays"
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,9 @@ def _pairs(first: Cell, second: Cell) -> tuple[str, Sequence[float], Sequence[fl
         one, other = ours[shared[0]], theirs[shared[0]]
         if len(one.per_image) == len(other.per_image) > 1:
             return "image", one.per_image, other.per_image
-        if len(one.groups) == len(other.groups) > 1 and _shares_noise(first) and _shares_noise(second):
-            return "group", one.groups, other.groups
+        both = min(len(one.groups), len(other.groups))
+        if both > 1 and _shares_noise(first) and _shares_noise(second):
+            return "group", one.groups[:both], other.groups[:both]
     return None
 
 
