@@ -79,6 +79,18 @@ def test_two_experiments_that_ask_for_the_same_training_share_it(load):
     assert cells(loaded, "size") == ["improved/ddim-5", "width-4/ddim-5"]
 
 
+def test_a_training_is_shared_whatever_run_it_is_said_to_start_from(load):
+    # Smoke's improved run differs from the baseline in these three keys.
+    steps = {"schedule": "cosine", "variance": "learned-range", "loss": "hybrid"}
+    learned = {"arms": {"learned": {"diffusion": {**steps, "schedule": "linear"}}}}
+    loaded = load(learned=learned, schedule={"of": "improved", "vary": {"diffusion.schedule": ["cosine", "linear"]}})
+    assert list(loaded.ablations) == ["learned"]
+    assert cells(loaded, "schedule") == ["improved/ddim-5", "learned/ddim-5"]
+    whole = load(whole={"arms": {"both": {"diffusion": steps}}})
+    assert cells(whole, "whole") == ["baseline/ddim-5", "improved/ddim-5"]
+    assert whole.ablations == {}
+
+
 def test_the_run_that_arms_start_from_is_sampled_as_they_are(load):
     arms = {"narrow": {"network": {"channels": 4}}}
     loaded = load(width={"arms": arms, "samplers": {"plms": {"steps": [7]}}})

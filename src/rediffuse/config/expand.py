@@ -223,12 +223,14 @@ class _Expanding:
         samplers, theirs = arm.samplers if arm else None, self.into.samplers[of]
         seeds = self.asks.seeds or self.study.seeds
         more = [seed for seed in seeds if overrides or seed not in self.study.seeds]
+        if overrides and set(seeds) <= set(self.study.seeds):
+            itself = next((name for name, main in self.values.items() if _same(main, values)), None)
+            of, more = (itself, []) if itself else (of, more)
         if not more:
-            return Way(at, of, of, values["diffusion"], samplers, theirs)
+            return Way(at, of, of, values["diffusion"], samplers, self.into.samplers[of])
         if self.study.runs[of].weights is not None:
             raise self.wrong(key if overrides else "seeds", f"{of} has weights from elsewhere, and is not trained here")
-        known = self.into.trained.values()
-        trained = next((one for one in known if one.of == of and _same(one.values, values)), None)
+        trained = next((one for one in self.into.trained.values() if _same(one.values, values)), None)
         if trained is None:
             trained = self._train(Trained(name, "", of, overrides, values, self.asks.question, name, []), key, arm)
         trained.seeds += [seed for seed in more if seed not in trained.seeds]

@@ -200,19 +200,33 @@ def _sampled(result: Result, row: Row) -> tuple[Any, ...]:
     return tuple(value for axis, value in zip(result.planned.axes, row.member.at, strict=True) if _is_sampling(axis))
 
 
+def _start(loaded: LoadedStudy, result: Result, row: Row) -> str:
+    """The run that a row's way of training starts from."""
+    if "run" in result.planned.axes:
+        return str(row.member.at[result.planned.axes.index("run")])
+    starts = result.planned.asks.starts()
+    return starts[0] if starts else next(run.name for run in loaded.runs.values() if run.role == "baseline")
+
+
+def _untouched(loaded: LoadedStudy, name: str) -> str | None:
+    """The main run that a run is, with whatever seeds; None where anything was changed for its training."""
+    run = loaded.run(name)
+    return None if run.overrides else run.of or name
+
+
 def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
     """Each trained way beside the run that it starts from, one sentence for each way of sampling."""
     texts = []
     bases = {
-        (loaded.run(row.member.run).of or row.member.run, _sampled(result, row)): (row, cell)
+        (_start(loaded, result, row), _sampled(result, row)): (row, cell)
         for row, cell in result.known()
-        if not (loaded.run(row.member.run).overrides or {})
+        if _untouched(loaded, row.member.run) == _start(loaded, result, row)
     }
     for (of, way), (base, theirs) in bases.items():
         found: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
         for row, cell in result.known():
-            run = loaded.run(row.member.run)
-            if run.overrides and run.of == of and _sampled(result, row) == way:
+            start = _start(loaded, result, row)
+            if start == of != _untouched(loaded, row.member.run) and _sampled(result, row) == way:
                 comparison: Comparison = compare(cell, theirs)
                 change = f" ({100 * (cell.value / theirs.value - 1):+.0f} %)" if theirs.value > 0 else ""
                 found[comparison.outcome].append(f"{_arm(result, row)}{change}")
