@@ -18,7 +18,8 @@ from rediffuse.config.study import Study
 from rediffuse.errors import UserError, shown
 from rediffuse.samplers.registry import SAMPLERS
 
-TRAINED = ("network", "diffusion", "training")
+#: What a training follows from; of the hardware an experiment may vary the precision alone.
+TRAINED = ("network", "diffusion", "training", "hardware")
 #: More cells than this are a mistake of combining, not an experiment.
 MOST = 400
 #: No name of a run is longer.
@@ -163,6 +164,8 @@ class _Expanding:
         cells = len(self.asks.arms) + 1
         for key, axis in self.vary.items():
             option = key.removeprefix("sampler.")
+            if key.startswith("hardware.") and key != "hardware.precision":
+                raise self.wrong("vary", f"{shown(key)} cannot be varied; of the hardware use hardware.precision")
             if option != key and option not in Sampler.model_fields:
                 known = ", ".join(Sampler.model_fields)
                 raise self.wrong(f"vary.{key}", f"no sampler has such an option; use one of {known}")
@@ -173,7 +176,8 @@ class _Expanding:
             ):
                 raise self.wrong(
                     "vary",
-                    f"{shown(key)} cannot be varied; use steps, sampler, sampler.OPTION or a key of {', '.join(TRAINED)}",
+                    f"{shown(key)} cannot be varied; use steps, sampler, sampler.OPTION, hardware.precision or a key of "
+                    "network, diffusion, training",
                 )
             if not axis or len({plain(value) for value in axis}) < len(axis):
                 raise self.wrong(f"vary.{key}", "lists no value, or one twice; use each once")

@@ -122,6 +122,9 @@ class Arm(Section):
     network: dict[str, Any] = Field({}, description="overrides of the run's network")
     diffusion: dict[str, Any] = Field({}, description="overrides of the run's diffusion")
     training: dict[str, Any] = Field({}, description="overrides of the run's training")
+    hardware: dict[Literal["precision"], Literal["float32", "bfloat16"]] = Field(
+        {}, description="`precision` that it alone is trained and sampled in"
+    )
     samplers: dict[SamplerName, Sampler] = Field(
         {}, max_length=100, description="how it alone is sampled; as the others when absent"
     )
@@ -141,7 +144,8 @@ class Experiment(Section):
     """A question, and what is varied to answer it.
 
     Keys of `vary`: `steps`; `sampler` (entries of `samplers`, of the run's own, or names of samplers); `sampler.OPTION`;
-    and any key of `network`, `diffusion` or `training`, such as `training.batch_size`, which trains anew for each value.
+    and any key of `network`, `diffusion` or `training`, such as `training.batch_size`, or `hardware.precision`, which
+    trains anew for each value.
     All values are combined. What a run has already, a setting or a value however it is written, is not made twice.
     """
 

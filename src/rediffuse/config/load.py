@@ -74,6 +74,7 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
             raise UserError(f"{path}: {where}: the name is kept for a folder of the pipeline's own; use another")
         if not model.one_pass:
             layered[name] = _layered(study, path, (("defaults", None), (where, run)))
+            layered[name]["hardware"] = study.hardware.model_dump(mode="json")
     _check_roles(study, path)
     try:
         found = expand(study, layered)
@@ -128,7 +129,7 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
 
 
 def _section(name: str) -> type[BaseModel]:
-    section = Settings.model_fields[name].annotation
+    section = {**Settings.model_fields, "hardware": Study.model_fields["hardware"]}[name].annotation
     assert isinstance(section, type)
     return section
 
@@ -205,7 +206,7 @@ def _with_preset(network: dict[str, Any], path: str | Path, where: str) -> dict[
 
 def _resolve(study: Study, path: str | Path, where: str, settings: dict[str, Any], **facts: Any) -> ResolvedRun:
     shared = {name: getattr(study, name) for name in ("study", "data", "hardware", "evaluation", "restoration")}
-    run = ResolvedRun(**shared, **settings, **facts)
+    run = ResolvedRun(**{**shared, **settings}, **facts)
     try:
         check_run(run)
     except ValueError as error:
