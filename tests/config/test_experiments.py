@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from rediffuse.config import LoadedStudy, load_study
+from rediffuse.config.load import resolve_study
 from rediffuse.config.sampled import UNSAID
 from rediffuse.errors import UserError
 from rediffuse.runs import facts
@@ -47,6 +48,42 @@ def test_a_setting_that_the_run_has_already_is_not_made_twice(load):
     loaded = load(eta={"vary": {"sampler": ["ddim"], "sampler.eta": [0, 1], "steps": [5]}})
     assert cells(loaded, "eta") == ["baseline/ddim-5", "baseline/ddim-eta-1-5"]
     assert loaded.runs["baseline"].added == ("ddim-eta-1-5",)
+
+
+def test_precision_trains_anew_and_nothing_else_of_the_hardware_may_vary(load):
+    loaded = load(
+        axis={"vary": {"hardware.precision": ["float32", "bfloat16"]}, "samplers": {"ddim": {"steps": [5]}}},
+        arm={"arms": {"halved": {"hardware": {"precision": "bfloat16"}}}, "samplers": {"ddim": {"steps": [5]}}},
+    )
+    # Asked for twice, trained once; what the run has already is the run.
+    assert cells(loaded, "axis") == cells(loaded, "arm") == ["baseline/ddim-5", "axis-bfloat16/ddim-5"]
+    trained, baseline = loaded.ablations["axis-bfloat16"], loaded.runs["baseline"]
+    assert trained.overrides == {"hardware": {"precision": "bfloat16"}}
+    assert trained.hardware.precision == "bfloat16"
+    assert trained.hardware.model_copy(update={"precision": "float32"}) == baseline.hardware == loaded.study.hardware
+    with pytest.raises(
+        UserError, match=r"experiments\.axis\.vary: 'hardware\.threads' cannot be varied; .*hardware\.pr"
+    ):
+        load(axis={"vary": {"hardware.threads": [1, 2]}})
+
+
+def test_what_is_trained_has_the_images_of_those_settings_that_it_has():
+    content = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text())
+    arms = {"no-time": {"network": {"use_time": False}}}
+    content["experiments"] = {"time": {"question": "What?", "arms": arms, "samplers": {"ddim": {"steps": [5]}}}}
+    content["claims"] = []
+    loaded = resolve_study(content, "study.yaml")
+    content["defaults"]["sampling"]["images_of"] = {"ddim-5": 60, "ancestral-5": 80}
+    more = resolve_study(content, "study.yaml")
+    assert more.runs["baseline"].sampling.images_of == {"ddim-5": 60, "ancestral-5": 80}
+    assert more.ablations["no-time"].sampling.images_of == {"ddim-5": 60}
+    # Nothing is said where a study says nothing, so that what was made before is as it was.
+    assert "images_of" not in loaded.runs["baseline"].sampling.model_dump()
+    assert [(part.sampling.images, part.evaluation.groups) for part in facts.by_images(more.runs["baseline"])] == [
+        (40, 2),
+        (80, 4),
+        (60, 3),
+    ]
 
 
 def test_an_option_that_holds_anyway_is_not_in_the_name(load):
