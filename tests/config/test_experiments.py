@@ -10,6 +10,7 @@ import yaml
 from rediffuse.config import LoadedStudy, load_study
 from rediffuse.config.load import resolve_study
 from rediffuse.config.sampled import UNSAID
+from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
 from rediffuse.runs import facts
 from rediffuse.samplers.registry import SAMPLERS
@@ -68,7 +69,7 @@ def test_precision_trains_anew_and_nothing_else_of_the_hardware_may_vary(load):
 
 
 def test_what_is_trained_has_the_images_of_those_settings_that_it_has():
-    content = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text())
+    content = read_yaml(ROOT / "studies" / "smoke.yaml")
     arms = {"no-time": {"network": {"use_time": False}}}
     content["experiments"] = {"time": {"question": "What?", "arms": arms, "samplers": {"ddim": {"steps": [5]}}}}
     content["claims"] = []
