@@ -220,13 +220,13 @@ def _check_counts(run: ResolvedRun, source: Source) -> None:
 
 
 def check_images_of(study: Study, runs: Mapping[str, ResolvedRun]) -> None:
-    """Raise ValueError when a number of images is said of a setting that no run has, or not the one that says it."""
-    made = {name: [setting for setting, _, _ in run.sampling.settings()] for name, run in runs.items() if run.diffusion}
-    every = list(dict.fromkeys(setting for settings in made.values() for setting in settings))
-    places = [("defaults", study.defaults.sampling.images_of, every)]
-    places += [(f"runs.{name}", study.runs[name].sampling.get("images_of") or {}, has) for name, has in made.items()]
-    for where, asked, known in places:
-        for setting in asked:
+    """Raise ValueError when a number of images is said of a setting that nothing has of what it is said for."""
+    sampled = [run for run in runs.values() if run.diffusion is not None]
+    asked = {f"runs.{name}": run.sampling.get("images_of") or {} for name, run in study.runs.items()}
+    for where, settings in {"defaults": study.defaults.sampling.images_of, **asked}.items():
+        meant = [run for run in sampled if where in ("defaults", f"runs.{run.name}", f"runs.{run.of}")]
+        known = [setting for run in meant for setting, _, _ in run.sampling.settings()]
+        for setting in settings:
             if setting not in known:
                 close = difflib.get_close_matches(setting, known, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else "use SAMPLER-STEPS as `rediffuse check` prints them"

@@ -119,7 +119,7 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
             raise found.placed(name, error) from None
     loaded = LoadedStudy(study, runs, ablations, found.planned)
     try:
-        check_images_of(study, runs)
+        check_images_of(study, {**runs, **ablations})
         check_claims(loaded.claims(), {**runs, **ablations})
         check_experiments(found.planned, {**runs, **ablations})
         check_headline(study.evaluation.headline)
