@@ -160,7 +160,7 @@ def test_what_would_decide_is_said_in_images_or_seeds() -> None:
     # t(10) = 2.228 and t(11) = 2.201: 3.4 · 2.228/√11 = 2.284, 3.4 · 2.201/√12 = 2.160, so twelve groups reach 2.2.
     text = Sample("group", 4, 3.4, n=120).decided_by(2.2)
     assert (
-        text == "about 1400 images (12 groups of 120) would decide it (`sampling.images_of`), if the difference stays"
+        text == "about 1400 images (12 groups of 120) would decide it (key sampling.images_of), if the difference stays"
     )
     # t(4) = 2.776 and t(3) = 3.182: 2.776/√5 = 1.241, 3.182/√4 = 1.591.
     assert Sample("training seed", 3, 1.0).decided_by(1.3).startswith("about 5 training seeds would")

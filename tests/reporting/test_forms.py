@@ -194,7 +194,7 @@ def test_an_undecided_claim_says_how_many_images_would_decide_it() -> None:
     assert "lean towards the claim" in found.reason
     assert (
         found.decided_by
-        == "about 470 images (59 groups of 8) would decide it (`sampling.images_of`), if the difference stays"
+        == "about 470 images (59 groups of 8) would decide it (key sampling.images_of), if the difference stays"
     )
 
 

@@ -75,7 +75,7 @@ class Sample:
         images = count * self.n
         images = round(images, 2 - len(str(images)))
         groups = f" ({whole(count)} groups of {self.n})" if self.kind == "group" else ""
-        key = " (`sampling.images_of`)" if self.kind == "group" else ""
+        key = " (key sampling.images_of)" if self.kind == "group" else ""
         return f"about {counted(images, 'image')}{groups}{each} would decide it{key}, if the difference stays"
 
 
