@@ -107,6 +107,26 @@ def write_training_scores(tree: "StudyTree", run: ResolvedRun, seed: int) -> Non
     )
 
 
+def write_trajectory(tree: "StudyTree", run: ResolvedRun, seed: int) -> None:
+    """Four points along the steps: the estimates of x0 near the last from the third on, x_t 5 % too wide at the end."""
+    asked = facts.trajectories(run)
+    assert asked is not None
+    distances, points = (900.0, 400.0, 105.0, 100.0), []
+    for k, distance in zip((0, 3, 6, 9), distances, strict=True):
+        points.append({"step": k, "t": 45 - 5 * k, **_moments(1.0), "clipped": 0.25, "distance": distance})
+    points.append({"step": asked.steps, "t": None, **_moments(1.05)})
+    record = {"n": asked.images, "steps": asked.steps, "samplers": {"ancestral": points, "ddim": points}}
+    write_json(tree.folder(run.name, seed) / "trajectory" / "trajectory.json", record)
+    images = np.random.default_rng(3).integers(0, 256, (4, 4, 1, 8, 8), dtype=np.uint8)
+    np.savez(tree.folder(run.name, seed) / "trajectory" / "images.npz", ancestral=images, ddim=images)
+
+
+def _moments(std: float) -> dict[str, Any]:
+    mean = {"value": -0.1, "low": -0.2, "high": 0.0, "n": 20}
+    ends = {"value": std, "low": std - 0.02, "high": std + 0.02, "n": 20}
+    return {"mean": mean, "expected_mean": -0.11, "std": ends, "expected_std": 1.0}
+
+
 def write_examination(tree: "StudyTree", run: ResolvedRun, seed: int) -> None:
     """What the stage finds of the run's samples, with brightness of rows and columns as features."""
     folder = tree.folder(run.name, seed)

@@ -25,6 +25,7 @@ from tests.reporting.study_records import (
     metrics_record,
     write_examination,
     write_training_scores,
+    write_trajectory,
 )
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -215,6 +216,9 @@ class StudyTree:
         if facts.during_training(run) is not None:
             write_training_scores(self, run, seed)
         self.done(f"follow/{who}", seconds=4.0)
+        if facts.trajectories(run) is not None:
+            write_trajectory(self, run, seed)
+            self.done(f"trace/{who}")
         if run.model == "vae":
             bound = {"value": 4.5, "low": 4.25, "high": 4.75, "n": 8, "interval": "95 % t-interval over 8 images"}
             parts = {"reconstruction": 4.0, "kl": 0.5}

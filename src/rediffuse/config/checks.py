@@ -240,6 +240,13 @@ def _check_steps(run: ResolvedRun, timesteps: int) -> None:
             f"evaluation.during_training.steps: {during.steps} exceeds the {timesteps} diffusion time steps; "
             f"use at most {timesteps}"
         )
+    traced = run.evaluation.trajectories
+    if traced is not None and run.role != "ablation":
+        for name, limit in (("steps", timesteps), ("points", traced.steps)):
+            if (count := getattr(traced, name)) > limit:
+                raise ValueError(
+                    f"evaluation.trajectories.{name}: {count} is more than there are steps to take; use at most {limit}"
+                )
     for name, limit in (("steps", timesteps), ("frames", restoration.steps)):
         if (count := getattr(restoration, name)) > limit:
             raise ValueError(f"restoration.{name}: {count} is more than there are steps to take; use at most {limit}")

@@ -27,6 +27,7 @@ __all__ = [
     "Sampler",
     "Sampling",
     "Tracking",
+    "Trajectories",
 ]
 
 #: A group of a study's keys.
@@ -60,6 +61,14 @@ class DuringTraining(Section):
     every: PositiveInt = Field(..., description="training steps from one scoring to the next; one comes at the end")
     images: Images = Field(120, ge=2, description="images of each, always from the same noise")
     steps: Steps = Field(10, description="sampling steps: of DDIM, or of Euler's method for a velocity")
+
+
+class Trajectories(Section):
+    """Samples of the baseline and the improved run, watched along their steps: x_t, and the estimates of x0."""
+
+    images: Images = Field(120, ge=2, description="images of each sampler, the first that the run samples")
+    steps: Steps = Field(50, description="sampling steps")
+    points: PositiveInt = Field(10, ge=2, le=1000, description="steps that are looked at, first and last among them")
 
 
 def _check_digests(section: Section, *names: str) -> None:
@@ -129,6 +138,9 @@ class Evaluation(Section):
     during_training: DuringTraining | None = Field(
         None,
         description="scoring of snapshots of the main runs' training; ablations are judged by what they sample in the end",
+    )
+    trajectories: Trajectories | None = Field(
+        None, description="what samples go through on their way, by ancestral sampling and by DDIM; none when absent"
     )
     lpips: LpipsWeights | None = Field(
         None,

@@ -6,7 +6,7 @@ from typing import Any
 
 from rediffuse.config.load import LoadedStudy
 from rediffuse.config.sampling import PACES, Pace, Setting, paces
-from rediffuse.config.sections import DuringTraining
+from rediffuse.config.sections import DuringTraining, Trajectories
 from rediffuse.config.study import ResolvedRun
 from rediffuse.config.trained import Diffusion, Network
 from rediffuse.models.latent_options import LatentNetwork
@@ -182,6 +182,11 @@ def during_training(run: ResolvedRun) -> DuringTraining | None:
     """How samples of its snapshots are drawn and scored; None where they are not."""
     asked = run.weights is None and run.role != "ablation" and not is_one_pass(run)
     return run.evaluation.during_training if asked else None
+
+
+def trajectories(run: ResolvedRun) -> Trajectories | None:
+    """How its samples are watched along their steps; None where they are not."""
+    return run.evaluation.trajectories if run.role in ("baseline", "improved") else None
 
 
 def scored_steps(run: ResolvedRun) -> tuple[int, ...]:

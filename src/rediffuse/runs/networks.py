@@ -12,6 +12,7 @@ from rediffuse.data.image_set import ImageSet
 from rediffuse.diffusion.denoiser import Denoiser, Model
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.schedules import respaced_timesteps
+from rediffuse.diffusion.straight import VelocityDenoiser, straight_process
 from rediffuse.errors import UserError
 from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
@@ -145,6 +146,15 @@ def denoiser(
         process = process.respace(respaced_timesteps(diffusion.timesteps, steps, spacing))
     variance = variance or diffusion.variance
     return Denoiser(model, process, prediction=diffusion.prediction, variance=variance, clip=clip, labels=labels)
+
+
+def any_denoiser(
+    run: ResolvedRun, model: Model, steps: int | None = None, *, clip: bool = True
+) -> Denoiser | VelocityDenoiser:
+    """`denoiser`, of a network that predicts a velocity too: for it the straight path is a process of as many steps."""
+    if not facts.is_flow(run):
+        return denoiser(run, model, steps, clip=clip)
+    return VelocityDenoiser(model, straight_process(steps or facts.diffusion(run).timesteps), clip=clip)
 
 
 def class_labels(run: ResolvedRun, image_set: ImageSet, indices: Tensor) -> Tensor | None:

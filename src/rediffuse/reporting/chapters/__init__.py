@@ -15,7 +15,7 @@ PARTS = {
     OPENING: ("summary:chapter",),
     "reproduce": ("comparison:chapter", "claims:chapter", "samples:chapter", "likelihood:chapter", "one_pass:chapter"),
     "improved": ("schedules:chapter", "schedules:weightings"),
-    "speed": ("quality:chapter", "network_cost:chapter"),
+    "speed": ("quality:chapter", "reverse_steps:chapter", "network_cost:chapter"),
     "parts": ("guidance:chapter", "restoration:chapter", "during_training:chapter"),
     "trust": (
         *("damage:chapter", "same_noise:chapter"),

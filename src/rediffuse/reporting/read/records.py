@@ -80,6 +80,11 @@ def restoration_images(frames: Frames, run: ResolvedRun) -> dict[str, np.ndarray
     return _arrays(frames, run, "restoration/images.npz")
 
 
+def trajectory_images(frames: Frames, run: ResolvedRun) -> dict[str, np.ndarray] | None:
+    """Estimates of x0 along the steps, by sampler, of a run's first seed: uint8 [points, N, C, H, W]."""
+    return _arrays(frames, run, "trajectory/images.npz")
+
+
 def _arrays(frames: Frames, run: ResolvedRun, name: str, *wanted: str) -> dict[str, np.ndarray] | None:
     path = frames.root / facts.folder(run, run.seeds[0]) / name
     try:
