@@ -19,7 +19,7 @@ print(json.dumps({job.name: job.key for job in jobs}))
 
 DRAWN = {"follow", "report"}
 SAMPLED = {"sample", "evaluate", "examine", "report"}
-TRAINED = {"train", "follow", "nll", "restore", "trace", *SAMPLED}
+TRAINED = {"train", "follow", "nll", "probe", "restore", "trace", *SAMPLED}
 SCORED = {"real", "damage", "evaluate", "examine", "follow", "trace", "report"}
 
 # (file below src/rediffuse, old text, new text) -> stages with a stale job. "" as old text: the new text is appended.

@@ -5,13 +5,24 @@ from collections.abc import Mapping
 
 from rediffuse.config.expand import Planned
 from rediffuse.config.experiment import Claim
-from rediffuse.config.study import ResolvedRun
+from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.errors import shown
 from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS
 from rediffuse.models.registry import MODELS
 
 KNOWN = {**METRICS, **CLASS_METRICS, **RUN_METRICS}
 LINES = ("real/held-out", "real/noise")
+#: What stands for a sampler in the cell of what a trained network tells by itself.
+TRAINED = "trained"
+
+
+def asked_of_networks(study: Study, planned: Mapping[str, Planned]) -> set[str]:
+    """The runs of whose trained networks an experiment measures something, or a claim says something."""
+    claims = [*study.claims, *(claim for one in planned.values() for claim in one.asks.claims)]
+    places = (cell.split("/", 1) for claim in claims for cell in claim.named())
+    named = {run for run, *setting in places if setting == [TRAINED]}
+    own = {name for name, metric in RUN_METRICS.items() if metric.setting == TRAINED}
+    return named | {member.run for one in planned.values() if own & set(one.asks.metrics) for member in one.members}
 
 
 def check_claims(claims: Mapping[str, Claim], runs: Mapping[str, ResolvedRun]) -> None:
@@ -67,7 +78,8 @@ def _check_metric(where: str, metric: str) -> None:
 def has(metric: str, run: ResolvedRun, setting: str) -> bool:
     """Whether a metric is computed of what a run makes in a setting, or of the run itself."""
     if metric in RUN_METRICS:
-        return MODELS[run.model].bound and run.role != "ablation"
+        bounded = MODELS[run.model].bound and run.role != "ablation"
+        return run.probed if RUN_METRICS[metric].setting == TRAINED else bounded
     if metric in METRICS:
         return True
     keys = {name: key for name, key, _ in run.sampling.settings()} if not MODELS[run.model].one_pass else {}

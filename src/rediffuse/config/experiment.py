@@ -44,7 +44,8 @@ AxisValue = Annotated[
 
 
 class Claim(Section):
-    """A sentence of a paper, put to the test. A cell is run/sampler-steps, run/likelihood, or real/held-out, real/noise.
+    """A sentence of a paper, put to the test. A cell is run/sampler-steps, run/likelihood, run/trained (what the trained
+    network tells by itself), or real/held-out, real/noise.
 
     One of: `better` against `worse`; `cell` with `below` or `above`; `cells` with `trend`; `same` with `within`; `run`
     with `loss_below` and `before`.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from rediffuse.config.checks import check_data, check_images_of, check_run
-from rediffuse.config.claims import check_claims, check_experiments, check_headline
+from rediffuse.config.claims import asked_of_networks, check_claims, check_experiments, check_headline
 from rediffuse.config.expand import Planned, expand
 from rediffuse.config.experiment import Claim
 from rediffuse.config.sampled import settings_of
@@ -89,13 +89,14 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
         if model.one_pass:
             runs[name] = _resolve(study, path, where, _one_pass_settings(study, path, where, run), **facts)
             continue
-        facts["added"] = found.added(name, layered[name]["sampling"]["samplers"])
+        facts |= {"added": found.added(name, layered[name]["sampling"]["samplers"]), "probed": True}
         try:
             settings = _with_samplers(layered[name], found.samplers[name], path, where)
             runs[name] = _resolve(study, path, where, settings, **facts)
         except UserError as error:
             raise found.placed(name, error) from None
     ablations: dict[str, ResolvedRun] = {}
+    probed = asked_of_networks(study, found.planned)
     for name, trained in found.trained.items():
         if name in TAKEN:
             raise UserError(
@@ -112,6 +113,7 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
             "seeds": tuple(trained.seeds),
         }
         facts |= {"of": trained.of, "question": trained.question, "overrides": trained.overrides}
+        facts["probed"] = name in probed
         try:
             settings = _with_samplers(values, trained.samplers, path, where)
             ablations[name] = _resolve(study, path, where, settings, **facts)

@@ -23,6 +23,7 @@ __all__ = [
     "Hardware",
     "LpipsWeights",
     "Name",
+    "Probe",
     "Restoration",
     "Sampler",
     "Sampling",
@@ -111,6 +112,15 @@ class LpipsWeights(Section):
         return self
 
 
+class Probe(Section):
+    """What a trained network tells by itself: errors by t, and how much the gradients of batches differ."""
+
+    images: Images = Field(128, ge=2, description="held-out images, and training images, whose ε and x₀ it predicts")
+    batches: PositiveInt = Field(
+        32, ge=8, le=1024, description="batches of the training's own size whose gradients are compared"
+    )
+
+
 class Evaluation(Section):
     """What the samples are scored with."""
 
@@ -135,6 +145,7 @@ class Evaluation(Section):
         ge=2,
         description="held-out images whose bound on the likelihood is computed, one evaluation of the network a t",
     )
+    probe: Probe = Field(Probe(), description="what is asked of a trained network by itself")
     during_training: DuringTraining | None = Field(
         None,
         description="scoring of snapshots of the main runs' training; ablations are judged by what they sample in the end",

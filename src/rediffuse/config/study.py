@@ -82,7 +82,8 @@ class ResolvedRun(Section):
     """A run with nothing left to look up; what follows from it is in `rediffuse.runs.facts`.
 
     of, question, overrides: of a run that an experiment trains, what it starts from, answers and changes. added: settings
-    that it is sampled with for experiments alone.
+    that it is sampled with for experiments alone. probed: whether its network is asked what it tells by itself: always, but
+    of an experiment's run only where something asks for one of these metrics.
     """
 
     study: str
@@ -93,6 +94,7 @@ class ResolvedRun(Section):
     question: str | None = None
     overrides: dict[str, dict[str, Any]] | None = None
     added: tuple[str, ...] = ()
+    probed: bool = False
     seeds: tuple[int, ...]
     data: Data
     hardware: Hardware

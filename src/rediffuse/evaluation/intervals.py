@@ -5,7 +5,7 @@ of distinct images, so that its interval can exclude its own estimate. Here the 
 groups of n images each: the groups are independent, share one n, and their mean always lies inside its own interval.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,3 +81,19 @@ def grouped(values: Sequence[float], n: int, *, confidence: float = CONFIDENCE) 
     half = t_half_width(groups, confidence)
     text = t_interval(f"{len(groups)} independent groups", confidence)
     return GroupedMean(mean, mean - half, mean + half, std, groups, n, text)
+
+
+def jackknifed(
+    statistic: Callable[[np.ndarray], float], count: int, of: str, confidence: float = CONFIDENCE
+) -> tuple[float, float, str]:
+    """A smooth statistic of `count` independent things, half the width of its interval, and what to call that.
+
+    statistic: of the positions that count. The standard error is that of the delete-one jackknife (Efron & Stein 1981),
+    taken times Student's quantile with count − 1 degrees of freedom. of: what they are, such as "batches".
+    """
+    everything = np.arange(count)
+    without = np.array([statistic(np.delete(everything, one)) for one in everything])
+    error = ((count - 1) / count * float(np.square(without - without.mean()).sum())) ** 0.5
+    quantile = float(scipy.special.stdtrit(count - 1, 0.5 + confidence / 2))
+    text = f"{100 * confidence:g} % interval by the jackknife over {count} {of}"
+    return float(statistic(everything)), quantile * error, text

@@ -77,6 +77,16 @@ def log_likelihood(tracker: Tracker, context: Context, job: Job) -> None:
         tracker.artefacts(run_id, dict.fromkeys(folder.iterdir(), "likelihood"), again=True)
 
 
+def log_probe(tracker: Tracker, context: Context, job: Job) -> None:
+    """Log what a network tells by itself, on its training, so that comparing two runs compares it."""
+    path = context.root / job.folder / "probe" / "probe.json"
+    run_id = log_training(tracker, context, training_of(context, job))
+    with store_errors():
+        found = {name: metric["value"] for name, metric in read_json(path)["metrics"].items()}
+        tracker.rows(run_id, [{"step": 0, **{name: value for name, value in found.items() if value is not None}}])
+        tracker.artefacts(run_id, {path: "probe"}, again=True)
+
+
 def log_examination(tracker: Tracker, context: Context, job: Job) -> None:
     """Log, nested under its training, how near a run's samples are to training images."""
     folder = context.root / job.folder / "examination"
