@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rediffuse.cost.memory import saved_bytes, saved_for_backward, state_bytes
+from rediffuse.cost.exact import training_memory
+from rediffuse.cost.memory import LiveBytes, sampling_bytes, saved_bytes, saved_for_backward, state_bytes
 from rediffuse.cost.peak import PeakJob, peak_memory
 from rediffuse.errors import UserError
 from rediffuse.models.presets import PRESETS, preset
@@ -78,6 +79,44 @@ def test_activations_are_proportional_to_the_batch():
 def test_checkpointing_saves_less_than_half():
     config = preset("ho-cifar10")
     assert saved_bytes(config.replace(checkpointing=True)) < saved_bytes(config) / 2
+
+
+def test_live_bytes_of_a_chain_by_hand():
+    """The input does not count, views are their storage, in-place work makes nothing, and what is dropped is free."""
+    x = torch.zeros(100)
+    with LiveBytes() as live:
+        a = x + 1  # 400 bytes
+        b = a.view(10, 10) * 2  # 800 bytes
+        del a  # 400
+        b.relu_()
+        c = b[:5] + 1  # 600
+        x += 1
+        del b
+    assert (live.now, live.peak) == (200, 800)
+    del c
+    assert live.now == 0
+
+
+def test_sampling_holds_the_widest_moment_of_a_forward_pass():
+    config, batch = PRESETS["tiny-digits"], 3
+    network, x, t = UNet(config).eval(), torch.zeros(batch, 1, 8, 8), torch.zeros(batch, dtype=torch.long)
+    with torch.no_grad(), LiveBytes() as live:
+        network(x, t)
+    assert sampling_bytes(config, batch) == live.peak
+    assert sampling_bytes(config, 2 * batch) == pytest.approx(2 * live.peak, rel=0.01)
+
+
+def test_memory_of_training_is_that_of_a_real_step():
+    """All that is alive at once in forward and backward pass, and what training holds beside it."""
+    config, batch = PRESETS["tiny-digits"], 32
+    network, x, t = UNet(config), torch.zeros(batch, 1, 8, 8), torch.zeros(batch, dtype=torch.long)
+    with LiveBytes() as live:
+        network(x, t).square().mean().backward()
+    count = sum(p.numel() for p in network.parameters())
+    # Gradients are among what is alive; weights, two moments and the average are not. The first activations are gone
+    # before the last gradient is there.
+    held = live.peak + 4 * 4 * count
+    assert held <= training_memory(config, batch) < 1.1 * held
 
 
 def test_state_is_what_training_holds():

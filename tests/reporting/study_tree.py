@@ -156,10 +156,23 @@ class StudyTree:
         timing: dict[str, Any] = {
             "seconds": 12.0,
             "measured_run": names[0],
-            "runs": {name: {"training": passes, "sampling": inference} for name in names},
+            "runs": {
+                name: {
+                    "training": passes,
+                    "sampling": inference,
+                    "checkpointing": [{"on": False, **passes}, {"on": True, **passes, "backward": spread(0.085)}],
+                }
+                for name in names
+            },
             "batches": [{"batch": batch, "forward": spread(0.001 * batch)} for batch in (1, 16)],
             "resolutions": [{"side": side, "batch": 4, "forward": spread(0.1)} for side in (8, 16, 32, 64)],
-            "checkpointing": [{"on": False, **passes}, {"on": True, **passes, "backward": spread(0.085)}],
+            "gains": [
+                {"what": "half the width", "training": spread(2.0), "sampling": spread(3.0)},
+                {"what": "bfloat16 autocast", "training": spread(0.5), "sampling": spread(0.5)},
+                {"what": "16 images at once instead of one", "training": None, "sampling": spread(1.05)},
+            ],
+            "left_out": {"torch.compile": "there is no C++ compiler"},
+            "operators": {what: [{"operator": "conv", "share": 0.75, "calls": 9}] for what in ("forward", "training")},
             "peaks": [
                 {"batch": 16, "steps": None, "checkpointing": False, "bytes": 9 * 2**20},
                 {"batch": 4, "steps": 2, "checkpointing": False, "bytes": 2**20},

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from rediffuse.reporting.chapters import network_cost
+from rediffuse.cost.exact import exact_cost
+from rediffuse.models.presets import PRESETS
+from rediffuse.reporting.chapters import network_cost, network_savings, network_times
 from rediffuse.reporting.read.frames import Frames, read_frames
 from rediffuse.reporting.read.timings import Timings, read_timings
 from rediffuse.reporting.render.table import Table
@@ -29,7 +31,7 @@ def rows(table: Table | None) -> list[dict[str, object]]:
 
 
 def test_training_is_predicted_from_the_passes_and_set_against_the_clock(tree: StudyTree) -> None:
-    found = next(row for row in rows(network_cost.model(frames_of(tree), clock_of(tree))) if row["What"] == "training")
+    found = next(row for row in rows(network_times.model(frames_of(tree), clock_of(tree))) if row["What"] == "training")
     # 60 steps of (0.02 s forward) x (1 + 2.5); the fixture's training took 250.5 s.
     assert found["Predicted (s)"] == pytest.approx(60 * 0.02 * 3.5, rel=1e-12)
     assert found["Measured / predicted"] == pytest.approx(250.5 / (60 * 0.02 * 3.5), rel=1e-12)
@@ -38,14 +40,14 @@ def test_training_is_predicted_from_the_passes_and_set_against_the_clock(tree: S
 
 def test_sampling_is_predicted_for_as_many_images_as_were_timed(tree: StudyTree) -> None:
     found = next(
-        row for row in rows(network_cost.model(frames_of(tree), clock_of(tree))) if row["What"] == "DDIM, 5 steps"
+        row for row in rows(network_times.model(frames_of(tree), clock_of(tree))) if row["What"] == "DDIM, 5 steps"
     )
     assert found["Predicted (s)"] == pytest.approx(5 * 0.01 * 1080 / 16, rel=1e-12)
     assert found["Measured (s)"] == pytest.approx(0.5, rel=1e-12)
 
 
 def test_latency_is_measured_where_the_study_samples_and_predicted_elsewhere(tree: StudyTree) -> None:
-    of_baseline = [row for row in rows(network_cost.latency(frames_of(tree), clock_of(tree))) if row["Run"] == "DDPM"]
+    of_baseline = [row for row in rows(network_times.latency(frames_of(tree), clock_of(tree))) if row["Run"] == "DDPM"]
     how = {row["Steps"]: row["How"] for row in of_baseline}
     assert how == {
         10: "measured, DDIM, 10 steps",
@@ -63,10 +65,11 @@ def test_latency_is_measured_where_the_study_samples_and_predicted_elsewhere(tre
 def test_without_the_clock_the_exact_counts_stand_and_times_are_not_recorded(tree: StudyTree) -> None:
     (tree.root / "runs" / tree.name / "cost" / "timing" / "cost.json").unlink()
     frames = frames_of(tree)
-    assert len(rows(network_cost.configurations(frames))) == len(diffusion_runs(tree.loaded)) + 1
-    assert network_cost.batches(frames, clock_of(tree)) is None
-    assert network_cost.checkpointing(frames, clock_of(tree)) is None
-    training = next(row for row in rows(network_cost.model(frames, clock_of(tree))) if row["What"] == "training")
+    # The runs', two smaller networks and a preset.
+    assert len(rows(network_cost.configurations(frames))) == len(diffusion_runs(tree.loaded)) + 3
+    assert network_times.batches(frames, clock_of(tree)) is None
+    assert network_savings.checkpointing(frames, clock_of(tree)) is None
+    training = next(row for row in rows(network_times.model(frames, clock_of(tree))) if row["What"] == "training")
     assert (training["Predicted (s)"], training["Measured (s)"]) == (NOT_RECORDED, 250.5)
 
 
@@ -89,7 +92,7 @@ def test_guidance_shows_the_network_every_image_twice_a_step(tree: StudyTree) ->
     frames = frames_of(tree)
     frames = replace(frames, loaded=frames.loaded._replace(runs={"improved": guided}))
     found = next(
-        row for row in rows(network_cost.model(frames, clock_of(tree))) if row["What"] == "DDIM (guidance 2), 5 steps"
+        row for row in rows(network_times.model(frames, clock_of(tree))) if row["What"] == "DDIM (guidance 2), 5 steps"
     )
     assert found["N or S"] == 10
 
@@ -105,11 +108,72 @@ def test_the_sizes_of_one_design_stand_in_order(tree: StudyTree) -> None:
     assert names == ["preset tiny", "preset small", "preset base", "preset large"]
 
 
+def test_memory_of_training_is_five_numbers_a_parameter_and_the_activations_of_all_images(tree: StudyTree) -> None:
+    found = rows(network_cost.configurations(frames_of(tree)))[0]
+    cost = exact_cost(PRESETS["micro-digits"])
+    assert found["Training on 32 images (MiB)"] == (20 * cost.parameters + 32 * cost.activation_bytes) / 2**20
+    assert found["Sampling one image (MiB)"] == (4 * cost.parameters + cost.sampling_bytes) / 2**20
+
+
+def with_presets(tree: StudyTree, **changed: dict[str, object]) -> Frames:
+    """The tree's counts with presets of these names, each the one of the tree with some fields changed."""
+    frames = frames_of(tree)
+    assert frames.cost is not None
+    entry = frames.cost["presets"]["tiny"]
+    presets = {name.replace("_", "-"): {**entry, **fields} for name, fields in changed.items()}
+    return replace(frames, cost={**frames.cost, "presets": presets})
+
+
+def test_lighter_blocks_are_judged_by_what_is_hoped_of_them(tree: StudyTree) -> None:
+    state = {"parameters": 400, "gradients": 400, "adam": 800, "ema": 400}
+    base = {"parameters": 100, "state_bytes": state, "activation_bytes": 1000, "sampling_bytes": 100}
+    tenth = {key: value // 10 for key, value in state.items()}
+    # Training: 2,000 + 32 × 1,000 bytes against 200 + 32 × 500, which is 1 − 16,200/34,000 = 52.4 % less.
+    light = {"parameters": 10, "state_bytes": tenth, "activation_bytes": 500, "sampling_bytes": 100}
+    said = network_cost.light(with_presets(tree, base=base, light_cifar10=light))
+    assert said is not None
+    assert "90.0 % of the parameters (holds)" in said
+    assert "52.4 % of the memory of training on 32 images (does not hold)" in said
+    assert "72.0 % of the memory of sampling one image (holds)" in said
+
+
+def test_the_printed_sizes_stand_beside_the_counted_ones(tree: StudyTree) -> None:
+    entry = {"config": {"channels": 10, "multipliers": [1, 2, 3]}, "parameters": 100_000}
+    presets = with_presets(tree, d4_tiny=entry, d4_light=entry, d4_base=entry, d4_large=entry)
+    found = rows(network_cost.printed(presets))[0]
+    assert (found["Parameters as printed there"], found["Printed / here"]) == (461_729, 4.61729)
+    # Two transposed 4×4 convolutions of 20 and 30 channels hold 16c² weights instead of 9c².
+    assert found["With transposed 4×4 convolutions"] == 100_000 + 7 * (20**2 + 30**2)
+    assert network_cost.printed(frames_of(tree)) is None
+
+
+def test_a_change_is_a_gain_only_where_its_interval_says_so(tree: StudyTree) -> None:
+    said, table = network_savings.gains(frames_of(tree), clock_of(tree))
+    assert "faster: half the width (3.00 times as fast)" in said
+    assert "slower: bfloat16 autocast" in said
+    assert "not told apart: 16 images at once" in said
+    assert rows(table)[-1]["Sampling (times as fast)"] == "there is no C++ compiler"
+
+
+def test_latencies_as_printed_stand_beside_ours_with_their_conditions(tree: StudyTree) -> None:
+    found = rows(network_times.quoted(frames_of(tree), clock_of(tree)))
+    assert [row["Steps"] for row in found[:3]] == [50, 100, 1000]
+    assert [row["One image (s)"] for row in found if row["Whose"] == "D1, table 5"] == [8.52, 2.15, 0.88, 0.45]
+    assert all(row["Conditions"] for row in found)
+
+
+def test_checkpointing_sets_memory_saved_against_time_paid_for_every_run(tree: StudyTree) -> None:
+    found = rows(network_savings.checkpointing(frames_of(tree), clock_of(tree)))
+    assert len(found) == len(diffusion_runs(tree.loaded))
+    # 0.02 + 0.085 s against 0.02 + 0.05 s.
+    assert found[0]["More time (%)"] == pytest.approx(50, rel=1e-12)
+
+
 def test_nothing_measured_gives_no_section(empty_tree: StudyTree) -> None:
     frames, clock = frames_of(empty_tree), clock_of(empty_tree)
-    assert network_cost.words(frames) == ""
-    assert network_cost.configurations(frames) is network_cost.model(frames, clock) is None
-    assert network_cost.latency(frames, clock) is None
+    assert network_times.words(frames) == ""
+    assert network_cost.configurations(frames) is network_times.model(frames, clock) is None
+    assert network_times.latency(frames, clock) is None
     assert network_cost.resolution_figure(frames) is None
 
 

@@ -17,6 +17,7 @@ from rediffuse.hardware import Hardware
 from rediffuse.options import Options, PathText, PositiveFloat, PositiveInt
 
 __all__ = [
+    "Cost",
     "Data",
     "DuringTraining",
     "Evaluation",
@@ -176,6 +177,14 @@ class Restoration(Section):
     resamples: PositiveInt = Field(4, le=10**4, description="times that RePaint walks each step, when it fills a hole")
     sigma: PositiveFloat = Field(0.5, le=1000, description="noise to remove, in units where pixels span [-1, 1]")
     frames: PositiveInt = Field(8, le=1000, description="frames of the film of a sample")
+
+
+class Cost(Section):
+    """What is measured of what the networks cost."""
+
+    compile: bool = Field(
+        False, description="see what torch.compile buys, too: it takes a C++ compiler and half a minute or more"
+    )
 
 
 class Tracking(Section):

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from rediffuse.config.experiment import Claim, Experiment, Seed
 from rediffuse.config.sampling import Sampler, SamplerName
-from rediffuse.config.sections import Data, Evaluation, Hardware, Name, Restoration, Sampling, Section, Tracking
+from rediffuse.config.sections import Cost, Data, Evaluation, Hardware, Name, Restoration, Sampling, Section, Tracking
 from rediffuse.config.settings import Overrides, Settings
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network, Weights
 from rediffuse.models.latent_options import CriticNetwork, LatentNetwork
@@ -55,6 +55,7 @@ class Study(Section):
     tracking: Tracking = Field(Tracking(), description="MLflow")
     evaluation: Evaluation = Field(..., description="metrics and sample counts")
     restoration: Restoration = Field(Restoration(), description="what networks are tried on besides sampling")
+    cost: Cost = Field(Cost(), description="what is measured of the networks' cost")
     seeds: tuple[Seed, ...] = Field(..., min_length=1, max_length=100, description="training seeds of every run")
     defaults: Settings = Field(Settings(), description="settings that runs start from")
     runs: dict[Name, Run] = Field(

@@ -14,6 +14,7 @@ from rich.table import Table
 from rediffuse.config import ResolvedRun, load_study
 from rediffuse.cost.exact import Exact, exact_cost
 from rediffuse.cost.model import CostModel
+from rediffuse.cost.operators import profiled
 from rediffuse.cost.peak import PeakJob, peak_memory
 from rediffuse.cost.scaling import at_side
 from rediffuse.cost.study import batch_sizes, inputs, network_config, on_device
@@ -228,14 +229,9 @@ def _model(network: _Network) -> CostModel:
 
 def _profile(network: _Network, hardware: Hardware) -> str:
     """torch's profile of one training pass of the first network at its largest batch, by operator."""
-    from torch.profiler import ProfilerActivity, profile
-
     module, batch = on_device(UNet(network.config), hardware), max(network.batches)
     job = training_passes(module, *inputs(network.config, batch, hardware), bfloat16=hardware.precision == "bfloat16")
-    job()
-    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if hardware.device == "cuda" else [])
-    with profile(activities=activities, record_shapes=False) as profiler:
-        job()
+    profiler = profiled(job, torch.device(hardware.device))
     key = "self_cuda_time_total" if hardware.device == "cuda" else "self_cpu_time_total"
     head = f"Profile of one training pass of {network.name}, batch {batch}, by operator"
     table = profiler.key_averages().table(sort_by=key, row_limit=PROFILE_ROWS, max_name_column_width=48)

@@ -29,6 +29,7 @@ PLAIN: dict[str, Any] = {
     "norm_eps": 1e-5,
     "initialisation": "torch",
 }
+D4: dict[str, Any] = HO | PLAIN | GREY
 LIGHT: dict[str, Any] = HO | {"channels": 96, "block": "inverted", "expansion": 2}
 
 FIELDS: dict[str, dict[str, Any]] = {
@@ -63,7 +64,11 @@ FIELDS: dict[str, dict[str, Any]] = {
     | PLAIN
     | {"channels": 64, "multipliers": (2, 4), "skips": "scales", "blocks": 1, "dropout": 0.0, "time_sinusoid": 4},
     # Document D4, section 3.6.1: digits of 28×28, padded to 32×32 because three halvings of 28 break the skips.
-    "d4-light": HO | PLAIN | GREY | {"channels": 32, "multipliers": (1, 2, 2, 4)},
+    "d4-light": D4 | {"channels": 32, "multipliers": (1, 2, 2, 4)},
+    # The other three of the four sizes of its exercise 3.6.1, which calls the light one "Small".
+    "d4-tiny": D4 | {"channels": 16, "multipliers": (1, 2, 2)},
+    "d4-base": D4 | {"channels": 64, "multipliers": (1, 2, 4, 8)},
+    "d4-large": D4 | {"channels": 128, "multipliers": (1, 2, 4, 8)},
     # Sizes of one design for 32×32 colour images; base is Ho et al.'s.
     "tiny": HO | {"channels": 32, "multipliers": (1, 2, 2), "blocks": 1, "attention": (8,), "dropout": 0.0},
     "small": HO | {"channels": 64},

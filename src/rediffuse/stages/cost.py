@@ -8,8 +8,12 @@ from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.stage import Stage, Subject
 from rediffuse.runs import facts
 
-#: One design in four sizes, whose cost stands beside that of the study's own networks.
-SIZES = ("tiny", "small", "base", "large")
+#: Whose cost stands beside that of the study's own networks: one design in four sizes, document D4's four, light ones
+#: and Improved DDPM's at 32×32.
+PRESETS = (
+    *("tiny", "small", "base", "large", "d4-tiny", "d4-light", "d4-base", "d4-large"),
+    *("light-cifar10", "light-se-cifar10", "iddpm-cifar10"),
+)
 
 
 def settings(subject: Subject) -> dict[str, Any]:
@@ -25,8 +29,13 @@ def settings(subject: Subject) -> dict[str, Any]:
                 "training": run.training.model_dump(mode="json", include={"batch_size", "accumulate"}),
                 "sampling": run.sampling.model_dump(mode="json", include={"batch_size", "images"}),
             }
-    hardware = subject.loaded.study.hardware.model_dump(mode="json")
-    return {"hardware": hardware, "runs": runs, "sizes": {size: preset_fields(size) for size in SIZES}}
+    study = subject.loaded.study
+    return {
+        "hardware": study.hardware.model_dump(mode="json"),
+        "compile": study.cost.compile,
+        "runs": runs,
+        "presets": {name: preset_fields(name) for name in PRESETS},
+    }
 
 
 STAGE = Stage(
@@ -55,6 +64,6 @@ def run(job: Job, context: Context) -> dict[str, Any]:
     image_set = open_image_set(context.data_folder)
     runs = {name: context.loaded.run(name) for name in job.settings["runs"]}
     configs = {name: network_config(one, image_set) for name, one in runs.items()}
-    exact = exact_record(configs, job.settings["sizes"])
+    exact = exact_record(configs, job.settings["presets"])
     write_json(context.root / job.outputs[0], {"study": study.study, **exact})
-    return measured_record(configs, runs, study.hardware)
+    return measured_record(configs, runs, study.hardware, try_compile=study.cost.compile)

@@ -26,8 +26,8 @@ PARTS = {
 }
 #: The chapters of this machine.
 TIMINGS = (
-    *("training:timings", "quality:timings", "network_cost:timings", "one_pass:timings", "during_training:timings"),
-    *("experiments:timings", "setup:timings", "pedigree:timings"),
+    *("training:timings", "quality:timings", "network_times:timings", "network_savings:timings", "one_pass:timings"),
+    *("during_training:timings", "experiments:timings", "setup:timings", "pedigree:timings"),
 )
 HEADINGS = {OPENING: "In short", **CHAPTERS, "how": "How was it done?"}
 
