@@ -232,11 +232,11 @@ def test_a_sampler_that_chooses_its_steps_stands_at_what_it_cost(material):
 def axes(monkeypatch: pytest.MonkeyPatch):
     """Draw, and look at the axes instead of the bytes."""
     monkeypatch.setattr(plots, "finish", lambda figure, *rest, **more: figure)
-    monkeypatch.setattr(plots, "outside_legend", lambda *rest: None)
+    monkeypatch.setattr(plots, "outside_legend", lambda *rest, **more: None)
 
-    def looked(kind: Any, *rest: Any) -> Any:
+    def looked(kind: Any, points: list[plots.Point], *rest: Any) -> Any:
         with styled():
-            figure = kind(plots.Drawing("name", "x", "y", "caption", 1.0), *rest)
+            figure = kind(plots.Drawing("name", "x", "caption", (plots.Panel("y", points, 1.0),)), *rest)
             figure.canvas.draw()
         return figure.axes
 
@@ -244,7 +244,7 @@ def axes(monkeypatch: pytest.MonkeyPatch):
 
 
 def points(numbers: list[float], series: int, value: float = 10.0) -> list[plots.Point]:
-    return [plots.Point(n, str(s), value * n, (9 * n, 11 * n)) for s in range(series) for n in numbers]
+    return [plots.Point(n, (str(s),), value * n, (9 * n, 11 * n)) for s in range(series) for n in numbers]
 
 
 @pytest.mark.parametrize("numbers", [[5, 10, 20], [0, 0.1, 1], [1e-4, 1e-3, 1e-2]])
@@ -263,18 +263,32 @@ def test_numbers_that_go_far_stand_on_a_logarithmic_axis(axes):
 
 
 def test_values_below_0_are_drawn_on_a_linear_axis(axes):
-    below = [plots.Point(n, "a", -0.01 * n, (-0.02 * n, 0.0)) for n in (5, 10)]
+    below = [plots.Point(n, ("a",), -0.01 * n, (-0.02 * n, 0.0)) for n in (5, 10)]
     assert axes(plots.line, below, True)[0].get_yscale() == "linear"
     assert axes(plots.dots, below)[0].get_xscale() == "linear"
     assert axes(plots.heat_map, below, "z")
 
 
 def test_no_two_of_twenty_series_of_dots_look_alike():
-    assert len({plots._dot(place) for place in range(20)}) == 20
+    looks = plots._looks([(str(place),) for place in range(20)]).values()
+    assert len({(look["color"], look["marker"]) for look in looks}) == 20
+
+
+def test_what_comes_back_in_every_run_has_its_colour_by_the_run_and_its_marker_by_the_sampler():
+    looks = plots._looks([(run, sampler) for run in ("one", "two") for sampler in ("a", "b", "c")])
+    assert len({looks["one", sampler]["color"] for sampler in "abc"}) == 1
+    assert looks["one", "b"]["marker"] == looks["two", "b"]["marker"]
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == 6
+
+
+def test_each_seed_has_its_tick(axes):
+    one = [plots.Point("a", ("s",), 2.0, (1.0, 3.0), seeds=(1.5, 2.0, 2.5)), plots.Point("b", ("s",), 1.0, (0.5, 1.5))]
+    (found,) = axes(plots.dots, one)
+    assert [1.5, 2.0, 2.5] in [list(line.get_xdata()) for line in found.lines]
 
 
 def test_the_scale_of_a_map_has_plain_numbers(axes):
-    far = [plots.Point(str(n), str(m), 10.0 ** (n + m), (1, 1)) for n in range(2) for m in range(2)]
+    far = [plots.Point(str(n), (str(m),), 10.0 ** (n + m), (1, 1)) for n in range(2) for m in range(2)]
     texts = [label.get_text() for label in axes(plots.heat_map, far, "z")[1].get_yticklabels()]
     assert "10" in texts
     assert not any("$" in text for text in texts)
@@ -282,7 +296,7 @@ def test_the_scale_of_a_map_has_plain_numbers(axes):
 
 def test_long_names_are_set_in_lines(axes):
     name = "a very long name that says all that was changed in the network and in its training"
-    (found,) = axes(plots.dots, [plots.Point(name, "a", 1.0, (0.5, 1.5)), plots.Point("b", "a", 2.0, (1.5, 2.5))])
+    (found,) = axes(plots.dots, [plots.Point(name, ("a",), 1.0, (0.5, 1.5)), plots.Point("b", ("a",), 2.0, (1.5, 2.5))])
     lines = found.get_yticklabels()[0].get_text().splitlines()
     assert " ".join(lines) == name
     assert max(map(len, lines)) <= 36
@@ -296,10 +310,11 @@ def test_samplers_are_drawn_against_what_they_cost(monkeypatch: pytest.MonkeyPat
     tree = StudyTree(tmp_path / "project", tmp_path / "study.yaml").everything()
     material = conclude(read_frames(tree.loaded, tree.root, tree.plan), tree.plan)
     drawn = []
-    monkeypatch.setattr(chapter.plots, "line", lambda drawing, points, *rest: drawn.append((drawing, points, rest)))
+    monkeypatch.setattr(chapter.plots, "line", lambda drawing, *rest: drawn.append((drawing, rest)))
     chapter.chapters(material, "parts")
-    [(drawing, found, rest)] = drawn
+    [(drawing, rest)] = drawn
+    [panel] = drawing.panels
     assert drawing.x == "network evaluations an image"
     # DDIM asks once a step; Heun's method twice, once in the last: 2·5 − 1 and 2·10 − 1.
-    assert [point.x for point in found] == [5, 10, 9, 19]
+    assert [point.x for point in panel.points] == [5, 10, 9, 19]
     assert rest == (True, [5, 10])

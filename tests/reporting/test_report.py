@@ -178,7 +178,7 @@ def test_samplers_are_named_as_people_write_them_but_where_settings_stand(built:
 
 
 def test_numbers_in_markdown_are_those_of_the_csv(built: StudyTree) -> None:
-    for name in ("comparison-frechet-distance", "quality", "experiment-parts"):
+    for name in ("experiment-comparison", "quality", "experiment-parts"):
         rows = list(csv.reader(io.StringIO((built.out / "tables" / f"{name}.csv").read_text())))
         shown = (built.out / "tables" / f"{name}.md").read_text()
         assert shown.split("\n\n")[1] in markdown(built)
@@ -189,7 +189,7 @@ def test_numbers_in_markdown_are_those_of_the_csv(built: StudyTree) -> None:
 
 def test_each_table_is_there_in_three_formats(built: StudyTree) -> None:
     names = {path.stem for path in (built.out / "tables").iterdir()}
-    assert "comparison-frechet-distance" in names
+    assert "experiment-comparison" in names
     assert {p.name for p in (built.out / "tables").iterdir()} == {
         f"{n}.{s}" for n in names for s in ("csv", "md", "tex")
     }
@@ -201,6 +201,7 @@ def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
         for name in (
             "classes",
             "during-training",
+            "experiment-comparison",
             "experiment-parts",
             "experiment-samplers",
             "experiment-stochasticity",
@@ -211,7 +212,6 @@ def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
             "one-pass-samples",
             "previews",
             "quality-steps",
-            "quality-steps-more",
             "real-generated",
             "resolution",
             "sample-count",
@@ -226,7 +226,7 @@ def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
 
 
 def test_every_row_of_the_comparison_leads_to_its_files(built: StudyTree) -> None:
-    rows = table(built, "comparison-frechet-distance")
+    rows = table(built, "experiment-comparison")
     pedigree = table(built, "pedigree")
     files = {row["Id"]: row["File"] for row in pedigree}
     found = [files[i] for i in rows[0]["From"].split()]
@@ -275,7 +275,7 @@ def test_what_no_experiment_has_trained_yet_says_so_and_how_it_is_made(built: St
 
 def test_nothing_run_says_so_and_shows_no_figure_of_results(nothing_run: StudyTree) -> None:
     assert {path.stem for path in (nothing_run.out / "figures").iterdir()} == {"schedules"}
-    rows = table(nothing_run, "comparison-frechet-distance")
+    rows = table(nothing_run, "experiment-comparison")
     assert {row["DDPM"] for row in rows} == {"not run"}
     assert read_json(nothing_run.out / "claims.json")[0]["verdict"] == "not run"
     assert read_json(nothing_run.out / "metrics.json") == {}

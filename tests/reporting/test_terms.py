@@ -2,9 +2,9 @@ import pytest
 
 from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.cells import Cell
-from rediffuse.reporting.experiments.comparison import headline
+from rediffuse.reporting.experiments.comparison import in_short
 from rediffuse.reporting.read.frames import read_frames
-from rediffuse.reporting.terms import BASELINE, IMPROVED, run_colours, setting_title, setting_words
+from rediffuse.reporting.terms import BASELINE, IMPROVED, metrics_title, run_colours, setting_title, setting_words
 from rediffuse.reporting.values import number
 from tests.reporting.study_tree import StudyTree
 
@@ -34,13 +34,19 @@ def test_baseline_and_improved_keep_their_colours(empty_tree: StudyTree) -> None
 @pytest.mark.parametrize(
     ("improved", "verdict"),
     [
-        ((50, 50), "is better than DDPM everywhere"),
-        ((50, 200), "wins against DDPM in part"),
-        ((100, 100), "does not win against DDPM:"),
-        ((200, 200), "does not win against DDPM, it loses"),
+        (
+            (50, 50),
+            "Improved DDPM in 2 (most with 50 steps of ancestral sampling: 50 against 100) and DDPM in none",
+        ),
+        (
+            (50, 200),
+            "Improved DDPM in 1 (with 50 steps of ancestral sampling: 50 against 100) and DDPM in 1 (with 5",
+        ),
+        ((100, 100), "Improved DDPM in none, DDPM in none and 2 are undecided"),
+        ((100, 200), "Improved DDPM in none, DDPM in 1 (with 5 steps of DDIM: 100 against 200) and 1 is undecided"),
     ],
 )
-def test_the_headline_says_whether_the_improved_run_wins(
+def test_the_first_sentence_says_whether_the_improved_run_wins(
     empty_tree: StudyTree, improved: tuple[float, float], verdict: str
 ) -> None:
     values = {("improved", s): v for s, v in zip(("ancestral-50", "ddim-5"), improved, strict=True)}
@@ -51,9 +57,14 @@ def test_the_headline_says_whether_the_improved_run_wins(
         )
         for (run, setting), value in values.items()
     }
-    (sentence,) = headline(read_frames(empty_tree.loaded, empty_tree.root, empty_tree.plan), cells)
+    sentence = in_short(read_frames(empty_tree.loaded, empty_tree.root, empty_tree.plan), cells)
     assert verdict in sentence
-    assert sentence.endswith("; 1 setting not run.")
+    assert sentence.endswith("; 1 pair not run.")
+
+
+def test_what_metrics_are_measured_with_is_said_once() -> None:
+    told = metrics_title(("frechet_distance", "kid", "diversity"), "efficientnet-lite0")
+    assert told == "Fréchet distance and kernel distance (KID formula) in EfficientNet-Lite0 features and diversity"
 
 
 @pytest.mark.parametrize(

@@ -99,18 +99,12 @@ def test_a_classifier_cut_short_goes_on_and_ends_with_the_same_bytes(context: Co
     assert {name: (context.root / FOLDER / name).read_bytes() for name in right} == right
 
 
-def test_the_report_shows_both_scales_and_the_accuracy_by_t(context: Context):
+def test_the_report_shows_the_accuracy_by_t(context: Context):
     out = context.root / "reports" / "smoke"
     build_report(context.loaded, context.plan, context.root, out)
-    with (out / "tables" / "guidance.csv").open(newline="") as file:
-        found = [(row["Guidance"], row["Scale"]) for row in csv.DictReader(file)]
-    assert found[:2] == [("by a classifier", "0"), ("by a classifier", "4")]
-    assert (out / "figures" / "guidance.png").exists()
     assert (out / "figures" / "classifier-accuracy.png").exists()
     with (out / "tables" / "classifiers.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 11
-    with (out / "tables" / "comparison-frechet-distance.csv").open(newline="") as file:
-        assert "classifier-4" not in {row["Sampler"] for row in csv.DictReader(file)}
 
 
 def test_a_changed_classifier_resamples_guided_settings_alone(context: Context):

@@ -43,7 +43,9 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     flow = {"flow-euler": {"steps": [4]}, "flow-heun": {"steps": [2]}}
     straight = {"diffusion": {"prediction": "velocity"}, "samplers": flow}
     asks = {"of": "conditional", "question": "Straight?", "arms": {"straight": straight}}
-    study["experiments"] = {"path": {**asks, "samplers": {"plain": {**sampler, "kind": "ddim"}}}}
+    scales = {"of": "conditional", "question": "How much?", "vary": {"sampler": ["off", "on"]}}
+    scales["metrics"] = ["frechet_distance", "class_accuracy", "class_diversity"]
+    study["experiments"] = {"path": {**asks, "samplers": {"plain": {**sampler, "kind": "ddim"}}}, "scales": scales}
     study["claims"] = []
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     context = Context.open(root / "params.yaml", root)
@@ -152,11 +154,11 @@ def test_a_filled_hole_leaves_the_rest_as_it_was(context: Context):
     assert np.array_equal(filled[..., known], original[..., known])
 
 
-def test_the_report_has_a_row_for_each_guidance_scale_and_a_line_of_real_images(report: Path):
-    found = rows(report, "guidance")
-    assert sorted(row["Scale"] for row in found[:-1]) == ["0", "1", "1", "1"]
-    assert found[-1]["Run"] == "held-out real images"
-    assert all(0 <= float(row["Class accuracy"]) <= 1 for row in found)
+def test_an_experiment_of_scales_shows_classes_beside_those_of_real_images(report: Path):
+    found = rows(report, "experiment-scales")
+    assert [row["Sampler"] for row in found] == ["DDIM (guidance 0)", "DDIM (guidance 1)"]
+    assert all(0 <= float(row["Class accuracy (higher is better)"]) <= 1 for row in found)
+    assert "Held-out real images score" in (report / "tables" / "experiment-scales.md").read_text()
 
 
 def test_the_report_has_a_row_for_each_task_and_method(report: Path):
@@ -168,7 +170,7 @@ def test_the_report_has_a_row_for_each_task_and_method(report: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["guidance", "restoration", "film", "bound", "samples-conditional", "neighbours", "sample-count"]
+    "name", ["experiment-scales", "restoration", "film", "bound", "samples-conditional", "neighbours", "sample-count"]
 )
 def test_the_report_draws(report: Path, name: str):
     assert (report / "figures" / f"{name}.png").stat().st_size > 1000

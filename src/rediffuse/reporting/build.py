@@ -94,16 +94,19 @@ def metrics_json(material: "Material") -> dict[str, Any]:
 
 
 def terminal_summary(loaded: LoadedStudy, plan: "Plan", root: Path) -> "Group":
-    """A table of the main metric by sampler and steps, the claims and where to look next, for rich to print."""
-    from rediffuse.reporting.chapters.comparison import comparison
+    """The comparison of the main runs, the main metric of its experiment if there is one, the claims and where to look next, for rich to print."""
+    from rediffuse.reporting.chapters.experiments import table
+    from rediffuse.reporting.experiments.comparison import in_short
     from rediffuse.reporting.experiments.material import conclude
+    from rediffuse.reporting.experiments.results import result_of
     from rediffuse.reporting.read.frames import read_frames
     from rediffuse.reporting.render.terminal import summary
     from rediffuse.reporting.terms import MAIN
 
     material = conclude(read_frames(loaded, root), plan)
-    table = comparison(material.frames, material.cells, MAIN, folded=False)
-    return summary(loaded, table, material.verdicts)
+    first = [one for one in loaded.experiments.values() if one.asks.chapter == "reproduce"][:1]
+    tables = [table(material, result_of(material, one), (MAIN,)) for one in first if MAIN in one.asks.metrics]
+    return summary(loaded, in_short(material.frames, material.cells), tables, material.verdicts)
 
 
 def judged(loaded: LoadedStudy, root: Path) -> "list[Verdict]":

@@ -6,8 +6,8 @@ from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.experiment import Experiment
 from rediffuse.config.sampling import Pace, Setting
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
-from rediffuse.evaluation.metrics import METRICS, RUN_METRICS, find_metric
-from rediffuse.reporting.values import setting_text
+from rediffuse.evaluation.metrics import METRICS, RUN_METRICS, find_metric, metric_title
+from rediffuse.reporting.values import listed, setting_text
 from rediffuse.runs import facts
 from rediffuse.samplers.registry import SAMPLERS
 from rediffuse.training.options import TrainingConfig
@@ -39,6 +39,15 @@ def headline_metrics(loaded: LoadedStudy) -> list[str]:
 def feature_title(features: str) -> str:
     """Name of a feature network in prose."""
     return FEATURE_NETWORKS[features].title if features in FEATURE_NETWORKS else features
+
+
+def metrics_title(metrics: Iterable[str], features: str) -> str:
+    """Metrics in a sentence, what they are measured with said once."""
+    titles = [metric_title(metric, features).partition(" in ") for metric in metrics]
+    inside = {where: [name for name, _, other in titles if other == where] for _, _, where in titles if where}
+    return listed(
+        [f"{listed(found)} in {where}" for where, found in inside.items()] + [t for t, _, w in titles if not w]
+    )
 
 
 def direction(metric: str) -> str:
@@ -209,6 +218,7 @@ AXES = {
     "sampler.guidance": "guidance",
     "sampler.initial_temperature": "temperature of x_T",
     "sampler.step_temperature": "temperature of steps",
+    "training.ema_decay": "EMA decay",
     "arm": "network or training",
 }
 

@@ -13,16 +13,16 @@ OPENING = "in-short"
 #: The chapters of each question as "module:function", in the reader's order, by the question's key.
 PARTS = {
     OPENING: ("summary:chapter",),
-    "reproduce": ("comparison:chapter", "claims:chapter", "samples:chapter", "likelihood:chapter", "one_pass:chapter"),
+    "reproduce": ("claims:chapter", "samples:chapter", "likelihood:chapter", "one_pass:chapter"),
     "improved": ("schedules:chapter", "schedules:weightings"),
-    "speed": ("quality:chapter", "reverse_steps:chapter", "network_cost:chapter"),
-    "parts": ("guidance:chapter", "restoration:chapter", "during_training:chapter"),
+    "speed": ("reverse_steps:chapter", "network_cost:chapter"),
+    "parts": ("classifiers:chapter", "restoration:chapter", "during_training:chapter"),
     "trust": (
         *("damage:chapter", "same_noise:chapter"),
         *("training:chapter", "curves:chapter", "fidelity:chapter", "sample_count:chapter", "memorisation:chapter"),
         *("classes:chapter", "colours:chapter"),
     ),
-    "how": ("setup:chapter", "pedigree:repeat", "pedigree:settings", "pedigree:chapter"),
+    "how": ("setup:chapter", "pedigree:repeat", "pedigree:settings", "quality:chapter", "pedigree:chapter"),
 }
 #: The chapters of this machine.
 TIMINGS = (

@@ -1,12 +1,15 @@
 """The experiments of a study, each in one layout: question, answer, picture, table, and how it was done."""
 
 from dataclasses import replace
+from typing import Any
 
+from rediffuse.config import ResolvedRun
 from rediffuse.config.claims import has
 from rediffuse.config.expand import Planned
-from rediffuse.evaluation.metrics import metric_short, metric_title
+from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.chapters.quality import evaluations
-from rediffuse.reporting.experiments.cells import Cell, bounds, estimate, recorded
+from rediffuse.reporting.experiments.cells import Cell, bounds, estimate, made_of, recorded
+from rediffuse.reporting.experiments.contrasts import compare
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.experiments.results import COMMAND, Result, Row, answers, result_of
 from rediffuse.reporting.read.records import sample_images
@@ -15,12 +18,21 @@ from rediffuse.reporting.render import plots
 from rediffuse.reporting.render.blocks import Bullets, Chapter, Folded, Item, chapter_of
 from rediffuse.reporting.render.picture import Picture
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
-from rediffuse.reporting.terms import axis_title, axis_value, capital, direction, run_label
-from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, counted, listed, setting_text, short
+from rediffuse.reporting.terms import (
+    REAL_LABEL,
+    axis_title,
+    axis_value,
+    capital,
+    direction,
+    metrics_title,
+    run_label,
+    training_of,
+)
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, Estimate, Value, counted, listed, setting_text, short
 from rediffuse.runs import facts
 
-#: Images in a strip.
-STRIP = 12
+#: Images in a strip; metrics that stand beside one another in a picture.
+STRIP, MOST_PANELS = 12, 3
 
 
 def chapters(material: Material, question: str) -> list[Chapter]:
@@ -47,36 +59,77 @@ def _chapter(material: Material, result: Result) -> Chapter | None:
     return chapter_of(f"experiment-{result.planned.name}", asks.question, *items)
 
 
-def table(material: Material, result: Result) -> Table:
-    """Every member with its values."""
-    frames, asks = material.frames, result.planned.asks
-    trains, rows = result.planned.trains, Rows()
+def table(material: Material, result: Result, metrics: tuple[str, ...] | None = None) -> Table:
+    """Every member with its values; runs that are sampled in the same ways stand side by side."""
+    frames, asks, planned = material.frames, result.planned.asks, result.planned
+    metrics, sides, rows = metrics or asks.metrics, result.sides(), Rows()
+    across = result.place("run") if sides else None
+    of_network = planned.trains and not sides
     states = any(row.state for row in result.rows)
     several = any(len(cell.seeds) > 1 for _, cell in result.known())
-    for row in result.rows:
-        run = material.loaded.run(row.member.run)
-        values = (estimate(cell, has(metric, run, row.member.setting)) for metric, cell in row.cells.items())
-        places = [file for cell in row.cells.values() if cell is not None for file in cell.files]
-        of_network = (row.parameters, row.loss) if trains else ()
-        n = next((cell.n for cell in row.cells.values() if cell is not None), NOT_ASKED)
-        state = (row.state or "complete",) if states else ()
-        seeds = (
-            next((setting_text(cell.seeds) for cell in row.cells.values() if cell is not None), NOT_ASKED),
-        ) * several
-        rows.add(*row.labels, *values, *of_network, n, *seeds, *state, frames.pedigree.links(dict.fromkeys(places)))
-    titles = metric_titles(asks.metrics, frames.features)
-    network = ["Parameters", "Loss at the end"] if trains else []
+    for line in result.lines():
+        first, *_ = line.values()
+        known = [cell for row in line.values() for cell in row.cells.values() if cell is not None]
+        cells: list[Value] = [_label(first, place) for place in range(len(planned.axes)) if place != across]
+        for metric in metrics:
+            cells += [_value(material, line.get(name), metric) for name in sides or [""]]
+            if len(sides) == 2:
+                cells.append(_better(sides, [line[name].cells[metric] if name in line else None for name in sides]))
+        cells += [first.parameters, first.loss] * of_network
+        cells += [known[0].n if known else NOT_ASKED]
+        cells += [setting_text(known[0].seeds) if known else NOT_ASKED] * several
+        cells += ["; ".join(dict.fromkeys(row.state for row in line.values() if row.state)) or "complete"] * states
+        rows.add(*cells, frames.pedigree.links(dict.fromkeys(file for cell in known for file in cell.files)))
+    titles = []
+    for metric, title in zip(metrics, metric_titles(metrics, frames.features), strict=True):
+        short = metric_short(metric, frames.features)
+        titles += [f"{label}, {title}" for label in sides.values()] or [title]
+        titles += [f"Better by {short}"] * (len(sides) == 2)
     columns = headers(
-        [title if len(title) == 1 else capital(title) for title in result.titles],
+        [t if len(t) == 1 else capital(t) for place, t in enumerate(result.titles) if place != across],
         titles,
-        network,
+        ["Parameters", "Loss at the end"] * of_network,
         ["n"],
         ["Seeds"] * several,
         ["State"] * states,
         ["From"],
     )
-    caption = f"{asks.question.rstrip('?')}: {listed([metric_title(m, frames.features) for m in asks.metrics])}."
-    return Table(f"experiment-{result.planned.name}", caption, columns, rows, folded=len(rows) > 24, narrow=True)
+    caption = f"{asks.question.rstrip('?')}: {metrics_title(metrics, frames.features)}."
+    real = [(metric_short(m, frames.features), found) for m in metrics if (found := _real(material, m)) is not None]
+    note = f"{capital(REAL_LABEL)} score {listed([f'{short} {value}' for short, value in real])}."
+    notes, name = (note,) if real else (), f"experiment-{planned.name}"
+    return Table(name, caption, columns, rows, notes, folded=len(rows) > 24, narrow=True)
+
+
+def _label(row: Row, place: int) -> Value:
+    """A value of an axis; counts as numbers."""
+    value = row.member.at[place]
+    return value if isinstance(value, int) and not isinstance(value, bool) else row.labels[place]
+
+
+def _value(material: Material, row: Row | None, metric: str) -> Value:
+    """What a table shows of a metric."""
+    if row is None:
+        return NOT_ASKED
+    return estimate(row.cells[metric], has(metric, material.loaded.run(row.member.run), row.member.setting))
+
+
+def _better(sides: dict[str, str], cells: list[Cell | None]) -> str:
+    """Which of two runs has the better value, if that is clear."""
+    one, two = cells
+    if one is None or two is None:
+        return NOT_ASKED
+    found = compare(one, two)
+    leaning = dict(zip(("better", "worse"), sides.values(), strict=True)).get(found.leaning, "neither")
+    return leaning if found.outcome != "undecided" else f"undecided (leans to {leaning})"
+
+
+def _real(material: Material, metric: str) -> Estimate | None:
+    """What held-out real images score."""
+    if (cell := material.cells.get(("real", "held-out", metric))) is not None:
+        return Estimate(cell.value, cell.low, cell.high)
+    value = (material.frames.real_classes or {}).get(metric)
+    return None if value is None else Estimate(value)
 
 
 def quotes(result: Result) -> Table | None:
@@ -94,17 +147,32 @@ def _how(material: Material, result: Result) -> list[str]:
     loaded, asks, planned = material.loaded, result.planned.asks, result.planned
     runs = list(dict.fromkeys(loaded.run(m.run).of or m.run for m in planned.members))
     varied = [f"{axis_title(axis)} ({_values(material, planned, axis)})" for axis in planned.axes if axis != "run"]
-    seeds = sorted({seed for member in planned.members for seed in loaded.run(member.run).seeds})
+    seeds = sorted({seed for _, cell in result.known() for seed in cell.seeds}) or list(loaded.study.seeds)
     numbers = sorted({facts.groups_of(loaded.run(m.run), m.setting) for m in planned.members})
     texts = [
         f"Asked by {asks.source}." if asks.source else "",
         f"Starts from {listed([run_label(loaded, run) for run in runs])}; varied: {'; '.join(varied) or 'nothing'}.",
+        _same_in_all([loaded.run(member.run) for member in planned.members]),
         f"Training {'seed' if len(seeds) == 1 else 'seeds'} {setting_text(seeds)}. Each value "
         f"{'of a seed ' if len(seeds) > 1 else ''}is a mean over {' to '.join(map(str, {numbers[0]: 0, numbers[-1]: 0}))} "
         f"{'group' if numbers[-1] == 1 else 'groups'} of {counted(loaded.study.evaluation.group_size, 'image')}; the images of one number start from the same noise in every row.",
         f"What is trained for it alone is made by `{COMMAND}`." if planned.trains else "",
     ]
     return [text for text in texts if text]
+
+
+def _same_in_all(runs: list[ResolvedRun]) -> str:
+    """The main settings in which the networks do not differ."""
+    told: list[tuple[str, set[Any]]] = [
+        ("T", {facts.diffusion(run).timesteps for run in runs}),
+        ("schedule", {facts.diffusion(run).schedule for run in runs}),
+        ("loss", {facts.diffusion(run).loss for run in runs}),
+        ("training steps", {run.training.steps for run in runs}),
+        ("batch", {run.training.batch_size for run in runs}),
+        ("learning rate", {training_of(run).learning_rate for run in runs}),
+        ("EMA decay", {run.training.ema_decay for run in runs}),
+    ]
+    return f"The same in all: {', '.join(f'{name} {setting_text(*found)}' for name, found in told if len(found) == 1)}."
 
 
 def _values(material: Material, planned: Planned, axis: str) -> str:
@@ -116,58 +184,72 @@ def _values(material: Material, planned: Planned, axis: str) -> str:
 
 
 def _picture(material: Material, result: Result) -> Picture | None:
-    """The main metric, drawn as the experiment says; of images none is drawn that only its own machine has."""
-    kind, known = result.planned.asks.picture, result.known()
-    if kind == "table" or len(known) < 2 or not result.planned.axes:
+    """The metrics, drawn as the experiment says; of images none is drawn that only its own machine has."""
+    kind, known, axes = result.planned.asks.picture, result.known(), result.planned.axes
+    if kind == "table" or len(known) < 2 or not axes:
         return None
-    metric, features = result.main, material.frames.features
-    line = material.cells.get(("real", "held-out", metric))
-    real = line.value if line is not None else None
-    label = f"{metric_short(metric, features)} ({direction(metric)} is better)"
-    name, title = f"experiment-{result.planned.name}", capital(metric_title(metric, features))
-    n = known[0][1].n
-    bars = " Bars: the intervals of the table." if kind in ("line", "dots") else ""
-    caption = f"{result.planned.asks.question} {title}, n = {n}.{bars}"
+    features, loaded = material.frames.features, material.loaded
     axis = _x_axis(result, kind)
-    others = [place for place in range(len(result.planned.axes)) if place != axis]
-    drawing = plots.Drawing(name, result.titles[axis], label, caption, real)
+    others = [place for place in range(len(axes)) if place != axis]
+    drawing = plots.Drawing(f"experiment-{result.planned.name}", result.titles[axis], "")
     if kind == "images":
-        loaded = material.loaded
         shown = [
             (row.name(), sample_images(material.frames, loaded.run(row.member.run), row.member.setting, STRIP))
             for row, _ in known
             if loaded.run(row.member.run).role != "ablation"
         ]
-        return plots.strips(drawing, shown) if shown else None
-    if kind == "line" and (counted_points := _against_evaluations(material, known, axis, others, result)):
-        ticks = sorted({row.member.at[axis] for row, _ in known if _is_number(row.member.at[axis])})
-        return plots.line(replace(drawing, x="network evaluations an image"), counted_points, True, ticks)
-    numbered = [(row, cell) for row, cell in known if _is_number(row.member.at[axis])]
-    if kind == "line" and 1 < len(numbered) < len(known):
+        caption = (
+            f"{result.planned.asks.question} The first {STRIP} images of each, from the same noise; none was picked."
+        )
+        return plots.strips(replace(drawing, caption=caption), shown) if shown else None
+    asked = _evaluations(material, result, known) if kind == "line" else {}
+    drawn, left = known, []
+    if kind == "line" and not asked:
         # What chooses its steps by a tolerance has no place among numbers of steps.
-        left = listed([row.name() for row, _ in known if not _is_number(row.member.at[axis])])
-        known, drawing = numbered, replace(drawing, caption=f"{caption} In the table alone: {left}.")
-    numeric = all(_is_number(row.member.at[axis]) for row, _ in known)
-    points = [_point(row, cell, axis, others, numeric and kind == "line", kind == "heat-map") for row, cell in known]
+        numbered = [pair for pair in known if _is_number(pair[0].member.at[axis])]
+        if 1 < len(numbered) < len(known):
+            drawn, left = numbered, [row.name() for row, _ in known if not _is_number(row.member.at[axis])]
+    numeric = kind == "line" and all(_is_number(row.member.at[axis]) for row, _ in drawn)
+    panels = []
+    for metric in result.planned.asks.metrics[: 1 if kind == "heat-map" else MOST_PANELS]:
+        points = []
+        for row, _ in drawn:
+            if (cell := row.cells[metric]) is not None:
+                x = asked.get(row.member.cell, row.member.at[axis] if numeric else row.names[axis])
+                x = row.labels[axis] if kind == "heat-map" else x
+                series = (row.labels[others[0]],) if kind == "heat-map" else tuple(row.names[place] for place in others)
+                seeds = tuple(part.value for part in cell.parts) if len(cell.parts) > 1 else ()
+                points.append(plots.Point(x, series, cell.value, bounds(cell), seeds))
+        real = _real(material, metric)
+        label = f"{metric_short(metric, features)} ({direction(metric)} is better)"
+        if points:
+            panels.append(plots.Panel(label, points, real and real.value, direction(metric) == "lower"))
+    drawing = replace(drawing, panels=tuple(panels), caption=_caption(material, result, kind, left))
+    if asked:
+        ticks = sorted({row.member.at[axis] for row, _ in known if _is_number(row.member.at[axis])})
+        return plots.line(replace(drawing, x="network evaluations an image"), True, ticks)
     if kind == "heat-map":
-        return plots.heat_map(drawing, points, result.titles[others[0]])
-    if kind == "line" and numeric:
-        return plots.line(drawing, points, result.planned.axes[axis] == "steps")
-    return plots.dots(drawing, points)
+        return plots.heat_map(drawing, result.titles[others[0]])
+    return plots.line(drawing, axes[axis] == "steps") if numeric else plots.dots(drawing)
 
 
-def _against_evaluations(
-    material: Material, known: list[tuple[Row, Cell]], axis: int, others: list[int], result: Result
-) -> list[plots.Point]:
-    """Where samplers are compared by steps: their values against what they cost, as it was counted for all of them."""
-    if result.planned.axes[axis] != "steps" or "sampler" not in result.planned.axes:
-        return []
+def _caption(material: Material, result: Result, kind: str, left: list[str]) -> str:
+    """What a picture shows, of how many images, and how it is read."""
+    metrics = result.planned.asks.metrics[: 1 if kind == "heat-map" else MOST_PANELS]
+    what = capital(metrics_title(metrics, material.frames.features))
+    seeds = max(len(cell.seeds) for _, cell in result.known())
+    bars = "" if kind == "heat-map" else " Bars: the intervals of the table." + " Ticks: single seeds." * (seeds > 1)
+    alone = f" In the table alone: {listed(left)}." if left else ""
+    return f"{what}{made_of(result.known()[0][1])}.{bars}{alone}"
+
+
+def _evaluations(material: Material, result: Result, known: list[tuple[Row, Cell]]) -> dict[str, float]:
+    """Where samplers are compared by steps: what they cost, as it was counted, by cell; empty where one was not."""
+    if not {"steps", "sampler"} <= {*result.planned.axes}:
+        return {}
     asked = evaluations(material.frames)
-    places = [(row.member.run, row.member.setting) for row, _ in known]
-    if any(place not in asked for place in places):
-        return []
-    points = (_point(row, cell, axis, others, numeric=False, alone=False) for row, cell in known)
-    return [replace(point, x=asked[place]) for place, point in zip(places, points, strict=True)]
+    places = {row.member.cell: (row.member.run, row.member.setting) for row, _ in known}
+    return {cell: asked[place] for cell, place in places.items()} if {*places.values()} <= set(asked) else {}
 
 
 def _x_axis(result: Result, kind: str) -> int:
@@ -185,12 +267,6 @@ def _x_axis(result: Result, kind: str) -> int:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _point(row: Row, cell: Cell, axis: int, others: list[int], numeric: bool, alone: bool) -> plots.Point:
-    x = row.member.at[axis] if numeric else row.labels[axis]
-    series = row.labels[others[0]] if alone else ", ".join(row.names[place] for place in others)
-    return plots.Point(x, series, cell.value, bounds(cell))
 
 
 def timings(material: Material, clock: Timings) -> Chapter | None:

@@ -19,59 +19,18 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render import picture
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.plots import EDGES
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.values import NOT_RUN, Estimate, Value, number
 from rediffuse.runs import facts
 from rediffuse.samplers.registry import SAMPLERS
-
-#: How points with bars are edged, so that those close together can be told apart.
-EDGES: dict[str, Any] = {"elinewidth": 1.2, "markeredgecolor": "white", "markeredgewidth": 0.6}
-
-
-def quality_against_steps(frames: Frames, cells: Cells, metrics: list[str], name: str) -> picture.Picture | None:
-    """Metrics against the evaluations of the network that an image takes, one panel each."""
-    lines, asked = _lines(frames.loaded, cells, metrics), evaluations(frames)
-    if not lines:
-        return None
-    height = 5.2 if len(metrics) == 1 else 3.9 * len(metrics)
-    figure, grid = plt.subplots(len(metrics), 1, figsize=(picture.WIDTH, height), squeeze=False)
-    for axes, metric in zip(grid[:, 0], metrics, strict=True):
-        for place, ((run, key), settings) in enumerate(lines.items()):
-            # Moved sideways by a few per cent, so that bars at one number of evaluations can be told apart.
-            shift = 1.03 ** (place - (len(lines) - 1) / 2)
-            points = [
-                (asked[run, setting] * shift, cells[run, setting, metric])
-                for setting, _, _ in settings
-                if (run, setting, metric) in cells and (run, setting) in asked
-            ]
-            if points:
-                _draw_points(frames.loaded, axes, run, key, [x for x, _ in points], [cell for _, cell in points])
-        _scale(axes, cells, metric)
-        _reference_lines(frames.loaded, axes, cells, metric)
-        places = {(run, setting) for (run, _), settings in lines.items() for setting, _, _ in settings}
-        ticks = [round(n) for place, n in asked.items() if place in places]
-        picture.log_steps(axes, ticks)
-        better = terms.direction(metric)
-        axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")
-        axes.set_xlabel("network evaluations an image")
-        axes.set_title(terms.capital(metric_title(metric, frames.features)))
-    picture.outside_legend(figure, _handles(frames.loaded, lines))
-    what = " and ".join(metric_title(metric, frames.features) for metric in metrics)
-    n = frames.loaded.study.evaluation.group_size
-    caption = (
-        f"Quality against the evaluations of the network that an image takes, counted: {what}, from {n} images. Bars are "
-        "the intervals of the tables, lines are moved sideways a little to show them; dashed lines are held-out real images "
-        "and noise at the same n."
-    )
-    alt = f"Lines of {what} against network evaluations, one for each run and sampler."
-    return picture.finish(figure, name, caption, alt)
 
 
 def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
     """The main metric against the evaluations of the network, a panel for each kind of sampler."""
     loaded, metric, asked = frames.loaded, terms.MAIN, evaluations(frames)
     panels: dict[str, list[tuple[str, str, list[tuple[float, str]]]]] = {}
-    for (run, key), settings in _lines(loaded, cells, [metric]).items():
+    for (run, key), settings in _lines(loaded, cells).items():
         kind = loaded.run(run).sampling.samplers[key].kind or key
         counted = [(asked[run, setting], setting) for setting, _, _ in settings if (run, setting) in asked]
         panels.setdefault(kind, []).append((run, key, counted))
@@ -117,7 +76,7 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
 
 def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> picture.Picture | None:
     """The main metric against the time that one image takes."""
-    lines = _lines(frames.loaded, cells, [terms.MAIN])
+    lines = _lines(frames.loaded, cells)
     times = clock.sampling.dropna(subset=["ms_per_image"]).groupby(["run", "setting"])["ms_per_image"].mean() / 1000
     figure, axes = plt.subplots(figsize=(picture.WIDTH, 5.2))
     drawn, labels = {}, []
@@ -162,12 +121,12 @@ def evaluations(frames: Frames) -> dict[tuple[str, str], float]:
     return {place: float(np.mean(found)) for place, found in counted.items()}
 
 
-def _lines(loaded: LoadedStudy, cells: Cells, metrics: list[str]) -> dict[tuple[str, str], list[Setting]]:
+def _lines(loaded: LoadedStudy, cells: Cells) -> dict[tuple[str, str], list[Setting]]:
     """(run, sampler) -> its settings, the coarsest first, for those that have a value."""
     lines: dict[tuple[str, str], list[Setting]] = {}
     for run in terms.compared_runs(loaded):
         for setting in sorted(facts.comparable_settings(run), key=facts.fineness, reverse=True):
-            if any((run.name, setting[0], metric) in cells for metric in metrics):
+            if (run.name, setting[0], terms.MAIN) in cells:
                 lines.setdefault((run.name, setting[1]), []).append(setting)
     order = terms.sampler_keys(loaded)
     runs = [run.name for run in terms.diffusion_runs(loaded)]
@@ -203,25 +162,9 @@ def _handles(loaded: LoadedStudy, lines: Iterable[tuple[str, str]]) -> list[Line
 
 
 def _scale(axes: Axes, cells: Cells, metric: str) -> None:
-    """Logarithmic where all is positive, symmetric-logarithmic where an unbiased estimate falls below zero."""
+    """Of all values of a metric, real images and noise too."""
     chosen = [cell for cell in cells.values() if cell.metric == metric]
-    lowest = min(bounds(cell)[0] for cell in chosen)
-    values = [cell.value for cell in chosen if cell.value > 0]
-    if metric == "inception_score" or not values or max(values) / min(values) < 5:
-        return
-    if lowest > 0:
-        axes.set_yscale("log")
-        picture.plain_log(axes)
-    else:
-        linear = 10 ** np.floor(np.log10(np.median(values)) - 1)
-        axes.set_yscale("symlog", linthresh=linear)
-        axes.axhline(0, color="#AAAAAA", linewidth=0.8, zorder=0)
-        place: dict[str, Any] = {
-            "xycoords": axes.get_yaxis_transform(),
-            "xytext": (3, 2),
-            "textcoords": "offset points",
-        }
-        axes.annotate(f"linear below {number(float(linear), 1)}", (0.0, linear), fontsize=8, color="#777777", **place)
+    picture.far_apart(axes, [cell.value for cell in chosen], min(bounds(cell)[0] for cell in chosen))
 
 
 def _reference_lines(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str, named: bool = True) -> None:
@@ -286,16 +229,15 @@ def quality(frames: Frames, metrics: list[str]) -> Table:
 
 
 def chapter(material: Material) -> Chapter | None:
-    """The other metrics against steps, and every value."""
-    frames, cells = material.frames, material.cells
+    """Every value."""
+    frames = material.frames
     metrics = terms.headline_metrics(frames.loaded)
-    figure = quality_against_steps(frames, cells, metrics[1:], "quality-steps-more") if metrics[1:] else None
     tables = (quality(frames, metrics), whole_sets.table(frames))
     text = (
-        f"{terms.capital(metric_title(terms.MAIN, frames.features))} against steps opens this report; here are the other "
-        "metrics, then every value. Against seconds it stands with the times of this machine, [apart](timings.md)."
+        f"{terms.capital(metric_title(terms.MAIN, frames.features))} against steps opens this report; against seconds it "
+        "stands with the times of this machine, [apart](timings.md)."
     )
-    return chapter_of("quality", "Quality against steps", text, figure, *tables)
+    return chapter_of("quality", "Every value", text, *tables)
 
 
 def timings(material: Material, clock: Timings) -> Chapter | None:

@@ -4,19 +4,35 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.claims import has
 from rediffuse.config.expand import Member, Planned
 from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.cells import Cell, Cells, made_of
+from rediffuse.reporting.experiments.comparison import contest
 from rediffuse.reporting.experiments.contrasts import Comparison, compare
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames, final_loss, of_run
 from rediffuse.reporting.read.records import parameter_count
-from rediffuse.reporting.terms import RUN_SETTINGS, axis_title, axis_value, capital, cell_label, direction, run_label
+from rediffuse.reporting.terms import (
+    RUN_SETTINGS,
+    axis_title,
+    axis_value,
+    capital,
+    cell_label,
+    direction,
+    run_label,
+    setting_words,
+)
 from rediffuse.reporting.values import NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
 
 COMMAND = "snakemake --cores 8 ablations"
+#: More runs than these do not fit side by side.
+MOST_SIDES = 3
+#: Numbers of steps from which on it is told how few do.
+LEAST_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,24 @@ class Result:
     def place(self, axis: str) -> int | None:
         """Where an axis stands in `labels`."""
         return self.planned.axes.index(axis) if axis in self.planned.axes else None
+
+    def sides(self) -> dict[str, str]:
+        """The runs that stand side by side, which all are sampled in some ways: label by name; none where it is not so."""
+        axes = self.planned.axes
+        if (across := self.place("run")) is None or len(axes) == 1 or not all(map(_is_sampling, {*axes} - {"run"})):
+            return {}
+        sides = {str(row.member.at[across]): row.labels[across] for row in self.rows}
+        return sides if len(sides) <= MOST_SIDES else {}
+
+    def lines(self) -> list[dict[str, Row]]:
+        """The rows, those of one way of sampling side by side by the name of the run; each by itself where none are."""
+        across = self.place("run") if self.sides() else None
+        found: dict[tuple[str, ...], dict[str, Row]] = {}
+        for row in self.rows:
+            labels = tuple(label for place, label in enumerate(row.labels) if place != across)
+            name = str(row.member.at[across]) if across is not None else ""
+            found.setdefault(labels if across is not None else (row.member.cell,), {})[name] = row
+        return list(found.values())
 
 
 def result_of(material: Material, planned: Planned) -> Result:
@@ -139,9 +173,11 @@ def answers(frames: Frames, result: Result) -> list[str]:
         tail = [f"Not run: {listed(missing)}{how}."]
     if len(known) < 2:
         return [_alone(frames, result, *one) for one in known] + tail
-    short = metric_short(result.main, frames.features)
+    short, several = metric_short(result.main, frames.features), _over_seeds(result)
+    if len(sides := result.sides()) == 2:
+        return several + _contests(frames, result, sides) + _fewest(result) + tail
     beside = _beside_base(frames.loaded, result, short) if result.planned.trains else []
-    return (beside or _best(result, short)) + tail
+    return several + (beside or _best(result, short)) + _fewest(result) + tail
 
 
 def _alone(frames: Frames, result: Result, row: Row, cell: Cell) -> str:
@@ -152,6 +188,59 @@ def _alone(frames: Frames, result: Result, row: Row, cell: Cell) -> str:
     who = f"{capital(row.name())}: " if row.names else ""
     short = metric_short(result.main, frames.features)
     return f"{who}{short} {number(cell.value)}{spread} ({cell.interval}; {of}, n = {cell.n})."
+
+
+def _over_seeds(result: Result) -> list[str]:
+    """How far training again moves the values, where the experiment names seeds of its own."""
+    found = [(row.name(), [part.value for part in cell.parts]) for row, cell in result.known() if len(cell.parts) > 1]
+    if result.planned.asks.seeds is None or not found:
+        return []
+    spreads = sorted(
+        (100 * float(np.std(values, ddof=1)) / abs(float(np.mean(values))), name) for name, values in found
+    )
+    (least, calm), (most, wild) = spreads[0], spreads[-1]
+    to = f" ({calm}) to {number(most, 2)} % ({wild})" if len(spreads) > 1 else ""
+    of = counted(len(found[0][1]), "training seed")
+    return [f"Over {of} the standard deviation of a value is {number(least, 2)} %{to} of its mean."]
+
+
+def _fewest(result: Result) -> list[str]:
+    """How few steps do: down to which number none is clearly worse than the most."""
+    if (steps := result.place("steps")) is None:
+        return []
+    series: dict[str, dict[int, Cell]] = {}
+    for row, cell in result.known():
+        if isinstance(count := row.member.at[steps], int):
+            series.setdefault(row.name(steps), {})[count] = cell
+    found = {}
+    for name, cells in series.items():
+        counts = sorted(cells, reverse=True)
+        worse = (place for place, n in enumerate(counts) if compare(cells[n], cells[counts[0]]).outcome == "worse")
+        fewest = counts[next(worse, len(counts)) - 1]
+        if len(counts) >= LEAST_STEPS:
+            found[f"{fewest} of {counts[0]}{' with ' * bool(name)}{name}"] = fewest < counts[0]
+    if not found:
+        return []
+    fewer = [text for text, less in found.items() if less]
+    rest = "all others are" if fewer and len(fewer) < len(found) else "" if fewer else "All are"
+    told = [f"Not clearly worse than the most steps: down to {listed(fewer)}"] if fewer else []
+    return ["; ".join(told + [f"{rest} clearly worse with fewer"] * bool(rest)) + "."]
+
+
+def _contests(frames: Frames, result: Result, sides: dict[str, str]) -> list[str]:
+    """Two runs that are sampled in the same ways, by each metric."""
+    both = [(line[first], line[second]) for line in result.lines() for first, second in [sides] if len(line) == 2]
+    words = [setting_words(frames.loaded, two.member.run, two.member.setting) for _, two in both]
+    labels = list(sides.values())
+    return [
+        contest(
+            frames,
+            metric,
+            (labels[0], labels[1]),
+            [(text, one.cells[metric], two.cells[metric]) for text, (one, two) in zip(words, both, strict=True)],
+        )
+        for metric in result.planned.asks.metrics
+    ]
 
 
 def _best(result: Result, short: str) -> list[str]:
@@ -174,13 +263,15 @@ def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, steps: int 
     where = "" if steps is None else f"With {row.names[steps]} "
     name = row.name(steps) if where else capital(row.name())
     text = f"{where}{name} is best ({short} {number(cell.value)}{made_of(cell)})"
+    if len(near) == len(others) > 1:
+        text = (
+            f"{where}{'no' if where else 'No'} value is clearly better than the others; the best has {row.name(steps)}"
+        )
+        return f"{text} ({short} {number(cell.value)}{made_of(cell)})."
     if not near:
         return f"{text}, clearly better than {'all others' if len(others) > 1 else others[0][0].name(steps)}."
-    apart = (
-        f", clearly better than {len(others) - len(near)} of the {len(others)} others"
-        if len(near) < len(others)
-        else ""
-    )
+    fewer = len(near) < len(others)
+    apart = f", clearly better than {len(others) - len(near)} of the {len(others)} others" if fewer else ""
     shown = near if len(near) <= 5 else [*near[:4], f"{len(near) - 4} more"]
     return f"{text}{apart}; not clearly apart from {listed(shown)}."
 

@@ -124,6 +124,24 @@ def plain_log(axes: Axes, which: str = "y") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def far_apart(axes: Axes, values: Sequence[float], lowest: float, which: str = "y") -> None:
+    """A logarithmic axis for values far apart; linear near 0 where the `lowest` end of a bar, not being a size, is below."""
+    above = [value for value in values if value > 0]
+    if not above or max(above) < 5 * min(above):
+        return
+    scale, axis = (axes.set_yscale, axes.yaxis) if which == "y" else (axes.set_xscale, axes.xaxis)
+    if lowest > 0 and len(above) == len(values):
+        # A bar that reaches towards 0 must not press all values together.
+        (axes.set_ylim if which == "y" else axes.set_xlim)(max(0.9 * lowest, 0.4 * min(above)))
+        scale("log")
+        plain_log(axes, which)
+        return
+    linear = 10 ** float(np.round(np.log10(min(above))))
+    scale("symlog", linthresh=linear)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
+    (axes.axhline if which == "y" else axes.axvline)(0, color="#AAAAAA", linewidth=0.8, zorder=0)
+
+
 def reference_line(axes: Axes, value: float, label: str, colour: str, align: str = "center") -> None:
     """A horizontal line across the axes, its name in the margin at its end."""
     axes.axhline(value, color=colour, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)

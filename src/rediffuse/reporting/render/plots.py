@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rediffuse.reporting.render.picture import (
     DASHES,
@@ -15,8 +18,8 @@ from rediffuse.reporting.render.picture import (
     WIDTH,
     Picture,
     error_bars,
+    far_apart,
     finish,
-    handle,
     log_steps,
     mosaic,
     outside_legend,
@@ -29,92 +32,125 @@ from rediffuse.reporting.terms import BASELINE, IMPROVED, OTHER, REAL, REAL_LABE
 from rediffuse.reporting.values import number
 
 PALETTE = (BASELINE, IMPROVED, *VARIANTS, OTHER)
+#: How points with bars, single training seeds and the line of real images look.
+EDGES: dict[str, Any] = {"elinewidth": 1.2, "markeredgecolor": "white", "markeredgewidth": 0.6}
+SEEDS: dict[str, Any] = {"markersize": 9, "linestyle": "none", "zorder": 3}
+REAL_LINE: dict[str, Any] = {"color": REAL, "linestyle": (0, (6, 3)), "linewidth": 1.3, "zorder": 1}
 
 
 @dataclass(frozen=True)
 class Point:
-    """A value with the ends of its interval; x, series: what it is drawn at, and as part of what."""
+    """A value with the ends of its interval; x, series: what it is drawn at, and as part of what, in one word or more.
+
+    seeds: the values of single training seeds, where it is the mean of several.
+    """
 
     x: float | str
-    series: str
+    series: tuple[str, ...]
     value: float
     ends: tuple[float, float]
+    seeds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A metric: what its axis says, its values, that of real images if there is one, and whether ratios mean anything."""
+
+    y: str
+    points: Sequence[Point]
+    real: float | None = None
+    may_be_log: bool = True
+
+    @property
+    def shows_real(self) -> bool:
+        """Whether the line of real images lies near enough not to press the values together."""
+        lowest = min(point.ends[0] for point in self.points)
+        return self.real is not None and (lowest <= 0 or self.real > lowest / 5)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What every picture of an experiment says: its file, axes, caption, and the line of real images if there is one."""
+    """What every picture of an experiment says: its file, axis, caption and metrics."""
 
     name: str
     x: str
-    y: str
     caption: str
-    real: float | None = None
+    panels: tuple[Panel, ...] = ()
+
+    @property
+    def series(self) -> list[tuple[str, ...]]:
+        """Those of all panels, in order."""
+        return list(dict.fromkeys(point.series for panel in self.panels for point in panel.points))
+
+    @property
+    def y(self) -> str:
+        """The metrics, for those who cannot see them."""
+        return " and ".join(panel.y for panel in self.panels)
 
 
-def line(drawing: Drawing, points: Sequence[Point], steps: bool, ticks: Sequence[float] = ()) -> Picture:
+def line(drawing: Drawing, steps: bool, ticks: Sequence[float] = ()) -> Picture:
     """Values against a number, a line for each series; on a logarithmic axis if it is of `steps`, or goes far.
 
     ticks: where numbers stand at such an axis, if not at each.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 4.8))
-    series = list(dict.fromkeys(point.series for point in points))
-    numbers = sorted({float(point.x) for point in points})
+    count, looks = len(drawing.panels), _looks(drawing.series)
+    figure, grid = plt.subplots(1, count, figsize=(WIDTH, 4.8 if count == 1 else 4.2), squeeze=False)
+    numbers = sorted({float(point.x) for panel in drawing.panels for point in panel.points})
     far = steps or (numbers[0] > 0 and numbers[-1] > 20 * numbers[0])
-    shift = _shift(np.log(numbers) if far else np.array(numbers), len(series))
-    for place, name in enumerate(series):
-        own = sorted((p for p in points if p.series == name), key=lambda p: float(p.x))
-        # Moved sideways a little, so that bars at one number can be told apart.
-        by = shift * (place - (len(series) - 1) / 2)
-        x = [float(p.x) * float(np.exp(by)) if far else float(p.x) + by for p in own]
-        error_bars(axes, x, [p.value for p in own], [p.ends for p in own], **_look(place), label=name)
-    _scale(axes, points, drawing)
-    if far:
-        log_steps(axes, ticks or numbers)
-    else:
-        axes.set_xticks(numbers, [f"{n:g}" for n in numbers])
-    axes.set(xlabel=drawing.x, ylabel=drawing.y)
-    if len(series) > 1:
-        outside_legend(figure, axes.get_legend_handles_labels()[0])
+    shift = _shift(np.log(numbers) if far else np.array(numbers), len(looks))
+    for axes, panel in zip(grid[0], drawing.panels, strict=True):
+        for place, (name, look) in enumerate(looks.items()):
+            own = sorted((p for p in panel.points if p.series == name), key=lambda p: float(p.x))
+            # Moved sideways a little, so that bars at one number can be told apart.
+            by = shift * (place - (len(looks) - 1) / 2)
+            x = [float(p.x) * float(np.exp(by)) if far else float(p.x) + by for p in own]
+            if own:
+                error_bars(axes, x, [p.value for p in own], [p.ends for p in own], **EDGES, **look)
+            for at, point in zip(x, own, strict=True):
+                axes.plot([at] * len(point.seeds), point.seeds, marker="_", **SEEDS, color=look["color"])
+        _scale(axes, panel, "y")
+        if panel.shows_real:
+            label = REAL_LABEL.replace(" real", "\nreal") if count == 1 else ""
+            reference_line(axes, float(panel.real or 0), label, REAL)
+        if far:
+            log_steps(axes, ticks or numbers)
+        else:
+            axes.set_xticks(numbers, [f"{n:g}" for n in numbers])
+        axes.set(xlabel=drawing.x, ylabel=panel.y)
+    _legend(figure, drawing, looks, real=count > 1)
     return finish(figure, drawing.name, drawing.caption, f"Lines of {drawing.y} against {drawing.x}.")
 
 
-def dots(drawing: Drawing, points: Sequence[Point]) -> Picture:
+def dots(drawing: Drawing) -> Picture:
     """A row of dots with intervals for each x, the series side by side."""
-    rows = list(dict.fromkeys(str(point.x) for point in points))
-    series = list(dict.fromkeys(point.series for point in points))
-    names = [wrapped(row, 36) for row in rows]
-    lines = max(1 + 0.25 * (len(series) - 1), *(0.5 + 0.5 * len(name.splitlines()) for name in names))
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.6 + 0.42 * len(rows) * lines))
-    for place, name in enumerate(series):
-        for point in (p for p in points if p.series == name):
-            y = rows.index(str(point.x)) + min(0.22, 0.8 / len(series)) * (place - (len(series) - 1) / 2)
-            colour, marker = _dot(place)
-            axes.plot(point.ends, [y, y], color=colour, linewidth=1.5, solid_capstyle="butt")
-            axes.plot(point.value, y, color=colour, marker=marker, markersize=7)
-    axes.set_yticks(range(len(rows)), names)
-    axes.set_ylabel(drawing.x)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    lowest, highest = min(p.ends[0] for p in points), max(p.ends[1] for p in points)
-    if lowest > 0 and highest > 4 * lowest:
-        axes.set_xscale("log")
-        plain_log(axes, "x")
-    if drawing.real is not None and (lowest < 0 or drawing.real > lowest / 5):
-        axes.axvline(drawing.real, color=REAL, linestyle=(0, (6, 3)), linewidth=1.3, zorder=1)
-    axes.set_xlabel(drawing.y)
-    handles = [
-        handle(name, _dot(place)[0], marker=_dot(place)[1], linestyle="none")
-        for place, name in enumerate(series)
-        if len(series) > 1
-    ]
-    if drawing.real is not None:
-        handles.append(handle(REAL_LABEL, REAL, linestyle=(0, (6, 3))))
-    outside_legend(figure, handles)
+    every = [point for panel in drawing.panels for point in panel.points]
+    rows, looks = list(dict.fromkeys(str(point.x) for point in every)), _looks(drawing.series)
+    # Only what a row has takes room in it.
+    inside = {row: list(dict.fromkeys(p.series for p in every if str(p.x) == row)) for row in rows}
+    names, most = [wrapped(row, 36) for row in rows], max(map(len, inside.values()))
+    height = 0.42 * max(1 + 0.25 * (most - 1), *(0.5 + 0.5 * len(name.splitlines()) for name in names))
+    size = (WIDTH, 1.4 + height * len(rows))
+    figure, grid = plt.subplots(1, len(drawing.panels), figsize=size, squeeze=False, sharey=True)
+    for axes, panel in zip(grid[0], drawing.panels, strict=True):
+        for point in panel.points:
+            own, look = inside[str(point.x)], looks[point.series]
+            y = rows.index(str(point.x)) + min(0.22, 0.8 / most) * (own.index(point.series) - (len(own) - 1) / 2)
+            axes.plot(point.ends, [y, y], color=look["color"], linewidth=1.5, solid_capstyle="butt")
+            axes.plot(point.value, y, color=look["color"], marker=look["marker"], markersize=7)
+            axes.plot(point.seeds, [y] * len(point.seeds), marker="|", **SEEDS, color=look["color"])
+        axes.set_yticks(range(len(rows)), names)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        _scale(axes, panel, "x")
+        if panel.shows_real:
+            axes.axvline(float(panel.real or 0), **REAL_LINE)
+        axes.set_xlabel(panel.y)
+    _legend(figure, drawing, {name: {**look, "linestyle": "none"} for name, look in looks.items()}, real=True)
     return finish(figure, drawing.name, drawing.caption, f"Dots of {drawing.y}, one row for each {drawing.x}.")
 
 
-def heat_map(drawing: Drawing, points: Sequence[Point], series: str) -> Picture:
-    """A map of values: x to the right, series downwards; the number stands in each field."""
+def heat_map(drawing: Drawing, series: str) -> Picture:
+    """A map of the first metric: x to the right, series downwards; the number stands in each field."""
+    points = drawing.panels[0].points
     columns, rows = list(dict.fromkeys(str(p.x) for p in points)), list(dict.fromkeys(p.series for p in points))
     values = np.full((len(rows), len(columns)), np.nan)
     for point in points:
@@ -126,12 +162,12 @@ def heat_map(drawing: Drawing, points: Sequence[Point], series: str) -> Picture:
     look = {"linewidths": 1.5, "linecolor": "white"}
     sns.heatmap(values, annot=np.array(words), fmt="", cmap="cividis_r", norm=norm, ax=axes, **look)
     axes.set_xticklabels([wrapped(name, max(8, 72 // len(columns))) for name in columns], rotation=0)
-    axes.set_yticklabels([wrapped(name, 36) for name in rows], rotation=0)
+    axes.set_yticklabels([wrapped(", ".join(name), 36) for name in rows], rotation=0)
     if norm is not None:
         # Plain numbers; the names of powers of ten would be taken for text.
         plain_log(figure.axes[-1])
     axes.tick_params(length=0)
-    axes.set(title=drawing.y, xlabel=drawing.x, ylabel=series)
+    axes.set(title=drawing.panels[0].y, xlabel=drawing.x, ylabel=series)
     return finish(figure, drawing.name, drawing.caption, f"A map of {drawing.y} by {series} and {drawing.x}.")
 
 
@@ -151,29 +187,38 @@ def _shift(places: np.ndarray, series: int) -> float:
     return float(min((places[-1] - places[0]) / 100, 0.2 * np.diff(places).min() / (series - 1)))
 
 
-def _dot(place: int) -> tuple[str, str]:
-    """Colour and marker of a series: the markers move on where the colours begin again."""
-    again = place // len(PALETTE)
-    return PALETTE[place % len(PALETTE)], MARKERS[(place + again) % len(MARKERS)]
+def _looks(series: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Colour, marker and dashes of each series.
+
+    Where the first word of several comes back with other words, it has the colour and the other words the marker.
+    """
+    heads, tails = (
+        list(dict.fromkeys(part)) for part in ((name[:1] for name in series), (name[1:] for name in series))
+    )
+    crossed = len(heads) < len(series) and len(tails) < len(series)
+    looks = {}
+    for place, name in enumerate(series):
+        colour, again = (heads.index(name[:1]), tails.index(name[1:])) if crossed else (place, place // len(PALETTE))
+        marker = again if crossed else place + again
+        looks[name] = {
+            "color": PALETTE[colour % len(PALETTE)],
+            "marker": MARKERS[marker % len(MARKERS)],
+            "linestyle": DASHES[again % len(DASHES)],
+        }
+    return looks
 
 
-def _look(place: int) -> dict[str, object]:
-    return {"elinewidth": 1.2, "markeredgecolor": "white", "markeredgewidth": 0.6, **_named(place)}
+def _legend(figure: Figure, drawing: Drawing, looks: dict[tuple[str, ...], dict[str, Any]], real: bool) -> None:
+    """What the series are, where there are several; and the line of real images, where no margin says so."""
+    many = len(looks) > 1
+    handles = [Line2D([], [], label=", ".join(name), **look) for name, look in looks.items() if many]
+    if real and any(panel.shows_real for panel in drawing.panels):
+        handles.append(Line2D([], [], label=REAL_LABEL, **REAL_LINE))
+    outside_legend(figure, handles, columns=4)
 
 
-def _named(place: int) -> dict[str, object]:
-    return {
-        "color": PALETTE[place % len(PALETTE)],
-        "marker": MARKERS[place % len(MARKERS)],
-        "linestyle": DASHES[place // len(PALETTE) % len(DASHES)],
-    }
-
-
-def _scale(axes: Axes, points: Sequence[Point], drawing: Drawing) -> None:
-    """Logarithmic where values lie far apart and above 0; the line of real images where it is near."""
-    lowest, highest = min(p.ends[0] for p in points), max(p.ends[1] for p in points)
-    if lowest > 0 and highest > 4 * lowest:
-        axes.set_yscale("log")
-        plain_log(axes)
-    if drawing.real is not None and (lowest <= 0 or drawing.real > lowest / 5):
-        reference_line(axes, drawing.real, REAL_LABEL.replace(" real", "\nreal"), REAL)
+def _scale(axes: Axes, panel: Panel, which: str) -> None:
+    """Logarithmic where values lie far apart."""
+    values, lowest = [point.value for point in panel.points], min(point.ends[0] for point in panel.points)
+    if panel.may_be_log:
+        far_apart(axes, values, lowest, which)

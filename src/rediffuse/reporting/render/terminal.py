@@ -8,27 +8,14 @@ from rich.table import Table as Printed
 from rich.text import Text
 
 from rediffuse.config import LoadedStudy
-from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.claims import Verdict, tally
 from rediffuse.reporting.experiments.forms import FAILS, HOLDS, UNDECIDED
 from rediffuse.reporting.render.table import Table, plain
-from rediffuse.reporting.terms import MAIN
 from rediffuse.reporting.values import Estimate
 
 
-def summary(loaded: LoadedStudy, definition: Table, verdicts: list[Verdict]) -> Group:
-    """The comparison's table, the claims and where to look next, for rich to print."""
-    kept = [i for i, column in enumerate(definition.columns) if column.header not in ("From", "n")]
-    n = loaded.study.evaluation.group_size
-    title = metric_title(MAIN, loaded.study.evaluation.features)
-    table = Printed(pad_edge=False)
-    for i in kept:
-        table.add_column(escape(definition.columns[i].title), justify="right" if definition.numeric(i) else "left")
-    for position, row in enumerate(definition.rows):
-        # Intervals stay in the report: a terminal is narrow.
-        shown = [row[i].parts()[0] if isinstance(row[i], Estimate) else plain(row[i]) for i in kept]  # type: ignore[union-attr]
-        style, last = "dim" if position in definition.marked else "", position == len(definition.rows) - 3
-        table.add_row(*map(Text, shown), style=style, end_section=last)
+def summary(loaded: LoadedStudy, answer: str, tables: list[Table], verdicts: list[Verdict]) -> Group:
+    """The answer in a sentence, tables, the claims and where to look next, for rich to print."""
     out = Path("reports", loaded.study.study)
     ahead = Printed.grid(padding=(0, 2))
     ahead.add_column(overflow="fold")
@@ -42,8 +29,20 @@ def summary(loaded: LoadedStudy, definition: Table, verdicts: list[Verdict]) -> 
     for item in verdicts:
         judged.add_row(Text(f"  {item.verdict}"), Text(item.claim.claim))
     claims: list[RenderableType] = [Text(tally(verdicts)), judged, Text("")] if verdicts else []
-    heading = Text(f"{loaded.study.study}: {title} of {n} images, lower is better", style="bold")
-    return Group(heading, table, *claims, Text("Where to look next:"), ahead)
+    heading = Text(f"{loaded.study.study}: {answer}", style="bold")
+    return Group(heading, *map(_printed, tables), *claims, Text("Where to look next:"), ahead)
+
+
+def _printed(definition: Table) -> Printed:
+    """A table without its references; intervals stay in the report, as a terminal is narrow."""
+    kept = [i for i, column in enumerate(definition.columns) if column.header not in ("From", "n")]
+    table = Printed(pad_edge=False)
+    for i in kept:
+        table.add_column(escape(definition.columns[i].title), justify="right" if definition.numeric(i) else "left")
+    for row in definition.rows:
+        shown = [value.parts()[0] if isinstance(value := row[i], Estimate) else plain(value) for i in kept]
+        table.add_row(*map(Text, shown))
+    return table
 
 
 def claims_table(verdicts: list[Verdict]) -> Group:
