@@ -12,7 +12,8 @@ from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.errors import UserError
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.picture import DASHES, WIDTH, Picture, finish, handle
+from rediffuse.reporting.render.picture import DASHES, WIDTH, Picture, finish, handle, outside_legend
+from rediffuse.reporting.render.plots import PALETTE
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import OTHER, diffusion_runs, run_colours
 from rediffuse.reporting.values import NOT_ASKED, listed, number
@@ -111,25 +112,47 @@ def chapter(material: Material) -> Chapter | None:
     return chapter_of("schedules", "Noise schedules", _words(loaded), _figure(loaded), signal, snr)
 
 
-def weightings(material: Material) -> Chapter | None:
-    """The weight of the squared error of ε at each t under every weighting, for each schedule that a run is trained on."""
+def _weights(process: "DiffusionProcess") -> list[tuple[str, str, "Tensor"]]:
+    """(weighting, formula, weight of the squared error of ε at t = 0 … T − 1)."""
     from rediffuse.diffusion.objectives import Objective, importance_weight, loss_weight
 
-    loaded, rows, gamma = material.loaded, Rows(), Objective().min_snr_gamma
+    times, bound, gamma = process.timestep_map, "β²/(2σ²α(1 − ᾱ))", Objective().min_snr_gamma
+    # The plain loss of another quantity, written as a loss of ε.
+    plain = {kind: 1 / loss_weight(process, times, "snr", kind) for kind in ("x0", "v", "mu")}
+    return [
+        ("none and snr", "1", loss_weight(process, times, "snr")),
+        ("inverse-snr", "1/(1 + SNR)", loss_weight(process, times, "inverse-snr")),
+        ("min-snr", f"min(SNR, {gamma:g})/SNR", loss_weight(process, times, "min-snr", gamma=gamma)),
+        ("importance, σ² = β", bound, importance_weight(process, "fixed-large")),
+        ("importance, σ² = β̃", bound, importance_weight(process, "fixed-small")),
+        ("none, x0 predicted", "1/SNR", plain["x0"]),
+        ("none, v predicted", "1 + 1/SNR", plain["v"]),
+        ("none, mu predicted", "c²/SNR", plain["mu"]),
+    ]
+
+
+def _curves(processes: dict[Named, "DiffusionProcess"]) -> Picture:
+    """Each weighting against t, a panel for each schedule."""
+    figure, grid = plt.subplots(1, len(processes), figsize=(WIDTH, 4.6), squeeze=False, sharey=True)
+    for axes, ((name, steps), process) in zip(grid[0], processes.items(), strict=True):
+        for place, (weighting, _, weight) in enumerate(_weights(process)):
+            look: Any = {"color": PALETTE[place % len(PALETTE)], "linestyle": DASHES[place % len(DASHES)]}
+            axes.plot(np.arange(steps), weight.numpy(), label=weighting, **look)
+        axes.set(title=f"{name} schedule", xlabel="t", yscale="log")
+    grid[0, 0].set_ylabel("weight of the squared error of ε (no unit)")
+    outside_legend(figure, grid[0, 0].get_legend_handles_labels()[0], columns=4)
+    caption = (
+        "Which noise levels each weighting of the loss favours: its factor of the squared error of ε by t, under the "
+        "schedules of the main runs. A line that falls favours little noise."
+    )
+    return finish(figure, "weightings", caption, "Weights against t on a logarithmic axis, a panel for each schedule.")
+
+
+def weightings(material: Material) -> Chapter | None:
+    """The weight of the squared error of ε at each t under every weighting, for each schedule that a run is trained on."""
+    loaded, rows = material.loaded, Rows()
     for named, process in _processes(_used([*diffusion_runs(loaded), *loaded.ablations.values()])).items():
-        times, bound = process.timestep_map, "β²/(2σ²α(1 − ᾱ))"
-        # The plain loss of another quantity, written as a loss of ε.
-        plain = {kind: 1 / loss_weight(process, times, "snr", kind) for kind in ("x0", "v", "mu")}
-        for weighting, formula, weight in (
-            ("none and snr", "1", loss_weight(process, times, "snr")),
-            ("inverse-snr", "1/(1 + SNR)", loss_weight(process, times, "inverse-snr")),
-            ("min-snr", f"min(SNR, {gamma:g})/SNR", loss_weight(process, times, "min-snr", gamma=gamma)),
-            ("importance, σ² = β", bound, importance_weight(process, "fixed-large")),
-            ("importance, σ² = β̃", bound, importance_weight(process, "fixed-small")),
-            ("none, x0 predicted", "1/SNR", plain["x0"]),
-            ("none, v predicted", "1 + 1/SNR", plain["v"]),
-            ("none, mu predicted", "c²/SNR", plain["mu"]),
-        ):
+        for weighting, formula, weight in _weights(process):
             told = (weight.min(), weight.max(), weight.mean(), weight.std(correction=0))
             rows.add(*named, weighting, formula, *map(float, told))
     caption = "The weight of the squared error of ε under each weighting of the loss, over t = 0 … T − 1."
@@ -140,4 +163,6 @@ def weightings(material: Material) -> Chapter | None:
         "where β̃ is 0, the importance takes that of t = 1.",
     )
     columns = headers("Schedule | T | Weighting | Weight | Least | Largest | Mean | Standard deviation")
-    return chapter_of("weightings", "Weightings of the loss", Table("weightings", caption, columns, rows, notes))
+    table = Table("weightings", caption, columns, rows, notes=notes, folded=len(rows) > 24)
+    drawn = _processes(list(_used(diffusion_runs(loaded)))[:3])
+    return chapter_of("weightings", "Weightings of the loss", _curves(drawn) if drawn else None, table)

@@ -23,6 +23,8 @@ from rediffuse.reporting.values import NOT_RUN
 matplotlib.use("Agg")
 
 WIDTH = 10.0
+#: Of a figure without photographs, on the page.
+LINE_COLOURS = 48
 DPI = 130
 #: Letters of a legend that stand beside one another.
 LETTERS = 135
@@ -52,6 +54,8 @@ class Picture:
         # The page holds all of its figures: WebP without loss has the same pixels in two thirds of a PNG's bytes.
         webp = io.BytesIO()
         with Image.open(io.BytesIO(self.png)) as image:
+            # Lines on white need few colours; photographs keep theirs.
+            image = image.convert("RGB") if self.raster else _few_colours(image, LINE_COLOURS)
             image.convert("RGB").save(webp, "WEBP", lossless=True, quality=60, method=3)
         kind, content = min(("svg+xml", self.svg), ("webp", webp.getvalue()), key=lambda pair: len(pair[1]))
         return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
@@ -99,10 +103,13 @@ def _indexed(png: io.BytesIO) -> bytes:
     """The same picture in 256 colours, enough for lines on white and grey digits, and a third of the size."""
     indexed = io.BytesIO()
     with Image.open(png) as image:
-        # By the largest error: a median cut paints a name in few pixels in the colour of another.
-        colours = image.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        colours.save(indexed, "PNG", optimize=True)
+        _few_colours(image, 256).save(indexed, "PNG", optimize=True)
     return indexed.getvalue()
+
+
+def _few_colours(image: Image.Image, count: int) -> Image.Image:
+    # By the largest error: a median cut paints a name in few pixels in the colour of another.
+    return image.convert("RGB").quantize(count, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 
 def log_steps(axes: Axes, steps: Sequence[float]) -> None:
