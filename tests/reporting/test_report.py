@@ -125,21 +125,22 @@ def test_chapters_stand_under_questions_experiments_first_and_this_machine_last(
     assert page(built).headings == [
         "## In short",
         "## Does it reproduce?",
-        *("### Baseline against improved", "### Claims", "### Samples", "### One-pass models"),
+        "### Does the improved model make better images than the baseline, with which sampler and in how few steps?",
+        *("### Claims", "### Samples", "### One-pass models"),
         "## What does Improved DDPM buy?",
         "### What does each part of the improved model buy?",
         *("### How much of the gain is the cosine schedule?", "### Noise schedules", "### Weightings of the loss"),
         "## What does speed cost?",
         *("### Does noise in the steps help?", "### Which sampler is best at few steps?"),
-        *("### Quality against steps", "### Cost of the networks"),
+        "### Cost of the networks",
         "## What does each part do?",
-        *("### Class conditioning and guidance", "### Quality during training"),
+        *("### Classifiers that guide", "### Quality during training"),
         "## Can the numbers be trusted?",
         *("### How far do the numbers move with the training seed?", "### Same noise, same image?"),
         *("### Training stability", "### Loss during training", "### Fidelity and variety", "### The number of images"),
         *("### Memorisation", "### Classes", "### Colours"),
         "## How was it done?",
-        *("### What was run and on what", "### How to repeat", "### Settings", "### Pedigree"),
+        *("### What was run and on what", "### How to repeat", "### Settings", "### Every value", "### Pedigree"),
         "## This machine",
         *("### Training and sampling", "### Quality against sampling time", "### The cost model against the clock"),
         *("### One-pass models against the clock", "### Looking at a training", "### Experiments on their machines"),
@@ -220,6 +221,7 @@ def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
             "same-noise",
             "samples-improved-guided",
             "schedules",
+            "weightings",
         )
         for suffix in ("png", "svg")
     }
@@ -274,9 +276,9 @@ def test_what_no_experiment_has_trained_yet_says_so_and_how_it_is_made(built: St
 
 
 def test_nothing_run_says_so_and_shows_no_figure_of_results(nothing_run: StudyTree) -> None:
-    assert {path.stem for path in (nothing_run.out / "figures").iterdir()} == {"schedules"}
+    assert {path.stem for path in (nothing_run.out / "figures").iterdir()} == {"schedules", "weightings"}
     rows = table(nothing_run, "experiment-comparison")
-    assert {row["DDPM"] for row in rows} == {"not run"}
+    assert {row["DDPM, Fréchet distance (lower is better)"] for row in rows} == {"not run"}
     assert read_json(nothing_run.out / "claims.json")[0]["verdict"] == "not run"
     assert read_json(nothing_run.out / "metrics.json") == {}
     assert "of DDPM and Improved DDPM: not run." in markdown(nothing_run)
@@ -316,8 +318,7 @@ def test_a_report_says_what_changed_for_the_worse(tmp_path: Path) -> None:
     stale = {**jobs, "train/width-halved/seed0": other_key(jobs["train/width-halved/seed0"])}
     build_report(tree.loaded, replace(tree.plan, jobs=stale), tree.root, tree.out)
     text = markdown(tree)
-    assert "Improved DDPM does not win against DDPM, it loses: of 3 settings" in text
-    assert "clearly better at 0, clearly worse at 3 and undecided at 0" in text
+    assert "Improved DDPM in none and DDPM in 3 (most with" in text
     assert read_json(tree.out / "claims.json")[0]["verdict"] == "does not hold"
     assert "made with other settings or code" in (tree.out / "tables" / "experiment-parts.csv").read_text()
     assert "3.200 [3.100, 3.300]" in text

@@ -55,8 +55,8 @@ class Picture:
         webp = io.BytesIO()
         with Image.open(io.BytesIO(self.png)) as image:
             # Lines on white need few colours; photographs keep theirs.
-            image = image.convert("RGB") if self.raster else _few_colours(image, LINE_COLOURS)
-            image.convert("RGB").save(webp, "WEBP", lossless=True, quality=60, method=3)
+            shown = image if self.raster else _few_colours(image, LINE_COLOURS)
+            shown.convert("RGB").save(webp, "WEBP", lossless=True, quality=60, method=3)
         kind, content = min(("svg+xml", self.svg), ("webp", webp.getvalue()), key=lambda pair: len(pair[1]))
         return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
