@@ -31,6 +31,7 @@ def study() -> dict:
     content["runs"]["improved"]["sampling"] = {"samplers": {"ddim": {"steps": [3]}}}
     del content["runs"]["improved"]["classifier"]
     content["claims"] = []
+    del content["experiments"]["comparison"]
     return content
 
 
