@@ -169,7 +169,9 @@ class Experiment(Section):
         None, min_length=1, max_length=100, description="training seeds; the study's when absent"
     )
     metrics: tuple[str, ...] = Field(
-        ("frechet_distance",), min_length=1, description="what is measured; the first three are drawn, the first alone in a heat-map"
+        ("frechet_distance",),
+        min_length=1,
+        description="what is measured; the first three are drawn, the first alone in a heat-map",
     )
     picture: Literal["line", "dots", "heat-map", "images", "table"] = Field(
         "dots", description="how it is drawn: a line needs numbers, a heat-map two axes"
