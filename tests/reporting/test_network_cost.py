@@ -132,7 +132,7 @@ def test_lighter_blocks_are_judged_by_what_is_hoped_of_them(tree: StudyTree) -> 
     light = {"parameters": 10, "state_bytes": tenth, "activation_bytes": 500, "sampling_bytes": 100}
     said = network_cost.light(with_presets(tree, base=base, light_cifar10=light))
     assert said is not None
-    assert "90.0 % of the parameters (holds)" in said
+    assert "saves 90.0 % of the parameters (holds)" in said
     assert "52.4 % of the memory of training on 32 images (does not hold)" in said
     assert "72.0 % of the memory of sampling one image (holds)" in said
 

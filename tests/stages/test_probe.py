@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rediffuse.config import ResolvedRun
+from rediffuse.cost.memory import saved_for_backward
 from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.diffusion.pixels import to_unit_range
 from rediffuse.diffusion.predictions import convert
@@ -52,6 +53,10 @@ def test_what_is_exact_is_a_point(context: Context):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.zeros(1, *image_set.shape), torch.zeros(1, dtype=torch.long))
     assert found["gflops"]["value"] * 1e9 == pytest.approx(counter.get_total_flops())
+    # Weights, gradients, two moments and an average of 4 bytes each, and what 16 images at once leave for their gradient.
+    network, x, t = network.train(), torch.zeros(16, *image_set.shape), torch.zeros(16, dtype=torch.long)
+    kept = saved_for_backward(network, lambda: network(x, t))
+    assert found["peak_memory"]["value"] * 2**20 == pytest.approx(20 * count + kept, rel=0.01)
 
 
 def test_done_again_it_is_the_same_bytes_although_there_is_dropout(context: Context):

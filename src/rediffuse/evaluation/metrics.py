@@ -134,6 +134,14 @@ RUN_METRICS = Registry(
         setting="trained",
     ),
     Metric(
+        "peak_memory",
+        "rediffuse.cost.study:run_peak_memory",
+        better="lower",
+        title="memory of training in MiB by the cost model: state, and activations of the images seen at once",
+        short="Training memory (MiB)",
+        setting="trained",
+    ),
+    Metric(
         "eps_error",
         "rediffuse.jobs.probing:by_t",
         better="lower",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rediffuse.config import ResolvedRun
 from rediffuse.cost.exact import parameter_count
 from rediffuse.cost.flops import count_flops, total
-from rediffuse.cost.study import network_config
+from rediffuse.cost.study import network_config, run_peak_memory
 from rediffuse.data.image_set import ImageSet
 from rediffuse.diffusion.denoiser import Model
 from rediffuse.diffusion.interpolant import TIME_SCALE, VelocityField, to_x0_and_noise
@@ -67,7 +67,11 @@ def probe(job: Job, context: Context, image_set: ImageSet) -> None:
     errors = {split: by_t(run, network, image_set, split, times) for split in ("held-out", "train")}
     metrics, gradients = _of_batches(job, image_set, load_into(build_network(run, image_set), weights, run.name))
     config = network_config(run, image_set)
-    exact = {"parameters": parameter_count(config), "gflops": total(count_flops(config)).total / 1e9}
+    exact = {
+        "parameters": parameter_count(config),
+        "gflops": total(count_flops(config)).total / 1e9,
+        "peak_memory": run_peak_memory(run, image_set),
+    }
     record = {
         "study": run.study,
         "run": run.name,

@@ -93,12 +93,13 @@ def _saving(name: str, whole_one: Entry, lighter: str, entry: Entry) -> str:
     hoped = (HOPED_PARAMETERS, HOPED_MEMORY, HOPED_MEMORY)
     of = ("parameters", f"memory of training on {TRAINED} images", "memory of sampling one image")
     parts = [
-        f"{number(share, 3)} % of the {what} ({'holds' if share >= hope else 'does not hold'})"
+        f"{'saves' if share >= 0 else 'adds'} {number(abs(share), 3)} % of the {what} "
+        f"({'holds' if share >= hope else 'does not hold'})"
         for share, hope, what in zip(saved, hoped, of, strict=True)
     ]
     activations = [number(one["activation_bytes"] / MIB, 3) for one in (whole_one, entry)]
     return (
-        f"Beside {name}, {lighter} saves {listed(parts)}; each image keeps {activations[1]} MiB of activations in "
+        f"Beside {name}, {lighter} {listed(parts)}; each image keeps {activations[1]} MiB of activations in "
         f"training instead of {activations[0]}."
     )
 
@@ -124,8 +125,7 @@ def printed(frames: Frames) -> Table | None:
     note = (
         "Quoted from D4, exercise 3.6.1: grey digits, two blocks a scale, no attention, 28×28 there and padded to 32×32 "
         "here. Here: its widths and groups of 8 with the blocks, skips and changes of resolution of Ho et al.; its own "
-        "code doubles by transposed convolutions. No reading gives the printed numbers: the smallest network is printed "
-        "too large, the others too small."
+        "code doubles by transposed convolutions. Neither reading gives the printed numbers."
     )
     return Table(
         "d4-sizes", "Document D4's four networks: parameters as printed and as counted.", columns, rows, (note,)

@@ -236,8 +236,8 @@ def quoted(frames: Frames, clock: Timings) -> Table | None:
     assert isinstance(shared, float)
     note = (
         "Rows of documents are quoted, nothing of them was run here: other networks, other machines. Even on a card of the "
-        f"same name an image of 1000 steps takes {number(alone / shared, 3)} times as long in D1 as in D0, since D0 "
-        "divides the time of a batch by its images."
+        f"same name an image of 1000 steps takes {number(alone / shared, 3)} times as long in D1 as in D0, whose "
+        "figure is the time of a batch divided by its images."
     )
     return Table("latency-quoted", "Latencies as the documents print them, beside ours.", columns, rows, notes=(note,))
 
