@@ -104,7 +104,7 @@ def _goes_on(verb: str) -> bool:
     """Whether a verb that was stopped goes on where it was: finished steps, batches or bytes of a download are kept."""
     from rediffuse.pipeline.stage import stages
 
-    return verb in stages() and stages()[verb].resumes
+    return verb == "verify" or (verb in stages() and stages()[verb].resumes)
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """Verbs of the pipeline: one a stage, made from its declaration, and those that plan, build, accept and gather."""
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -166,6 +165,7 @@ def build(
     the next begins.
     """
     context = open_study(ACTIVE)
+    from rediffuse.pipeline import snakemake
     from rediffuse.pipeline.digests import Digests
     from rediffuse.pipeline.dvc import leave_empty
     from rediffuse.pipeline.glance import is_forced
@@ -186,27 +186,8 @@ def build(
             do_stage(context, stage, run, seed, force=True)
         return
     alone = stage in ("prepare", "reference", "report")
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--cores",
-        "all",
-        "--quiet",
-        "rules",
-        "--",
-        declared.done if alone else "measured",
-    ]
-    raise SystemExit(subprocess.run(command, check=False, env=_with_a_cache()).returncode)
-
-
-def _with_a_cache() -> dict[str, str]:
-    """The environment, with a place for Snakemake's cache where the home folder takes none."""
-    cache = Path.home() / ".cache"
-    with contextlib.suppress(OSError):
-        cache.mkdir(parents=True, exist_ok=True)
-    here = {} if os.access(cache, os.W_OK) else {"XDG_CACHE_HOME": str(Path(".snakemake/cache").resolve())}
-    return {**here, **os.environ}
+    command = snakemake.command(declared.done if alone else "measured")
+    raise SystemExit(subprocess.run(command, check=False, env=snakemake.with_a_cache(os.environ)).returncode)
 
 
 @app.command()

@@ -49,9 +49,9 @@ def markdown(part: Part) -> str:
     return _tidy(_environment(autoescape=False).get_template("report.md.j2").render({"part": part}))
 
 
-def page(parts: list[Part]) -> str:
-    """All parts as one page of HTML that needs no other file."""
-    return _environment(autoescape=True).get_template("report.html.j2").render({"parts": parts})
+def page(parts: list[Part], footer: str = "") -> str:
+    """All parts as one page of HTML that needs no other file; `footer`: its last line, where that is not the report's."""
+    return _environment(autoescape=True).get_template("report.html.j2").render({"parts": parts, "footer": footer})
 
 
 def _environment(autoescape: bool) -> jinja2.Environment:

@@ -1,0 +1,120 @@
+"""The rebuild: Snakemake makes a study in a scratch folder, while its receipts tell how far it is."""
+
+import os
+import signal
+import statistics
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from shutil import copy2, copytree
+
+from rediffuse.errors import UserError, one_line
+from rediffuse.files import remove
+from rediffuse.pipeline import snakemake
+from rediffuse.pipeline.digests import Digests
+from rediffuse.pipeline.glance import read_receipt
+from rediffuse.pipeline.lock import lock
+from rediffuse.pipeline.plan import Job, Plan
+from rediffuse.pipeline.receipts import read_timing, why_stale
+from rediffuse.progress import Progress
+from rediffuse.verification.scratch import Scratch
+
+LOG = "rebuild.log"
+#: Seconds that a job is taken for where nothing like it was ever timed; of one at work, the share that counts at most.
+USUAL, AT_WORK = 10.0, 0.95
+POLL = 0.25
+
+
+def rebuild(scratch: Scratch, plan: Plan, jobs: Iterable[Job], targets: list[str], root: Path, cores: str) -> int:
+    """Make targets, of which `jobs` tell how far it is; how many of them were to be done. UserError: one failed."""
+    watch, log = _Watch(plan.study, list(jobs), root, scratch), scratch.folder / LOG
+    with Progress(f"rebuilding {plan.study}", "second") as progress:
+        progress(*watch.look())
+        due = len(watch.waiting)
+        while _at_work(scratch):  # what a killed verification left behind goes on: it is waited for, not disturbed
+            progress(*watch.look())
+            time.sleep(POLL)
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                snakemake.command(*targets, cores=cores),
+                cwd=scratch.project,
+                env=snakemake.with_a_cache(scratch.environment),
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            while process.poll() is None:
+                progress(*watch.look())
+                time.sleep(POLL)
+        except BaseException:
+            process.send_signal(signal.SIGINT)  # it lets its jobs end, and is found again if it is killed, too
+            process.wait()
+            raise
+        progress(*watch.look())
+    if process.returncode:
+        lines = log.read_text(errors="replace").splitlines()
+        wrong = [line.strip() for line in lines if line.startswith(("rediffuse: ", "Error", "WorkflowError"))]
+        why = one_line(wrong[0] if wrong else "it does not say why", 120)
+        raise UserError(f"verify: the rebuild stopped: {why}; all it said stands in {os.path.relpath(log)}")
+    return due
+
+
+def _at_work(scratch: Scratch) -> bool:
+    try:
+        os.close(lock(scratch.project / "state" / "snakemake.lock", "the rebuild"))
+    except UserError:
+        return True
+    return False
+
+
+def take_over(scratch: Scratch, plan: Plan, root: Path) -> int:
+    """Copy what the project at `root` has up to date by the scratch folder's keys; how many jobs need not be done."""
+    digests, taken = Digests(root), 0
+    for job in plan.jobs.values():
+        if why_stale(job, digests) is not None or (scratch.project / job.receipt).exists():
+            continue
+        for path in (*job.outputs, *job.loose, job.timing, job.receipt):  # the receipt last: it vouches for the rest
+            there = scratch.project / path
+            remove(there)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            (copytree if (root / path).is_dir() else copy2)(root / path, there)
+        taken += 1
+    digests.save()
+    return taken
+
+
+class _Watch:
+    """How much of the work is done: jobs by the seconds that they took the last time here, those at work by the clock."""
+
+    def __init__(self, study: str, jobs: list[Job], root: Path, scratch: Scratch) -> None:
+        self.state, self.root = scratch.project / "state" / study / "logs", scratch.project
+        self.waiting, self.count = jobs, len(jobs)
+        took = {job.name: seconds for job in jobs if (seconds := read_timing(job, root).get("seconds"))}
+        by_stage = defaultdict(list)
+        for job in jobs:
+            if job.name in took:
+                by_stage[job.stage].append(took[job.name])
+        alike = {stage: statistics.median(seconds) for stage, seconds in by_stage.items()}
+        self.seconds = {job.name: took.get(job.name, alike.get(job.stage, USUAL)) for job in jobs}
+        self.total = sum(self.seconds.values())
+        self.began, self.seen = time.time(), dict[str, float]()
+
+    def look(self) -> tuple[int, int, str]:
+        """Seconds of work done, those in all, and what is at work."""
+        waiting, at_work, share = [], [], 0.0
+        for job in self.waiting:
+            receipt = read_receipt(self.root / job.receipt)
+            if receipt is not None and receipt["key"] == job.key:
+                continue
+            waiting.append(job)
+            log = self.state / f"{job.name}.log"
+            if log.exists() and log.stat().st_mtime >= self.began - 1:
+                since = time.time() - self.seen.setdefault(job.name, time.time())
+                share += min(since, AT_WORK * self.seconds[job.name])
+                at_work.append(job.name)
+        self.waiting = waiting
+        done = self.total - sum(self.seconds[job.name] for job in waiting) + share
+        note = f"{self.count - len(waiting)} of {self.count} jobs; {', '.join(at_work[:2])}"
+        return int(done), int(self.total), note.rstrip("; ")
