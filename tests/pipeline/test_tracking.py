@@ -1,6 +1,7 @@
 """MLflow looks on: it stops no work, keeps nobody waiting, and stays in the project."""
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -9,8 +10,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.lock import lock
+from rediffuse.pipeline.work import lock_file
+from rediffuse.tracking.late import close_killed
 from rediffuse.tracking.store import open_store
-from tests.pipeline.conftest import Clone
+from rediffuse.tracking.tracker import Tracker
+from tests.pipeline.conftest import ROOT, Clone
 
 
 def test_a_server_that_accepts_and_never_answers_is_given_up_within_seconds(tmp_path: Path):
@@ -99,3 +105,19 @@ def test_a_copied_project_logs_into_itself(built: Clone, tmp_path: Path):
     assert {run.info.artifact_uri for run in runs} == {f"{own}/{run.info.run_id}/artifacts" for run in runs}
     assert len(list(clone.folder.glob("mlartifacts/smoke/*/artifacts/likelihood/nll.json"))) == 1
     assert built.digests("mlartifacts/**/*") == before
+
+
+def test_a_training_that_nobody_does_any_more_is_closed_and_runs_again_when_it_is_taken_up(tmp_path: Path):
+    context = Context.open(ROOT / "studies" / "smoke.yaml", tmp_path)
+    tracker = Tracker(context, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    killed, at_work, elsewhere = (context.plan.find("train", name, 0) for name in ("baseline", "improved", "vae"))
+    runs = {job.name: tracker.start(job, job.key, job.name, {}) for job in (killed, at_work, elsewhere)}
+    os.close(lock(lock_file(context, killed.name), killed.name))
+    held = lock(lock_file(context, at_work.name), at_work.name)
+
+    close_killed(context, tracker)
+
+    assert set(tracker.running().values()) == {at_work.name, elsewhere.name}
+    assert tracker.start(killed, killed.key, killed.name, {}) == runs[killed.name]
+    assert killed.name in tracker.running().values()
+    os.close(held)

@@ -49,10 +49,15 @@ def _is_done(context: Context, job: Job, force: bool) -> bool:
     return reason is None and not force
 
 
+def lock_file(context: Context, job: str) -> Path:
+    """What a process locks that does a job; there as soon as one has ever begun it in this project."""
+    return context.root / "state" / context.plan.study / "locks" / f"{job.replace('/', '-')}.lock"
+
+
 @contextlib.contextmanager
 def _alone(context: Context, job: Job) -> Iterator[None]:
     """Wait until no other process does this job, and keep others waiting."""
-    held = lock(context.root / "state" / context.plan.study / "locks" / f"{job.file}.lock", job.name, wait=True)
+    held = lock(lock_file(context, job.name), job.name, wait=True)
     try:
         yield
     finally:

@@ -1,16 +1,19 @@
 """Logging of finished jobs: at once where it pays, otherwise of many jobs together."""
 
+import os
 import sys
 import zipfile
 
 from rediffuse.errors import UserError
 from rediffuse.formats import write_json
 from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.receipts import read_receipt, read_timing
+from rediffuse.pipeline.work import lock_file
 from rediffuse.registry import load
 from rediffuse.tracking.store import first_line
-from rediffuse.tracking.tracker import TrackingFailed, connect, open_tracker, tracking_uri
+from rediffuse.tracking.tracker import Tracker, TrackingFailed, connect, open_tracker, store_errors, tracking_uri
 
 #: A job that took longer is logged at once even where others wait to be logged together.
 PAYS_AFTER_SECONDS = 60.0
@@ -51,6 +54,7 @@ def track(context: Context) -> None:
             if job.declaration.log is not None and is_made(context, job):
                 load(job.declaration.log)(tracker, context, job)
                 logged += job.stage == "train"
+        close_killed(context, tracker)
     except UserError:
         raise
     except (ValueError, LookupError, TypeError, OSError, zipfile.BadZipFile) as error:
@@ -63,6 +67,22 @@ def track(context: Context) -> None:
     for mark in marks:
         mark.unlink(missing_ok=True)
     print(f"{logged} runs of study {context.plan.study} are in {uri}", file=sys.stderr)
+
+
+def close_killed(context: Context, tracker: Tracker) -> None:
+    """Mark as killed what MLflow takes for running though no process does it; of jobs that were begun in this project,
+    as others may be at work elsewhere. One that is taken up again runs again.
+    """
+    with store_errors():
+        for run_id, job in tracker.running().items():
+            path = lock_file(context, job)
+            if not job or not path.exists():
+                continue
+            try:
+                os.close(lock(path, job))
+            except UserError:  # at work
+                continue
+            tracker.finish(run_id, "KILLED")
 
 
 def is_made(context: Context, job: Job) -> bool:

@@ -51,17 +51,22 @@ class Tracker:
         return found.experiment_id
 
     def start(self, job: Job, key: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
-        """The MLflow run of `job` as made under `key`; created when it is not there yet, running again if it failed."""
+        """The MLflow run of `job` as made under `key`; made when it is not there yet, running again if it was stopped."""
         wanted = f"tags.`{KEY}` = '{key}' and tags.`rediffuse.job` = '{job.name}'"
         if runs := self.client.search_runs([self.experiment], wanted):
             run = runs[0].info
-            if run.status == "FAILED":
+            if run.status in ("FAILED", "KILLED"):
                 self.client.update_run(run.run_id, status="RUNNING")
             return run.run_id
         every = {KEY: key, "rediffuse.job": job.name, "rediffuse.stage": job.stage, **tags}
         if parent is not None:
             every["mlflow.parentRunId"] = parent
         return self.client.create_run(self.experiment, run_name=name, tags=every).info.run_id
+
+    def running(self) -> dict[str, str]:
+        """The job of each run that MLflow takes for running, by the run's id."""
+        runs = self.client.search_runs([self.experiment], "attributes.status = 'RUNNING'")
+        return {run.info.run_id: run.data.tags.get("rediffuse.job", "") for run in runs}
 
     def params(self, run_id: str, values: Mapping[str, Any]) -> None:
         """Log parameters that are not there yet."""

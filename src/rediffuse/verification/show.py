@@ -214,7 +214,7 @@ def html(outcome: Outcome) -> str:
     tables.insert(1, Table("changes", "Jobs whose key differs, and in what.", headers("`Job` | What differs"), changed))
     told = (Lead(verdict(outcome)), machines(outcome), RULES)
     chapter = Chapter("verified", "", (*told, *(table for table in tables if table.rows)))
-    title = f"Verified: {outcome.title}"
+    title = f"Verification: {outcome.title}"
     part = Part("verify", title, (), numbered([("", "", [chapter])]), "", "")
     return page([part], "Made by `rediffuse verify`, which keeps all of it in `verify.json`.")
 
