@@ -10,7 +10,8 @@ from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job, Plan
 from rediffuse.pipeline.work import work
 from rediffuse.verification import run
-from rediffuse.verification.run import Case, Outcome, Request, verify
+from rediffuse.verification.case import Case, Request
+from rediffuse.verification.run import Outcome, verify
 from rediffuse.verification.scratch import Scratch
 from tests.pipeline.conftest import Clone, new_clone
 

@@ -34,7 +34,7 @@ def verify(
     from rich.console import Console
 
     from rediffuse.verification import show
-    from rediffuse.verification.run import Request
+    from rediffuse.verification.case import Request
     from rediffuse.verification.run import verify as run
 
     outcome = run(Request(study, here, only, against, threads, str(cores or "all")), Path())

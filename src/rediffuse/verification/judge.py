@@ -107,8 +107,8 @@ class Judge:
             there = ["not there" if one is None else "there" for one in (said, made)]
             gone = Finding(path, "", there[0], there[1], state)
             return FileResult(path, state, _count(path, said or b"", state), [gone])
-        if path == EVIDENCE and self.kept:
-            return FileResult(path, State.UNJUDGED, _count(path, said, State.UNJUDGED))
+        if path == EVIDENCE and self.kept and (count := _count(path, said, State.UNJUDGED)):
+            return FileResult(path, State.UNJUDGED, count)
         if path.endswith(".png") and said != made:
             return self._picture(path, said, made)
         result = FileResult(path, State.EQUAL if said == made else State.WITHIN)
@@ -134,8 +134,6 @@ class Judge:
 
     def difference(self, path: str, part: Part, table: dict[tuple[str, ...], float]) -> tuple[State, str]:
         """What a part is that is not the same in both versions, and why."""
-        if path == EVIDENCE and "accepted" in part.key:
-            return State.EQUAL, ""  # a record of other code that was kept: what was trained anew needs no excuse
         if (rounding := _rounding(part.said, part.made)) is not None:
             return State.WITHIN, rounding
         gone = State.ABSENT if part.made is None else State.DIFFERENT

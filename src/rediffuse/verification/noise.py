@@ -13,11 +13,17 @@ usual for the metric in proportion to its value, as few groups make it small by 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
+
+from rediffuse.config import LoadedStudy
+from rediffuse.files import read_json
+from rediffuse.reporting.terms import RUN_SETTINGS
+from rediffuse.runs import facts
 
 #: Chance that a report made by the same code on another processor has any number outside its interval.
 LEVEL = 0.01
@@ -133,3 +139,33 @@ def standard_error(one: Mapping[str, Any]) -> float | None:
     if low is None or high is None or groups or not isinstance(n, int) or n < 2:
         return None
     return float((high - low) / 2 / stdtrit(n - 1, 0.975))
+
+
+def noise_of(
+    loaded: LoadedStudy, project: Path, metrics: dict[str, Any], evidence: list[dict[str, Any]]
+) -> Noise | None:
+    """The replicate noise of a study: its trainings in a project, and those of other seeds in the report's evidence.
+
+    What is judged must not widen its own interval: of a run of one seed the value is that of `metrics`, the report's.
+    """
+    cells, losses = list[Cell](), defaultdict[str, list[float]](list)
+    for run in loaded.runs.values():
+        own = metrics.get(run.name, {}) if len(run.seeds) == 1 else {}
+        for seed in run.seeds:
+            for stage in ("metrics", "likelihood"):
+                for path in sorted((project / facts.folder(run, seed) / stage).glob("*.json")):
+                    record = read_json(path)
+                    setting = record.get("setting") or RUN_SETTINGS[min(record["metrics"])]
+                    for cell in cells_of(record, run.name, setting, seed):
+                        cells.append(replace(cell, value=own.get(setting, {}).get(cell.metric, cell.value)))
+        if (loss := own.get("training", {}).get(LOSS)) is not None:
+            losses[run.name].append(loss)
+    for path in sorted((project / "runs" / loaded.study.study / "real").glob("*.json")):
+        cells += cells_of(read_json(path), "real", path.stem, None)
+    for record in evidence:
+        if not record.get("overrides"):  # it changes nothing but the seed
+            losses[record["of"]].append(record[LOSS])
+            for setting, scores in record["metrics"].items():
+                cells += cells_of(scores, record["of"], setting, record["seed"])
+    seeds = {run.name: len(run.seeds) for run in loaded.runs.values()}
+    return measure(cells, losses, seeds, sum(len(one) for settings in metrics.values() for one in settings.values()))
