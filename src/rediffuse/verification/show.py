@@ -71,15 +71,16 @@ def machines(outcome: Outcome) -> str:
     if not outcome.elsewhere:
         return f"The same kind of machine as the report's ({outcome.made_on}): only rounding may differ."
     if outcome.noise is None:
-        noise = "the study trains no run with two seeds, so that nothing tells how far they may move"
+        noise = "nothing tells how far, as the study trains no run with two seeds"
     else:
         factors = ", ".join(f"{name} {factor:.2f}" for name, factor in sorted(outcome.noise.factors.items()))
         noise = (
-            f"each may move as far as trainings with other seeds do, at a level of {LEVEL:.0%} for all at once: "
+            f"as far as trainings with other seeds do, at a level of {LEVEL:.0%} for all at once: "
             f"{outcome.noise.quantile:.1f} × √2 × standard error × a factor by metric ({factors}; Student's t with "
             f"{counted(outcome.noise.freedom, 'degree')} of freedom)"
         )
-    return f"Another kind of machine ({outcome.made_on}) than the report's ({said}). Of what trainings decide, {noise}."
+    moved = f"Numbers that trainings decide may move: {noise}."
+    return f"Another kind of machine ({outcome.made_on}) than the report's ({said}). {moved}"
 
 
 def printed(outcome: Outcome) -> Group:
