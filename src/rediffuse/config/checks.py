@@ -187,6 +187,11 @@ def _check_counts(run: ResolvedRun, source: Source) -> None:
             raise ValueError(
                 f"sampling.images_of.{setting}: {images} is less than one of evaluation's groups of {n}; use at least {n}"
             )
+    if run.corrections is not None and run.corrections.images < 2 * groups:
+        raise ValueError(
+            f"corrections.images: {run.corrections.images} makes {groups} groups (evaluation.groups) of fewer than two; "
+            f"use at least {2 * groups}"
+        )
     counts = {
         "evaluation.likelihood_images": run.evaluation.likelihood_images,
         "restoration.images": run.restoration.images,
@@ -247,6 +252,12 @@ def _check_steps(run: ResolvedRun, timesteps: int) -> None:
                 raise ValueError(
                     f"evaluation.trajectories.{name}: {count} is more than there are steps to take; use at most {limit}"
                 )
+    for name in ("steps", "many_steps") if run.corrections is not None and run.role != "ablation" else ():
+        if (count := getattr(run.corrections, name)) > timesteps:
+            raise ValueError(
+                f"corrections.{name}: {count} exceeds the {timesteps} diffusion time steps of {run.name}; "
+                f"use at most {timesteps}"
+            )
     for name, limit in (("steps", timesteps), ("frames", restoration.steps)):
         if (count := getattr(restoration, name)) > limit:
             raise ValueError(f"restoration.{name}: {count} is more than there are steps to take; use at most {limit}")

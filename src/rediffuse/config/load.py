@@ -207,7 +207,8 @@ def _with_preset(network: dict[str, Any], path: str | Path, where: str) -> dict[
 
 
 def _resolve(study: Study, path: str | Path, where: str, settings: dict[str, Any], **facts: Any) -> ResolvedRun:
-    shared = {name: getattr(study, name) for name in ("study", "data", "hardware", "evaluation", "restoration")}
+    names = ("study", "data", "hardware", "evaluation", "restoration", "corrections")
+    shared = {name: getattr(study, name) for name in names}
     run = ResolvedRun(**{**shared, **settings}, **facts)
     try:
         check_run(run)

@@ -17,6 +17,7 @@ from rediffuse.hardware import Hardware
 from rediffuse.options import Options, PathText, PositiveFloat, PositiveInt
 
 __all__ = [
+    "Corrections",
     "Cost",
     "Data",
     "DuringTraining",
@@ -185,6 +186,14 @@ class Cost(Section):
     compile: bool = Field(
         False, description="see what torch.compile buys, too: it takes a C++ compiler and half a minute or more"
     )
+
+
+class Corrections(Section):
+    """The documents' mistakes of sampling, tried on the networks of the baseline and the improved model."""
+
+    images: Images = Field(120, description="images of each way of sampling, in the groups of `evaluation.groups`")
+    steps: Steps = Field(20, description="sampling steps")
+    many_steps: Steps = Field(100, description="sampling steps of a mistake that few steps hide")
 
 
 class Tracking(Section):

@@ -7,7 +7,18 @@ from pydantic_core import PydanticCustomError
 
 from rediffuse.config.experiment import Claim, Experiment, Seed
 from rediffuse.config.sampling import Sampler, SamplerName
-from rediffuse.config.sections import Cost, Data, Evaluation, Hardware, Name, Restoration, Sampling, Section, Tracking
+from rediffuse.config.sections import (
+    Corrections,
+    Cost,
+    Data,
+    Evaluation,
+    Hardware,
+    Name,
+    Restoration,
+    Sampling,
+    Section,
+    Tracking,
+)
 from rediffuse.config.settings import Overrides, Settings
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network, Weights
 from rediffuse.models.latent_options import CriticNetwork, LatentNetwork
@@ -56,6 +67,11 @@ class Study(Section):
     evaluation: Evaluation = Field(..., description="metrics and sample counts")
     restoration: Restoration = Field(Restoration(), description="what networks are tried on besides sampling")
     cost: Cost = Field(Cost(), description="what is measured of the networks' cost")
+    corrections: Corrections | None = Field(
+        None,
+        description="the mistakes of the documents the project started from, told in the report and tried out; not when "
+        "absent",
+    )
     seeds: tuple[Seed, ...] = Field(..., min_length=1, max_length=100, description="training seeds of every run")
     defaults: Settings = Field(Settings(), description="settings that runs start from")
     runs: dict[Name, Run] = Field(
@@ -101,6 +117,7 @@ class ResolvedRun(Section):
     hardware: Hardware
     evaluation: Evaluation
     restoration: Restoration
+    corrections: Corrections | None = None
     model: Kind
     network: AnyNetwork
     diffusion: Diffusion | None
