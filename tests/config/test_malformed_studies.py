@@ -42,6 +42,12 @@ MISTAKES = {
     "loss that trains no variance": ("loss: hybrid", "loss: simple", ["runs.improved.diffusion", "learned-range"]),
     "variance without its loss": ("variance: learned-range, ", "", ["runs.improved.diffusion", "hybrid"]),
     "more steps than T": ("steps: [50, 5]", "steps: [500]", ["samplers.ancestral.steps", "500", "50"]),
+    "corrections of more steps than T": ("many_steps: 10", "many_steps: 51", ["corrections.many_steps", "51", "50"]),
+    "corrections of groups of one": (
+        "{images: 16, steps: 5,",
+        "{images: 3, steps: 5,",
+        ["corrections.images: 3", "evaluation.groups", "at least 4"],
+    ),
     "no steps": ("steps: [50, 5]", "steps: []", ["samplers.ancestral.steps", "at least 1"]),
     "a step count twice": ("steps: [50, 5]", "steps: [5, 5]", ["samplers.ancestral", "twice"]),
     "eta for ancestral": ("{steps: [50, 5]}", "{steps: [5], eta: 0.5}", ["samplers.ancestral.eta", "ddim"]),

@@ -57,6 +57,7 @@ def test_another_file_of_the_feature_network_makes_all_that_is_scored_stale(fold
     (folder / "features.pt").write_bytes(b"others")
     assert changed(before, plan(folder, **asked)) == {
         "reference",
+        "corrections",
         "real",
         "damage",
         "evaluate",

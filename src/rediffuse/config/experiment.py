@@ -17,6 +17,7 @@ CHAPTERS = {
     "speed": "What does speed cost?",
     "parts": "What does each part do?",
     "trust": "Can the numbers be trusted?",
+    "documents": "What did the documents get wrong?",
 }
 #: The forms of a claim: the keys that it must have, and those that it may have.
 FORMS = {
@@ -152,7 +153,7 @@ class Experiment(Section):
 
     question: Words = Field(..., max_length=300, description="what it is meant to answer")
     source: Words = Field("", max_length=300, description="document or paper, and place, that asks it")
-    chapter: Literal["reproduce", "improved", "speed", "parts", "trust"] = Field(
+    chapter: Literal["reproduce", "improved", "speed", "parts", "trust", "documents"] = Field(
         "parts", description="question of the report that it stands under"
     )
     of: tuple[Name, ...] | Name | None = Field(None, description="runs it starts from; the baseline when absent")

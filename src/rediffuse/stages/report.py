@@ -13,15 +13,25 @@ TEMPLATES = Path(__file__).parent.parent / "reporting" / "render" / "templates"
 
 
 def settings(subject: Subject) -> dict[str, Any]:
-    """The whole study but its tracking, which only watches; what is known of metrics; the ablations; the templates."""
+    """The whole study but its tracking, which only watches; what is known of metrics; the ablations; the templates; the
+    documents' mistakes, where they are told.
+    """
+    from rediffuse.corrections.entries import FILE
+    from rediffuse.corrections.numbers import NUMBERS
+    from rediffuse.corrections.registry import WRONG
     from rediffuse.evaluation.metrics import facts
 
+    corrections = {}
+    if subject.loaded.study.corrections is not None:
+        told = {"file": sha256(FILE), "numbers": list(NUMBERS), "mistakes": WRONG.facts()}
+        corrections = {"corrections": told}
     templates = {path.name: sha256(path) for path in TEMPLATES.iterdir() if path.is_file()}
     return {
         "study": subject.loaded.study.model_dump(mode="json", exclude={"tracking"}),
         "metrics": facts(),
         "ablations": subject.outside.get("ablations"),
         "templates": digest(templates),
+        **corrections,
     }
 
 

@@ -22,6 +22,7 @@ PARTS = {
         *("training:chapter", "curves:chapter", "fidelity:chapter", "sample_count:chapter", "memorisation:chapter"),
         *("classes:chapter", "colours:chapter"),
     ),
+    "documents": ("tried_mistakes:chapter", "corrections:chapter"),
     "how": ("setup:chapter", "pedigree:repeat", "pedigree:settings", "quality:chapter", "pedigree:chapter"),
 }
 #: The chapters of this machine.

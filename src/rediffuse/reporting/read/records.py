@@ -85,6 +85,11 @@ def trajectory_images(frames: Frames, run: ResolvedRun) -> dict[str, np.ndarray]
     return _arrays(frames, run, "trajectory/images.npz")
 
 
+def mistaken_images(frames: Frames, run: ResolvedRun) -> dict[str, np.ndarray] | None:
+    """The pictures of corrections/images.npz of a run's first seed; None when there are none."""
+    return _arrays(frames, run, "corrections/images.npz")
+
+
 def _arrays(frames: Frames, run: ResolvedRun, name: str, *wanted: str) -> dict[str, np.ndarray] | None:
     path = frames.root / facts.folder(run, run.seeds[0]) / name
     try:
