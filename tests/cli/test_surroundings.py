@@ -89,6 +89,7 @@ ANYWHERE = {"schema", "statistics", "import", "use"}
 def test_verbs_below_the_project_say_where_to_go(verb: str, said, project: Path):
     more = {"accept": ["x", "--because", "x"], "build": ["prepare"], "export": ["baseline", "--to", "x"]}
     of_run = {"train", "sample", "evaluate", "examine", "follow", "nll", "probe", "restore", "trace", "classifier"}
+    of_run.add("corrections")
     if verb in ANYWHERE:
         pytest.skip("it needs no study")
     line = said(verb, *more.get(verb, ["baseline"] if verb in of_run else []), where=project / "studies")

@@ -27,7 +27,8 @@ def opened(study):
 pipeline.open_study = loose_images.open_study = opened
 base.app(sys.argv[1:])
 """
-OF_ONE = ("train", "classifier", "sample", "evaluate", "nll", "probe", "restore", "trace", "follow", "examine")
+MEASURED = ("nll", "probe", "restore", "trace", "corrections")
+OF_ONE = ("train", "classifier", "sample", "evaluate", *MEASURED, "follow", "examine")
 OTHERS = ("prepare", "reference", "real", "cost --record", "ablations", "report", "track", "train vae")
 VERBS = [*(f"{stage} improved" for stage in OF_ONE), *OTHERS]
 

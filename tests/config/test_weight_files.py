@@ -63,6 +63,7 @@ def test_another_file_of_the_feature_network_makes_all_that_is_scored_stale(fold
         "evaluate",
         "examine",
         "follow",
+        "trace",
         "report",
     }
 

@@ -18,7 +18,8 @@ from PIL import Image
 from rediffuse.pipeline.dvc import dvc_yaml
 from tests.pipeline.conftest import ONE_RUN, ROOT, Clone, changed, jobs, logged
 
-IMPROVED = jobs("improved", "train", "follow", "sample", "evaluate", "examine", "nll", "probe", "restore", "trace")
+OF_TRAINED = ("train", "corrections", "follow", "sample", "evaluate", "examine", "nll", "probe", "restore", "trace")
+IMPROVED = jobs("improved", *OF_TRAINED)
 
 
 def test_dvc_after_snakemake_computes_nothing_again(built: Clone, repeated: Clone):

@@ -19,8 +19,8 @@ print(json.dumps({job.name: job.key for job in jobs}))
 
 DRAWN = {"follow", "report"}
 SAMPLED = {"sample", "evaluate", "examine", "report"}
-TRAINED = {"train", "follow", "nll", "probe", "restore", "trace", *SAMPLED}
-SCORED = {"real", "damage", "evaluate", "examine", "follow", "trace", "report"}
+TRAINED = {"train", "corrections", "follow", "nll", "probe", "restore", "trace", *SAMPLED}
+SCORED = {"real", "damage", "corrections", "evaluate", "examine", "follow", "trace", "report"}
 
 # (file below src/rediffuse, old text, new text) -> stages with a stale job. "" as old text: the new text is appended.
 EDITS = {
@@ -41,7 +41,7 @@ EDITS = {
     ("models/blocks.py", "scale_factor=2.0", "scale_factor=2"): {*TRAINED, "cost"},
     ("models/blocks.py", "inplace=not", "inplace=not not not"): {*TRAINED, "classifier", "cost"},
     ("training/adam.py", "1e-8", "1e-7"): {*TRAINED, "classifier"},
-    ("samplers/ddim.py", "def ddim(", "def ddim_("): {*SAMPLED, *DRAWN, "trace", "cost"},
+    ("samplers/ddim.py", "def ddim(", "def ddim_("): {*SAMPLED, *DRAWN, "corrections", "trace", "cost"},
     ("evaluation/kernel.py", "** 3", "** 4"): SCORED,
     ("evaluation/metrics.py", 'better="lower"', 'better="higher"'): {"report"},
     ("runs/facts.py", '"eta": sampler.eta', '"eta": 0'): {"evaluate", "examine", "report"},
