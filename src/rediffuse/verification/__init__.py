@@ -1,1 +1,1 @@
-"""A rebuild as a proof: the committed state is built again elsewhere, and every number and file of its report judged."""
+"""A rebuild as a proof: the committed state is built again, and every number and file of its report judged."""

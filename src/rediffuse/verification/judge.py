@@ -1,7 +1,7 @@
 """Every number and file of a report against what was made anew: equal, within a tolerance, different, or absent.
 
-On a processor and with versions like those of the report only rounding may differ: a millionth, or one in the last of at
-least four printed digits. On another one, numbers of trainings may move as far as the study's replicate noise says
+On a machine like that of the report only rounding may differ: a millionth, or one in the last of at least four printed
+digits. On another one, numbers of trainings may move as far as the study's replicate noise says
 (`noise`); what was stated and not computed, keys of settings and code among it, must be the same there too.
 """
 

@@ -1,7 +1,7 @@
-"""How far numbers move when a run is trained again on another processor: replicate noise over seeds, as it was measured.
+"""How far numbers move when a run is trained again on another processor: replicate noise over seeds, as measured.
 
-Two processors round differently, and a training makes of another last bit another set of weights: no better and no worse,
-as those of another seed are. So a number of a training on another processor is one more draw of what the study's
+Two processors round differently, and a training makes of another last bit another set of weights, no better and no
+worse, as those of another seed are. So a number of a training on another processor is one more draw of what the study's
 trainings with other seeds have drawn, and is compared with the committed one as two draws are.
 
 The spread over seeds is known of a few runs and settings only, the standard error of a number itself (over groups of
@@ -48,8 +48,8 @@ class Noise:
     """The replicate noise of a study.
 
     factors: by metric; other: of metrics that no replicate has, the largest. usual: standard error in proportion to the
-    value, by metric. loss: relative spread of the loss at the end. freedom: degrees of freedom of all this; quantile: of
-    Student's distribution, for all numbers at once. errors: of each number, for one training; seeds: over how many
+    value, by metric. loss: relative spread of the loss at the end. freedom: degrees of freedom of all this; quantile:
+    of Student's distribution, for all numbers at once. errors: of each number, for one training; seeds: over how many
     trainings of a run the report's numbers are means.
     """
 

@@ -86,7 +86,7 @@ def take_over(scratch: Scratch, plan: Plan, root: Path) -> int:
 
 
 class _Watch:
-    """How much of the work is done: jobs by the seconds that they took the last time here, those at work by the clock."""
+    """How much of the work is done: jobs by the seconds that they took before, those at work by the clock."""
 
     def __init__(self, study: str, jobs: list[Job], root: Path, scratch: Scratch) -> None:
         self.state, self.root = scratch.project / "state" / study / "logs", scratch.project

@@ -63,7 +63,7 @@ class Outcome:
 
     @property
     def undecided(self) -> int:
-        """Numbers that moved on another kind of machine where nothing tells how far they may; then nothing is proved."""
+        """Numbers that moved on another kind of machine and nothing tells how far they may: nothing is proved."""
         return self.counts["numbers"][State.UNJUDGED] if self.elsewhere and self.noise is None else 0
 
 

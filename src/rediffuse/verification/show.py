@@ -225,8 +225,8 @@ RULES = Bullets(
         f"Within tolerance: floats that differ by less than {RELATIVE:g} in proportion; printed numbers of {DIGITS} or "
         "more digits whose last digit alone differs, by one; figures whose pixels differ by at most "
         f"{PIXELS} levels of 255.",
-        "Numbers are counted in metrics.json, claims.json, the evidence, report.md and the tables' CSV; the other forms "
-        "of a table, and figures, are drawn from the same numbers, and counted as files.",
+        "Numbers are counted in metrics.json, claims.json, the evidence, report.md and the tables' CSV; the other "
+        "forms of a table, and figures, are drawn from the same numbers, and counted as files.",
         "On another kind of machine pages and figures, and numbers of which no noise is measured, are not judged by "
         "themselves; settings, and the keys of settings and code, must be the same there too.",
         "Files of times (timings.md, timings/, report.html) are not compared: they differ from run to run.",
@@ -269,7 +269,8 @@ def sentence(badge: dict[str, Any]) -> str:
     kind = "the same kind of machine as the report's" if badge["same_kind_of_machine"] else "another kind of machine"
     return (
         f"Verified: commit `{short(badge['commit'])}` was rebuilt{part} on {badge['date']} on {kind} "
-        f"({here['processor']}, {counted(here['cores'], 'core')}). Files: {_states(files)}; numbers: {_states(numbers)}."
+        f"({here['processor']}, {counted(here['cores'], 'core')}). Files: {_states(files)}; "
+        f"numbers: {_states(numbers)}."
     )
 
 
