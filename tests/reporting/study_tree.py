@@ -203,7 +203,7 @@ class StudyTree:
         for setting, sampler, pace in facts.settings(run):
             steps = pace if isinstance(pace, int) else 30
             images = random.integers(0, 256, (min(64, run.sampling.images), 1, 8, 8), dtype=np.uint8)
-            np.savez(folder / "samples" / f"{setting}.npz", images=images, stamp="test")
+            np.savez(folder / "samples" / f"{setting}.npz", images=images, nfe=0, stamp="test")
             timings[setting] = {
                 "seconds": 0.108 if one_pass else 0.1 * steps,
                 "ms_per_step": 100.0,

@@ -47,6 +47,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     scales["metrics"] = ["frechet_distance", "class_accuracy", "class_diversity"]
     study["experiments"] = {"path": {**asks, "samplers": {"plain": {**sampler, "kind": "ddim"}}}, "scales": scales}
     study["claims"] = []
+    study["restoration"]["runs"] = ["conditional", "straight"]
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     context = Context.open(root / "params.yaml", root)
     for stage in ("prepare", "reference"):
@@ -56,6 +57,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
             do(context, stage, run)
     for stage in ("examine", "nll", "restore"):
         do(context, stage, "conditional")
+    do(context, "restore", "straight")
     return context
 
 

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 
 from rediffuse.config.sampler_checks import check_samplers
-from rediffuse.config.sections import LEAST_RESTORED, Data, LpipsWeights
+from rediffuse.config.sections import LEAST_RESTORED, Data, LpipsWeights, Restoration
 from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network
 from rediffuse.data.registry import SOURCES, TAKES, Source
@@ -56,6 +56,19 @@ def check_run(run: ResolvedRun, prepared: Source | None = None) -> None:
         _check_power(run, side)
     else:
         _check_unet(run, run.diffusion, source, side)
+
+
+def check_restoring(restoration: Restoration, runs: Mapping[str, ResolvedRun]) -> None:
+    """Raise ValueError where what is to restore is no U-Net of the study, or is named twice."""
+    known = [name for name, run in runs.items() if run.diffusion is not None]
+    for key, named in (("runs", restoration.runs or ()), ("methods", restoration.methods)):
+        for name in named:
+            if key == "runs" and name not in known:
+                raise ValueError(
+                    f"restoration.runs: {shown(name)} is no run of a U-Net; use some of {', '.join(known)}"
+                )
+            if named.count(name) > 1:
+                raise ValueError(f"restoration.{key}: names {name} twice; name it once")
 
 
 def _check_power(run: ResolvedRun, side: int | None) -> None:

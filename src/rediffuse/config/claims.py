@@ -7,10 +7,10 @@ from rediffuse.config.expand import Planned
 from rediffuse.config.experiment import Claim
 from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.errors import shown
-from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, RUN_METRICS
+from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, OF_VARIATIONS, PIXEL_METRICS, RUN_METRICS
 from rediffuse.models.registry import MODELS
 
-KNOWN = {**METRICS, **CLASS_METRICS, **RUN_METRICS}
+KNOWN = {**METRICS, **CLASS_METRICS, **PIXEL_METRICS, **RUN_METRICS}
 LINES = ("real/held-out", "real/noise")
 #: What stands for a sampler in the cell of what a trained network tells by itself.
 TRAINED = "trained"
@@ -80,10 +80,13 @@ def has(metric: str, run: ResolvedRun, setting: str) -> bool:
     if metric in RUN_METRICS:
         bounded = MODELS[run.model].bound and run.role != "ablation"
         return run.probed if RUN_METRICS[metric].setting == TRAINED else bounded
-    if metric in METRICS:
-        return True
     keys = {name: key for name, key, _ in run.sampling.settings()} if not MODELS[run.model].one_pass else {}
-    guided = setting in keys and run.sampling.samplers[keys[setting]].classifier_scale is not None
+    sampler = run.sampling.samplers[keys[setting]] if setting in keys else None
+    if sampler is not None and sampler.variations is not None and metric not in OF_VARIATIONS:
+        return False
+    if metric in METRICS or metric in PIXEL_METRICS:
+        return metric in METRICS or run.role != "ablation"  # whose samples only their own machine has
+    guided = sampler is not None and sampler.classifier_scale is not None
     return guided or getattr(run.network, "class_conditional", False)
 
 
@@ -91,7 +94,7 @@ def _cells(metric: str, runs: Mapping[str, ResolvedRun]) -> tuple[set[str], str]
     """Cells that have the metric, and how one is written."""
     if (setting := KNOWN[metric].setting) is not None:
         return {f"{name}/{setting}" for name, run in runs.items() if has(metric, run, setting)}, f"RUN/{setting}"
-    lines = set() if metric in CLASS_METRICS else set(LINES)
+    lines = set(LINES) if metric in METRICS else set()
     found = {
         f"{name}/{setting}" for name, run in runs.items() for setting in _settings(run) if has(metric, run, setting)
     }

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from rediffuse.config.checks import check_data, check_images_of, check_run
+from rediffuse.config.checks import check_data, check_images_of, check_restoring, check_run
 from rediffuse.config.claims import asked_of_networks, check_claims, check_experiments, check_headline
 from rediffuse.config.expand import Planned, expand
 from rediffuse.config.experiment import Claim
@@ -125,6 +125,7 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
         check_claims(loaded.claims(), {**runs, **ablations})
         check_experiments(found.planned, {**runs, **ablations})
         check_headline(study.evaluation.headline)
+        check_restoring(study.restoration, {**runs, **ablations})
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
     return loaded

@@ -178,6 +178,17 @@ class Restoration(Section):
     resamples: PositiveInt = Field(4, le=10**4, description="times that RePaint walks each step, when it fills a hole")
     sigma: PositiveFloat = Field(0.5, le=1000, description="noise to remove, in units where pixels span [-1, 1]")
     frames: PositiveInt = Field(8, le=1000, description="frames of the film of a sample")
+    methods: tuple[Literal["ancestral", "ddim"], ...] = Field(
+        ("ancestral",),
+        min_length=1,
+        max_length=2,
+        description="ancestral: RePaint, DDNM and samples with noise in their steps; ddim: the same without, as DDIM",
+    )
+    runs: tuple[Name, ...] | None = Field(
+        None,
+        max_length=100,
+        description="U-Nets that restore: of `runs`, and of what experiments train; all of `runs` when absent",
+    )
 
 
 class Cost(Section):

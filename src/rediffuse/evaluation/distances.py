@@ -87,6 +87,11 @@ class DistanceBlocks:
         return np.maximum(block, 0.0, out=block)
 
 
+def pixel_diversity(images: np.ndarray) -> float:
+    """Mean Euclidean distance between two different images, uint8 [N, C, H, W], with pixels in [0, 1]."""
+    return mean_distance(pixel_vectors(images))
+
+
 def mean_distance(features: ArrayLike) -> float:
     """Mean Euclidean distance between two different rows of features [N, dim], N ≥ 2: all pairs, O(N² dim)."""
     blocks = DistanceBlocks(features, "features", 2)

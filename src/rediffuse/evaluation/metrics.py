@@ -106,6 +106,21 @@ CLASS_METRICS = Registry(
     ),
 )
 
+#: Metrics of the pixels of samples, which the report computes where an experiment or a claim asks: images → float.
+PIXEL_METRICS = Registry(
+    "metric of pixels",
+    Metric(
+        "pixel_diversity",
+        "rediffuse.evaluation.distances:pixel_diversity",
+        better="higher",
+        title="pixel diversity (mean L2 distance between two images, pixels in [0, 1])",
+        short="Pixel diversity",
+    ),
+)
+
+#: Of variations of one image only these say something: any metric of quality misses what was left out on purpose.
+OF_VARIATIONS = ("diversity", *PIXEL_METRICS)
+
 #: Metrics of a run itself, which has no samples: the cell is run/`setting`.
 RUN_METRICS = Registry(
     "metric of a run",
@@ -178,7 +193,7 @@ RUN_METRICS = Registry(
 
 def find_metric(name: str) -> Metric:
     """The metric of any kind called `name`. Raises UserError that lists the names."""
-    everything = (*METRICS.values(), *CLASS_METRICS.values(), *RUN_METRICS.values())
+    everything = (*METRICS.values(), *CLASS_METRICS.values(), *PIXEL_METRICS.values(), *RUN_METRICS.values())
     return Registry("metric", *everything).find(name)
 
 
@@ -201,4 +216,4 @@ def metric_short(name: str, features: str) -> str:
 
 def facts() -> dict[str, Any]:
     """What is known of the metrics beside how they are computed, as JSON: {kind: {name: {fact: value}}}."""
-    return {registry.kind: registry.facts() for registry in (METRICS, CLASS_METRICS, RUN_METRICS)}
+    return {registry.kind: registry.facts() for registry in (METRICS, CLASS_METRICS, PIXEL_METRICS, RUN_METRICS)}

@@ -14,13 +14,15 @@ from rediffuse.evaluation.intervals import over_images
 from rediffuse.formats import write_json
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
-from rediffuse.runs.networks import denoiser, trained_network
+from rediffuse.runs.networks import any_denoiser, trained_network
 from rediffuse.samplers.ancestral import ancestral
+from rediffuse.samplers.ddim import ddim
 from rediffuse.samplers.restoration import (
     denoise,
     denoise_by_sampling,
     downsample,
     inpaint,
+    null_space_sample,
     psnr,
     super_resolve,
     upsample,
@@ -37,8 +39,8 @@ def restore(job: Job, context: Context) -> None:
     """Write restoration/psnr.json and restoration/images.npz (uint8, the first images) of a run.
 
     The network is used as an unconditional model: a class-conditional one is given the null token. Tasks: the middle
-    quarter of the image is missing (RePaint); white noise was added (the network's own posterior mean, and a sample
-    from it); only 2×2 means are known (DDNM).
+    quarter of the image is missing (RePaint, DDNM); white noise was added (the network's own posterior mean, and a
+    sample from it); only 2×2 means are known (DDNM). A velocity is read as a denoiser (`VelocityDenoiser`).
     """
     run, seed, folder = job.run, job.seed, context.root / job.folder
     settings = run.restoration
@@ -46,26 +48,36 @@ def restore(job: Job, context: Context) -> None:
     held_out, _ = image_set.pick("held-out", settings.images, order=2)
     x0 = to_unit_range(torch.from_numpy(held_out).to(run.hardware.device))
     network = trained_network(run, image_set, folder / "weights.safetensors")
-    whole, few = denoiser(run, network), denoiser(run, network, settings.steps)
+    whole, few = any_denoiser(run, network), any_denoiser(run, network, settings.steps)
 
     def noise(purpose: str) -> SampleNoise:
         indices = torch.arange(len(x0))
         return SampleNoise(derive_seed(seed, "restore", purpose), indices, image_set.shape, device=x0.device)
 
-    results: dict[str, tuple[Tensor, dict[str, Tensor]]] = {}
     mask = torch.ones(x0.shape[-2:], device=x0.device)
     height, width = mask.shape
     mask[height // 4 : height - height // 4, width // 4 : width - width // 4] = 0
-    filled = inpaint(few, noise("inpaint"), x0, mask, resamples=settings.resamples)
-    results["inpainting"] = (x0 * mask, {"RePaint": filled})
     drawn = counted_normal(derive_seed(seed, "restore", "damage"), torch.arange(len(x0)), 0, image_set.shape)
     noisy = x0 + settings.sigma * drawn.to(x0)
-    sampled = denoise_by_sampling(few, noisy, settings.sigma, noise("denoise"))
-    mean = denoise(whole, noisy, settings.sigma)
-    results["denoising"] = (noisy, {"posterior mean": mean, "posterior sample": sampled})
     low = downsample(x0)
-    finer = super_resolve(few, noise("finer"), low)
-    results["super-resolution"] = (upsample(low), {"DDNM": finer})
+    filled: dict[str, Tensor] = {}
+    cleaned = {"posterior mean": denoise(whole, noisy, settings.sigma)}
+    finer: dict[str, Tensor] = {}
+    if "ancestral" in settings.methods:
+        filled["RePaint"] = inpaint(few, noise("inpaint"), x0, mask, resamples=settings.resamples)
+        cleaned["posterior sample"] = denoise_by_sampling(few, noisy, settings.sigma, noise("denoise"))
+        finer["DDNM"] = super_resolve(few, noise("finer"), low)
+    if "ddim" in settings.methods:
+        filled["DDNM, η = 0"] = null_space_sample(
+            few, noise("inpaint"), lambda guess: mask * x0 + (1 - mask) * guess, eta=0.0
+        )
+        cleaned["DDIM"] = denoise_by_sampling(few, noisy, settings.sigma, noise("denoise"), run=ddim)
+        finer["DDNM, η = 0"] = super_resolve(few, noise("finer"), low, eta=0.0)
+    results = {
+        "inpainting": (x0 * mask, filled),
+        "denoising": (noisy, cleaned),
+        "super-resolution": (upsample(low), finer),
+    }
 
     film = Trajectory(evenly(settings.frames, settings.steps), images=SHOWN)
     last = ancestral(few, noise("film"), callback=film)
@@ -82,7 +94,7 @@ def restore(job: Job, context: Context) -> None:
     tasks = {
         task: {
             "damaged": over_images(decibels(damaged, x0)),
-            "restored": {method: over_images(decibels(images, x0)) for method, images in restored.items()},
+            "restored": {method: _by_image(decibels(images, x0)) for method, images in restored.items()},
         }
         for task, (damaged, restored) in results.items()
     }
@@ -93,6 +105,10 @@ def restore(job: Job, context: Context) -> None:
 def decibels(images: Tensor, x0: Tensor) -> Tensor:
     """PSNR of each image, clipped to [-1, 1]; that of an image without error, which is infinite, counts as `EXACT`."""
     return psnr(images.clamp(-1, 1), x0).clamp(max=EXACT)
+
+
+def _by_image(values: Tensor) -> dict[str, Any]:
+    return {**over_images(values), "per_image": values.tolist()}
 
 
 def _pixels(images: Tensor) -> np.ndarray:

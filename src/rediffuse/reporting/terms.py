@@ -219,6 +219,7 @@ AXES = {
     "sampler.initial_temperature": "temperature of x_T",
     "sampler.step_temperature": "temperature of steps",
     "training.ema_decay": "EMA decay",
+    "sampler.variations": "own noise",
     "arm": "network or training",
 }
 

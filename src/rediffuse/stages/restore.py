@@ -10,7 +10,7 @@ from rediffuse.runs import facts
 
 def settings(subject: Subject) -> dict[str, Any]:
     """Of how many images, and how."""
-    return {"restoration": subject.run.restoration.model_dump(mode="json")}
+    return {"restoration": subject.run.restoration.model_dump(mode="json", exclude={"runs"})}
 
 
 STAGE = Stage(
@@ -23,7 +23,8 @@ STAGE = Stage(
     settings=settings,
     files=lambda subject: ("restoration/psnr.json", "restoration/images.npz"),
     keeps=("restoration/",),
-    applies=lambda run: not facts.is_one_pass(run),
+    applies=facts.restores,
+    ablations=True,
 )
 
 

@@ -96,6 +96,7 @@ def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed:
     train = receipts["train"]
     if train.get("settings") != json.loads(json.dumps(plan.find("train", run.name, seed).settings)):
         return None
+    restored = read_json(folder / "restoration" / "psnr.json") if facts.restores(run) else None
     counts, logged = read_parameters(folder / "run.yaml"), pd.read_csv(history, float_precision="round_trip")
     return {
         "ablation": run.name,
@@ -110,6 +111,7 @@ def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed:
         "final_loss": final_loss(logged),
         "history": {"step": logged["step"].tolist(), "loss": logged["loss"].tolist()},
         "metrics": metrics,
+        **({} if restored is None else {"restoration": restored}),
     }
 
 

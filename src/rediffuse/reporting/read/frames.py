@@ -15,6 +15,7 @@ from rediffuse.pipeline.evidence import evidence_file
 from rediffuse.pipeline.plan import Plan
 from rediffuse.reporting.read.files import read_json
 from rediffuse.reporting.read.pedigree import Pedigree, read_pedigree
+from rediffuse.reporting.read.pixels import asked_pixels, pixel_rows
 from rediffuse.reporting.terms import RUN_SETTINGS, every_run, seeds_of
 from rediffuse.runs import facts
 
@@ -94,6 +95,7 @@ def read_frames(loaded: LoadedStudy, root: Path, plan: Plan | None = None) -> Fr
     likelihood: list[dict[str, Any]] = []
     bound: list[pd.DataFrame] = []
     one_pass_history: list[pd.DataFrame] = []
+    asked = asked_pixels(loaded)
     for name in ("held-out", "noise"):
         scores, seen = _scored(features, root, Path("runs", study, "real", f"{name}.json"), "real", name)
         quality, colours = quality + scores, colours + seen
@@ -102,6 +104,7 @@ def read_frames(loaded: LoadedStudy, root: Path, plan: Plan | None = None) -> Fr
         who: dict[str, Any] = {"run": run.name, "seed": seed}
         for setting, _, _ in facts.settings(run):
             scores, seen = _scored(features, root, folder / "metrics" / f"{setting}.json", run.name, setting)
+            scores += pixel_rows(root, run, seed, scores, asked)
             quality, colours = quality + scores, colours + seen
         if loaded.study.evaluation.lpips:
             quality += _perceptual(root, run, seed, held_out=not any(r["metric"] == LPIPS for r in quality))

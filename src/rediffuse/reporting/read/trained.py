@@ -66,6 +66,14 @@ def losses(frames: Frames) -> dict[tuple[str, int], Losses]:
     return found
 
 
+def restorations(frames: Frames) -> Iterator[tuple[ResolvedRun, int, dict[str, Any], str]]:
+    """(run, seed, record, place) of what these runs made of damaged images."""
+    for entry in _entries(frames):
+        run = frames.loaded.ablations[entry["ablation"]]
+        if "restoration" in entry and facts.restores(run):
+            yield run, entry["seed"], entry["restoration"], ablation_place(frames.ablations_file, entry)
+
+
 def _entries(frames: Frames) -> Iterator[dict[str, Any]]:
     """The evidence of what the study trains today: other overrides under the same name are another run."""
     for entry in frames.ablations:
