@@ -10,6 +10,7 @@ import yaml
 
 from rediffuse.pipeline.context import Context
 from rediffuse.reporting import build_report
+from rediffuse.reporting.read.evidence import write_ablations
 from rediffuse.runs.samples import read_samples
 from tests.stages.conftest import do
 
@@ -64,6 +65,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 @pytest.fixture(scope="module")
 def report(context: Context) -> Path:
     out = context.root / "reports" / "smoke"
+    write_ablations(context.loaded, context.plan, context.root)
     build_report(context.loaded, context.plan, context.root, out)
     return out
 
@@ -150,10 +152,11 @@ def test_the_straight_path_is_sampled_by_its_own_samplers(context: Context):
 
 def test_a_filled_hole_leaves_the_rest_as_it_was(context: Context):
     with np.load(context.folder(context.loaded.run("conditional"), 0) / "restoration" / "images.npz") as arrays:
-        original, filled = arrays["original"].astype(int), arrays["inpainting/RePaint"].astype(int)
+        original, *filled = (arrays[k] for k in ("original", "inpainting/RePaint", "inpainting/DDNM, η = 0"))
     known = np.ones((8, 8), bool)
     known[2:6, 2:6] = False
-    assert np.array_equal(filled[..., known], original[..., known])
+    for images in filled:
+        assert np.array_equal(images[..., known], original[..., known])
 
 
 def test_an_experiment_of_scales_shows_classes_beside_those_of_real_images(report: Path):
@@ -163,12 +166,22 @@ def test_an_experiment_of_scales_shows_classes_beside_those_of_real_images(repor
     assert "Held-out real images score" in (report / "tables" / "experiment-scales.md").read_text()
 
 
-def test_the_report_has_a_row_for_each_task_and_method(report: Path):
-    methods = [(row["Task"], row["Method"]) for row in rows(report, "restoration")]
-    assert methods == [
-        ("inpainting", "RePaint"), ("denoising", "posterior mean"), ("denoising", "posterior sample"),
-        ("super-resolution", "DDNM"),
-    ]  # fmt: skip
+def test_the_report_has_a_row_for_each_task_method_and_run_that_restores(report: Path):
+    found = [(row["Task"], row["Method"], row["Run"]) for row in rows(report, "restoration")]
+    methods = [
+        *(("inpainting", method) for method in ("DDNM, η = 0", "RePaint")),
+        *(("denoising", method) for method in ("DDIM", "posterior mean", "posterior sample")),
+        *(("super-resolution", method) for method in ("DDNM", "DDNM, η = 0")),
+    ]
+    assert found == [(*method, run) for method in methods for run in ("conditional", "straight")]
+
+
+def test_another_run_is_compared_with_the_first_image_by_image(context: Context, report: Path):
+    folders = [context.folder(context.loaded.run(run), 0) for run in ("conditional", "straight")]
+    cleaned = [json.loads((f / "restoration" / "psnr.json").read_text())["tasks"]["denoising"] for f in folders]
+    first, second = (np.array(record["restored"]["posterior mean"]["per_image"]) for record in cleaned)
+    [row] = [r for r in rows(report, "restoration") if r["Method"] == "posterior mean" and r["Run"] == "straight"]
+    assert float(row["More than the first run (dB)"]) == pytest.approx((second - first).mean(), abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -28,16 +28,16 @@ def table(frames: Frames) -> Table | None:
     """PSNR of each task, method, run and seed; None when nothing was restored."""
     rows, found = Rows(), restored(frames)
     for task in INPUTS:
-        first: dict[str, list[float]] = {}
-        for one in found:
-            scores, links = one.record["tasks"].get(task), frames.pedigree.links([one.file])
-            for method, score in scores["restored"].items() if scores else ():
-                own = score["per_image"]
+        scores = [(one, one.record["tasks"][task]) for one in found if task in one.record["tasks"]]
+        for method in dict.fromkeys(method for _, score in scores for method in score["restored"]):
+            own = [(one, score, score["restored"][method]) for one, score in scores if method in score["restored"]]
+            first = own[0][2]["per_image"]
+            for one, score, value in own:
                 more: Value = NOT_ASKED
-                if (theirs := first.setdefault(method, own)) is not own and len(theirs) == len(own):
-                    more = Estimate.of(over_images(np.subtract(own, theirs)))
-                about = (task, method, one.run.label, one.seed)
-                rows.add(*about, Estimate.of(scores["damaged"]), Estimate.of(score), more, score["n"], links)
+                if value["per_image"] is not first and len(value["per_image"]) == len(first):
+                    more = Estimate.of(over_images(np.subtract(value["per_image"], first)))
+                about = (task, method, one.run.label, one.seed, Estimate.of(score["damaged"]), Estimate.of(value))
+                rows.add(*about, more, value["n"], frames.pedigree.links([one.file]))
     if not rows:
         return None
     columns = headers(
