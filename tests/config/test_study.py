@@ -10,6 +10,7 @@ from rediffuse.config import ResolvedRun, load_study
 from rediffuse.config.checks import check_run
 from rediffuse.config.settings import merge
 from rediffuse.config.yaml12 import read_yaml
+from rediffuse.errors import UserError
 from rediffuse.models.latent_options import LatentNetwork
 from rediffuse.runs import facts
 from rediffuse.runs.describe import json_schema, reference_page
@@ -148,3 +149,20 @@ def test_a_study_printed_and_read_again_is_the_same(tmp_path: Path):
     loaded = load_study(ROOT / "studies" / "digits.yaml")
     (tmp_path / "again.yaml").write_text(yaml.safe_dump(loaded.study.model_dump(mode="json"), sort_keys=False))
     assert load_study(tmp_path / "again.yaml") == loaded
+
+
+@pytest.mark.parametrize(
+    ("says", "line"),
+    [
+        ({"runs": ["dcgan"]}, "restoration.runs: 'dcgan' is no run of a U-Net; use some of baseline, improved, "),
+        ({"runs": ["light", "light"]}, "restoration.runs: names light twice; name it once"),
+        ({"methods": ["ddim", "ddim"]}, "restoration.methods: names ddim twice; name it once"),
+    ],
+)
+def test_what_restores_is_a_u_net_of_the_study_named_once(says: dict, line: str, tmp_path: Path):
+    study = read_yaml(ROOT / "studies" / "smoke.yaml")
+    study["restoration"] |= says
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    with pytest.raises(UserError) as refused:
+        load_study(tmp_path / "study.yaml")
+    assert line in str(refused.value)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from rediffuse.config import load_study
+from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
 from rediffuse.evaluation.distances import pixel_diversity
 from rediffuse.evaluation.intervals import grouped
@@ -57,7 +58,7 @@ def test_what_an_experiment_asks_for_is_measured_on_the_samples_in_the_groups_of
 def test_variations_of_one_image_have_no_metric_of_quality(
     metrics: list[str], claim: str | None, said: str, tmp_path: Path
 ):
-    study: dict[str, Any] = yaml.safe_load(SMOKE.read_text())
+    study: dict[str, Any] = read_yaml(SMOKE)
     asked = study["experiments"]["variations"]
     asked["metrics"] = metrics
     if claim:
