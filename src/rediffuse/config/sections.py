@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from rediffuse.config.sampling import Batch, Images, Name, Sampler, Sampling, Steps
 from rediffuse.errors import shown
 from rediffuse.hardware import Hardware
+from rediffuse.models.presets import preset_fields
 from rediffuse.options import Options, PathText, PositiveFloat, PositiveInt
 
 __all__ = [
@@ -197,6 +198,20 @@ class Cost(Section):
     compile: bool = Field(
         False, description="see what torch.compile buys, too: it takes a C++ compiler and half a minute or more"
     )
+    presets: tuple[str, ...] = Field(
+        (
+            *("tiny", "small", "base", "large", "d4-tiny", "d4-light", "d4-base", "d4-large"),
+            *("light-cifar10", "light-se-cifar10", "iddpm-cifar10"),
+        ),
+        description="networks of the literature whose cost stands beside that of the study's own; one second each",
+    )
+
+    @field_validator("presets")
+    @classmethod
+    def _known(cls, presets: tuple[str, ...]) -> tuple[str, ...]:
+        for name in presets:
+            preset_fields(name)
+        return presets
 
 
 class Corrections(Section):

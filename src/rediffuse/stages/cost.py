@@ -8,13 +8,6 @@ from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.stage import Stage, Subject
 from rediffuse.runs import facts
 
-#: Whose cost stands beside that of the study's own networks: one design in four sizes, document D4's four, light ones
-#: and Improved DDPM's at 32×32.
-PRESETS = (
-    *("tiny", "small", "base", "large", "d4-tiny", "d4-light", "d4-base", "d4-large"),
-    *("light-cifar10", "light-se-cifar10", "iddpm-cifar10"),
-)
-
 
 def settings(subject: Subject) -> dict[str, Any]:
     """What the U-Nets of the main runs, and the batches they see, follow from."""
@@ -34,7 +27,7 @@ def settings(subject: Subject) -> dict[str, Any]:
         "hardware": study.hardware.model_dump(mode="json"),
         "compile": study.cost.compile,
         "runs": runs,
-        "presets": {name: preset_fields(name) for name in PRESETS},
+        "presets": {name: preset_fields(name) for name in study.cost.presets},
     }
 
 
