@@ -12,7 +12,7 @@ def main() -> None:
             return
         # The order of these modules is the order of the verbs in `rediffuse --help`.
         # isort: off
-        from rediffuse.cli import studies, pipeline, verification, loose_images, exchange  # noqa: F401
+        from rediffuse.cli import studies, pipeline, verification, loose_images, exchange, diagnosing  # noqa: F401
         from rediffuse.cli.base import main as run
         # isort: on
     except KeyboardInterrupt:

@@ -109,6 +109,26 @@ def process_from_scheduler(config: Mapping[str, Any]) -> Process:
     )
 
 
+def any_process(config: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """`Process.settings` and `clip`; betas of no schedule here stand as `betas` in place of its name and steps.
+
+    Raises:
+        UserError: as `process_from_scheduler`, for anything else.
+    """
+    try:
+        process = process_from_scheduler(config)
+    except UserError:
+        if not {"beta_schedule", "trained_betas"} & set(config):
+            raise
+        theirs = Theirs.read(config)
+        return {
+            "betas": _betas(theirs).tolist(),
+            "prediction": _ours(theirs.prediction_type, PREDICTIONS),
+            "variance": _ours(theirs.variance_type.removesuffix("_log"), VARIANCES),
+        }, theirs.clip_sample
+    return process.settings(), process.clip
+
+
 def _ours(given: str, names: Mapping[str, str]) -> str:
     return next(ours for ours, theirs in names.items() if theirs == given)
 

@@ -27,7 +27,7 @@ from rediffuse.interop.files import (
 from rediffuse.interop.foreign import foreign_tensors
 from rediffuse.interop.iddpm_format import config_from_iddpm, weights_from_iddpm
 from rediffuse.interop.own_format import FORMAT, Package, read_config, read_package, write_tensors
-from rediffuse.interop.scheduler_format import Process, process_from_scheduler, scheduler_config
+from rediffuse.interop.scheduler_format import Process, any_process, process_from_scheduler, scheduler_config
 
 SCHEDULER = Path("scheduler", "scheduler_config.json")
 
@@ -45,7 +45,12 @@ class IddpmFacts:
 
 
 def read_any(
-    path: Path, *, null_class: bool = False, facts: IddpmFacts | None = None, entry: str | None = None
+    path: Path,
+    *,
+    null_class: bool = False,
+    facts: IddpmFacts | None = None,
+    entry: str | None = None,
+    any_schedule: bool = False,
 ) -> Package:
     """Read a network published by this project, diffusers or IDDPM.
 
@@ -55,12 +60,13 @@ def read_any(
         null_class: whether the last class embedding stands for "no label" (in folders of ours it always does).
         facts: what IDDPM's weights do not tell.
         entry: where in a file that holds a training state the weights lie.
+        any_schedule: take betas that no schedule here has, as `betas` in place of `schedule` and `timesteps`.
 
     Raises:
         UserError: naming the file and what is wrong with it.
     """
     if not path.is_dir():
-        return _read_file(path, null_class, facts or IddpmFacts(), entry)
+        return _read_file(path, null_class, facts or IddpmFacts(), entry, any_schedule)
     root = next((r for r in (path / "unet", path / "unet_ema", path) if (r / CONFIG).exists()), None)
     if root is None:
         raise UserError(f"{path}: has no {CONFIG}, but {lies_there(path)}")
@@ -70,7 +76,7 @@ def read_any(
         return read_package(root)
     files = weight_files(root)
     source = files[0] if len(files) == 1 else root / INDEX
-    return _read_diffusers(root, source, *foreign_tensors(source, files), null_class)
+    return _read_diffusers(root, source, *foreign_tensors(source, files), null_class, any_schedule)
 
 
 def write_diffusers(folder: Path, package: Package) -> None:
@@ -90,7 +96,7 @@ def write_diffusers(folder: Path, package: Package) -> None:
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
 
 
-def _read_file(path: Path, null_class: bool, facts: IddpmFacts, entry: str | None) -> Package:
+def _read_file(path: Path, null_class: bool, facts: IddpmFacts, entry: str | None, any_schedule: bool) -> Package:
     refuse_pickled(path)
     tensors, notes = foreign_tensors(path, [path], entry)
     beside = path.parent / CONFIG
@@ -103,14 +109,14 @@ def _read_file(path: Path, null_class: bool, facts: IddpmFacts, entry: str | Non
                 f"{path}: holds {whose}, of which {CONFIG} must lie beside it; give the folder that has both"
             )
     if "conv_in.weight" in tensors:
-        return _read_diffusers(path.parent, path, tensors, notes, null_class)
+        return _read_diffusers(path.parent, path, tensors, notes, null_class, any_schedule)
     if "time.linear1.weight" in tensors:
         return read_package(path.parent)
     return _read_iddpm(path, tensors, notes, null_class, facts)
 
 
 def _read_diffusers(
-    root: Path, source: Path, tensors: dict[str, Tensor], notes: list[str], null_class: bool
+    root: Path, source: Path, tensors: dict[str, Tensor], notes: list[str], null_class: bool, any_schedule: bool
 ) -> Package:
     given = read_config(root / CONFIG)
     try:
@@ -127,10 +133,13 @@ def _read_diffusers(
     clip = None
     if (place := next((place for place in places if place.exists()), None)) is not None:
         try:
-            process = process_from_scheduler(read_config(place))
+            if any_schedule:
+                diffusion, clip = any_process(read_config(place))
+            else:
+                process = process_from_scheduler(read_config(place))
+                diffusion, clip = process.settings(), process.clip
         except UserError as error:
             raise UserError(str(error) if str(place) in str(error) else f"{place}: {error}") from None
-        diffusion, clip = process.settings(), process.clip
         notes.append(f"schedule read from {place}")
     knows = config.num_classes is not None and null_class
     return Package(config, state, diffusion, clip, knows, tuple(notes))
