@@ -121,6 +121,40 @@ def write_trajectory(tree: "StudyTree", run: ResolvedRun, seed: int) -> None:
     np.savez(tree.folder(run.name, seed) / "trajectory" / "images.npz", ancestral=images, ddim=images)
 
 
+def write_probe(tree: "StudyTree", run: ResolvedRun, seed: int) -> None:
+    """A network that errs by half of what the best linear prediction does, twice as much when told another t; its
+    gradients hold 5 times as much noise as signal (baseline: 10), a tenth more with each seed.
+    """
+
+    def estimate(value: float, half: float, n: int = 8, **other: Any) -> dict[str, Any]:
+        return {"value": value, "low": value - half, "high": value + half, "n": n, "interval": "a test", **other}
+
+    noise = (10.0 if run.role == "baseline" else 5.0) + seed / 10
+    parameters = 200_000 + 16 * (run.role != "baseline")
+    exact = {
+        name: estimate(value, 0, n=1, interval="exact")
+        for name, value in (("parameters", parameters), ("gflops", 0.25))
+    }
+    metrics = {
+        **exact,
+        "eps_error": estimate(0.1, 0.01, per_image=[0.09, 0.11] * 4),
+        "held_out_loss": estimate(0.1, 0.01, per_image=[0.09, 0.11] * 4),
+        "gradient_noise": estimate(noise, 1.0),
+        "loss_variance": estimate(0.02, 0.01),
+    }
+    rows, last = [], facts.diffusion(run).timesteps - 1
+    for t in sorted({0, (last + 1) // 4, (last + 1) // 2, 3 * (last + 1) // 4, last}):
+        signal = 1 - (t + 0.5) / (last + 1)
+        errors = {"eps": 0.4 * signal, "x0": 0.1, "eps_linear": 0.8 * signal, "x0_linear": 0.2}
+        errors |= {"eps_memory": 0.1 * signal, "x0_memory": 0.05}
+        both = {"held-out": {**errors, "eps_mistold": 0.8 * signal}, "train": errors}
+        rows.append({"t": t, "signal": signal, "snr": signal**2 / (1 - signal**2), **both})
+    record = {"prediction": facts.diffusion(run).prediction, "metrics": metrics, "by_t": rows}
+    record |= {"gradients": {"noise": 1.0, "signal": 0.1, "batch_size": 16, "loss": 0.1}}
+    record |= {"images": {"held-out": 8, "train": 8}}
+    write_json(tree.folder(run.name, seed) / "probe" / "probe.json", record)
+
+
 def _moments(std: float) -> dict[str, Any]:
     mean = {"value": -0.1, "low": -0.2, "high": 0.0, "n": 20}
     ends = {"value": std, "low": std - 0.02, "high": std + 0.02, "n": 20}

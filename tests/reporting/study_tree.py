@@ -24,6 +24,7 @@ from tests.reporting.study_records import (
     group_values,
     metrics_record,
     write_examination,
+    write_probe,
     write_training_scores,
     write_trajectory,
 )
@@ -221,6 +222,9 @@ class StudyTree:
             write_json(folder / "metrics" / f"{setting}.json", record)
         self.done(f"sample/{who}", settings=timings)
         self.done(f"evaluate/{who}")
+        if run.probed:
+            write_probe(self, run, seed)
+            self.done(f"probe/{who}")
         if run.role == "ablation":
             return
         for step in facts.preview_steps(run):

@@ -134,9 +134,10 @@ def test_chapters_stand_under_questions_experiments_first_and_this_machine_last(
         *("### Does noise in the steps help?", "### Which sampler is best at few steps?"),
         *("### What happens along the reverse steps?", "### Cost of the networks"),
         "## What does each part do?",
-        *("### Classifiers that guide", "### Quality during training"),
+        *("### Which prediction errs where?", "### Classifiers that guide", "### Quality during training"),
         "## Can the numbers be trusted?",
         *("### How far do the numbers move with the training seed?", "### Same noise, same image?"),
+        "### Which recipe trains more steadily?",
         *("### Training stability", "### Loss during training", "### Fidelity and variety", "### The number of images"),
         *("### Memorisation", "### Classes", "### Colours"),
         *("## What did the documents get wrong?", "### Every mistake, and what is right"),
@@ -213,6 +214,7 @@ def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
             "neighbours",
             "one-pass-losses",
             "one-pass-samples",
+            "prediction-errors",
             "previews",
             "quality-steps",
             "real-generated",
@@ -225,6 +227,7 @@ def test_each_figure_is_there_as_png_and_svg(built: StudyTree) -> None:
             "same-noise",
             "samples-improved-guided",
             "schedules",
+            "steadiness",
             "weightings",
         )
         for suffix in ("png", "svg")

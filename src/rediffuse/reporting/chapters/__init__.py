@@ -16,9 +16,10 @@ PARTS = {
     "reproduce": ("claims:chapter", "samples:chapter", "likelihood:chapter", "one_pass:chapter"),
     "improved": ("schedules:chapter", "schedules:weightings"),
     "speed": ("reverse_steps:chapter", "network_cost:chapter"),
-    "parts": ("classifiers:chapter", "restoration:chapter", "during_training:chapter"),
+    "parts": ("prediction_errors:chapter", "classifiers:chapter", "restoration:chapter", "during_training:chapter"),
     "trust": (
         *("damage:chapter", "same_noise:chapter"),
+        *("loss_and_quality:chapter", "steadiness:chapter"),
         *("training:chapter", "curves:chapter", "fidelity:chapter", "sample_count:chapter", "memorisation:chapter"),
         *("classes:chapter", "colours:chapter"),
     ),

@@ -65,6 +65,7 @@ def table(material: Material, result: Result, metrics: tuple[str, ...] | None = 
     metrics, sides, rows = metrics or asks.metrics, result.sides(), Rows()
     across = result.place("run") if sides else None
     of_network = planned.trains and not sides
+    counts = of_network and "parameters" not in metrics
     states = any(row.state for row in result.rows)
     several = any(len(cell.seeds) > 1 for _, cell in result.known())
     for line in result.lines():
@@ -75,7 +76,7 @@ def table(material: Material, result: Result, metrics: tuple[str, ...] | None = 
             cells += [_value(material, line.get(name), metric) for name in sides or [""]]
             if len(sides) == 2:
                 cells.append(_better(sides, [line[name].cells[metric] if name in line else None for name in sides]))
-        cells += [first.parameters, first.loss] * of_network
+        cells += [first.parameters] * counts + [first.loss] * of_network
         cells += [known[0].n if known else NOT_ASKED]
         cells += [setting_text(known[0].seeds) if known else NOT_ASKED] * several
         cells += ["; ".join(dict.fromkeys(row.state for row in line.values() if row.state)) or "complete"] * states
@@ -88,7 +89,7 @@ def table(material: Material, result: Result, metrics: tuple[str, ...] | None = 
     columns = headers(
         [t if len(t) == 1 else capital(t) for place, t in enumerate(result.titles) if place != across],
         titles,
-        ["Parameters", "Loss at the end"] * of_network,
+        ["Parameters"] * counts + ["Loss at the end"] * of_network,
         ["n"],
         ["Seeds"] * several,
         ["State"] * states,

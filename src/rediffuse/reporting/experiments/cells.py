@@ -58,6 +58,8 @@ class Cell:
         return (high - low) / 2
 
 
+#: What the interval of a number is called that is counted, not measured.
+EXACT = "exact"
 Cells = dict[tuple[str, str, str], Cell]
 
 
@@ -96,6 +98,8 @@ def _cell(run: str, setting: str, metric: str, rows: pd.DataFrame) -> Cell:
         low, high = optional(row["low"]), optional(row["high"])
         return Cell(run, setting, metric, parts[0].value, low, high, n, seeds, str(row["interval"]), files, parts)
     values = [part.value for part in parts]
+    if row["interval"] == EXACT and len(set(values)) == 1:
+        return Cell(run, setting, metric, values[0], values[0], values[0], n, seeds, EXACT, files, parts[:1])
     half, mean = t_half_width(values), sum(values) / len(values)
     text = t_interval(f"{len(values)} training seeds")
     return Cell(run, setting, metric, mean, mean - half, mean + half, n, seeds, text, files, parts)
@@ -120,6 +124,8 @@ def bounds(cell: Cell) -> tuple[float, float]:
 
 def made_of(cell: Cell) -> str:
     """From how many images, and seeds where there are several: as it follows a value in brackets."""
+    if cell.interval == EXACT:
+        return ""
     seeds = f", {counted(len(cell.seeds), 'seed')}" if len(cell.seeds) > 1 else ""
     return f", n = {cell.n}{seeds}"
 
@@ -128,6 +134,8 @@ def estimate(cell: Cell | None, asked: bool = True) -> Value:
     """A cell as a table shows it: "not run" when it is missing, a dash when the study does not ask for it."""
     if cell is None:
         return NOT_RUN if asked else NOT_ASKED
+    if cell.interval == EXACT:
+        return int(cell.value) if cell.value.is_integer() else cell.value
     return Estimate(cell.value, cell.low, cell.high)
 
 

@@ -17,6 +17,8 @@ from rediffuse.runs import facts
 
 Reader = Callable[[LoadedStudy, Plan, Path, ResolvedRun, int], dict[str, Any] | None]
 STAGES = ("train", "sample", "evaluate")
+#: What is kept of what a trained network tells by itself.
+NETWORK = ("prediction", "metrics", "by_t", "gradients", "images")
 #: What only the machine that trained can tell.
 TIMES = ("train_seconds", "train_ms_per_step", "sample_ms_per_step", "machine", "commit", "date")
 
@@ -97,6 +99,7 @@ def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed:
     if train.get("settings") != json.loads(json.dumps(plan.find("train", run.name, seed).settings)):
         return None
     restored = read_json(folder / "restoration" / "psnr.json") if facts.restores(run) else None
+    told = read_json(folder / "probe" / "probe.json") if run.probed else None
     counts, logged = read_parameters(folder / "run.yaml"), pd.read_csv(history, float_precision="round_trip")
     return {
         "ablation": run.name,
@@ -112,6 +115,7 @@ def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed:
         "history": {"step": logged["step"].tolist(), "loss": logged["loss"].tolist()},
         "metrics": metrics,
         **({} if restored is None else {"restoration": restored}),
+        **({} if told is None else {"network": {name: told[name] for name in NETWORK}}),
     }
 
 

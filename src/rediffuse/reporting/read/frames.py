@@ -27,7 +27,8 @@ QUARTILES = ("loss_q1", "loss_q2", "loss_q3", "loss_q4")
 LOSSES = ("loss", *QUARTILES, "mse", "vlb", "grad_norm", "learning_rate", "held_out_loss")
 HISTORY = ("run", "seed", "step", *LOSSES, "file")
 PARTS = ("prior", "steps", "decoder")
-LIKELIHOOD = (*PLACE, "value", "low", "high", "n", "interval", "per_image", *PARTS, "file")
+NETWORK = (*PLACE, "value", "low", "high", "n", "interval", "per_image", "file")
+LIKELIHOOD = (*NETWORK[:-1], *PARTS, "file")
 #: A metric that only examinations hold, where the study names weights for it.
 LPIPS = "lpips_diversity"
 #: Statistics of the colours of scored images, channels in [0, 1] (`ColourStatistics`), and their cast.
@@ -47,8 +48,8 @@ class Frames:
     groups: how many groups of images it is the mean of, group_values: the value of each;
     history: one row for each run, seed and logged step; one_pass_history: the same of one-pass models, whose columns
     are those of their kinds; colours: one row for each run, seed and setting of coloured images, held-out ones and
-    noise as in quality; likelihood: one row for each run and seed, the bound and its parts; bound: one row for each
-    run, seed and t; real_classes: class metrics of held-out real images, where a run is class-conditional; ablations:
+    noise as in quality; likelihood: one row for each run and seed, the bound and its parts; network: one row for each
+    run, seed and metric of what a trained network tells by itself; bound: one row for each run, seed and t; real_classes: class metrics of held-out real images, where a run is class-conditional; ablations:
     what evidence/ablations.json holds; cost: what cost/cost.json says of the networks, exact.
     """
 
@@ -58,6 +59,7 @@ class Frames:
     history: pd.DataFrame
     colours: pd.DataFrame
     likelihood: pd.DataFrame
+    network: pd.DataFrame
     bound: pd.DataFrame
     one_pass_history: pd.DataFrame
     real_classes: dict[str, Any] | None
@@ -69,7 +71,7 @@ class Frames:
 
     def measured(self) -> pd.DataFrame:
         """Everything that cells are made of: the metrics of samples, and those of a run itself."""
-        return pd.concat([self.quality, self.likelihood]) if len(self.likelihood) else self.quality
+        return pd.concat([self.quality, *(frame for frame in (self.likelihood, self.network) if len(frame))])
 
     @property
     def ablations_file(self) -> str:
@@ -93,6 +95,7 @@ def read_frames(loaded: LoadedStudy, root: Path, plan: Plan | None = None) -> Fr
     history: list[pd.DataFrame] = []
     colours: list[dict[str, Any]] = []
     likelihood: list[dict[str, Any]] = []
+    network: list[dict[str, Any]] = []
     bound: list[pd.DataFrame] = []
     one_pass_history: list[pd.DataFrame] = []
     asked = asked_pixels(loaded)
@@ -109,6 +112,8 @@ def read_frames(loaded: LoadedStudy, root: Path, plan: Plan | None = None) -> Fr
         if loaded.study.evaluation.lpips:
             quality += _perceptual(root, run, seed, held_out=not any(r["metric"] == LPIPS for r in quality))
         likelihood += [{**who, **row} for row in _likelihood(root, folder / "likelihood" / "nll.json")]
+        path = folder / "probe" / "probe.json"
+        network += [{**row, **who, "file": str(path)} for row in network_rows(read_json(root / path), path)]
         one_pass = facts.is_one_pass(run)
         needed = ("step",) if one_pass else ("step", "loss", "grad_norm")
         losses = _csv(root, folder / "history.csv", needed, "is not a training history")
@@ -125,6 +130,7 @@ def read_frames(loaded: LoadedStudy, root: Path, plan: Plan | None = None) -> Fr
         history=_joined(history, HISTORY),
         colours=pd.DataFrame(colours, columns=list(COLOURS)),
         likelihood=pd.DataFrame(likelihood, columns=list(LIKELIHOOD)),
+        network=pd.DataFrame(network, columns=list(NETWORK)),
         bound=_joined(bound, ("run", "seed", *BOUND, "file")),
         one_pass_history=pd.concat(one_pass_history) if one_pass_history else pd.DataFrame(columns=["run", "seed"]),
         real_classes=_real_classes(loaded, root),
@@ -152,6 +158,21 @@ def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
             other = {"groups": len(groups), "group_values": groups, "unavailable": estimate.get("unavailable")}
             rows.append({**shared, "metric": metric, **numbers, **other, "images": record.get("images")})
     return rows
+
+
+def network_rows(record: dict[str, Any] | None, path: object) -> list[dict[str, Any]]:
+    """One row for each metric of what a network tells by itself, without run, seed and file; UserError if it is not that."""
+    try:
+        found = {} if record is None else record["metrics"]
+        numbers = ("value", "low", "high", "n", "interval")
+        return [
+            {"metric": metric, "setting": RUN_SETTINGS[metric], "per_image": estimate.get("per_image")}
+            | {name: estimate[name] for name in numbers}
+            for metric, estimate in found.items()
+            if estimate["value"] is not None
+        ]
+    except (KeyError, AttributeError, TypeError):
+        raise UserError(f"{path}: does not say what a network tells by itself; remove it and run `dvc repro`") from None
 
 
 def of_run(frame: pd.DataFrame, run: ResolvedRun, seed: int, setting: str | None = None) -> pd.DataFrame:

@@ -8,8 +8,9 @@ import pandas as pd
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.sampling import PACES, Pace
 from rediffuse.reporting.read.evidence import overrides
-from rediffuse.reporting.read.frames import Frames, metric_rows
+from rediffuse.reporting.read.frames import Frames, metric_rows, network_rows
 from rediffuse.reporting.read.pedigree import ablation_place
+from rediffuse.reporting.terms import RUN_SETTINGS
 from rediffuse.runs import facts
 
 Place = tuple[str, str]
@@ -25,12 +26,12 @@ class Losses(NamedTuple):
 def trained_rows(frames: Frames) -> pd.DataFrame:
     """Rows as of `Frames.quality`, their place in the evidence as the file."""
     rows = []
-    for entry in _entries(frames):
+    for entry in entries(frames):
+        who, place = {"run": entry["ablation"], "seed": entry["seed"]}, ablation_place(frames.ablations_file, entry)
+        rows += [{**row, **who, "file": place} for row in network_rows(entry.get("network"), place)]
         for setting, record in entry["metrics"].items():
             if record.get("features") == frames.features:
-                who = {"run": entry["ablation"], "seed": entry["seed"], "setting": setting}
-                place = ablation_place(frames.ablations_file, entry)
-                rows += [{**row, **who, "file": place} for row in metric_rows(record)]
+                rows += [{**row, **who, "setting": setting, "file": place} for row in metric_rows(record)]
     return pd.DataFrame(rows)
 
 
@@ -40,7 +41,10 @@ def pooled(loaded: LoadedStudy) -> dict[Place, Place]:
     for run in loaded.ablations.values():
         if run.of is not None and not run.overrides:
             theirs = {content: setting for setting, content in _contents(loaded.runs[run.of])}
-            found |= {(run.name, s): (run.of, theirs[content]) for s, content in _contents(run) if content in theirs}
+            alone = {(run.name, setting): (run.of, setting) for setting in RUN_SETTINGS.values()}
+            found |= alone | {
+                (run.name, s): (run.of, theirs[content]) for s, content in _contents(run) if content in theirs
+            }
     return found
 
 
@@ -59,7 +63,7 @@ def losses(frames: Frames) -> dict[tuple[str, int], Losses]:
         run, seed = cast(tuple[str, int], who)
         pairs = tuple(zip(map(int, rows["step"]), map(float, rows["loss"]), strict=True))
         found[str(run), int(seed)] = Losses(pairs, str(rows["file"].iloc[0]))
-    for entry in _entries(frames):
+    for entry in entries(frames):
         if (kept := entry.get("history")) is not None:
             place = ablation_place(frames.ablations_file, entry)
             found[entry["ablation"], entry["seed"]] = Losses(tuple(zip(kept["step"], kept["loss"], strict=True)), place)
@@ -68,13 +72,13 @@ def losses(frames: Frames) -> dict[tuple[str, int], Losses]:
 
 def restorations(frames: Frames) -> Iterator[tuple[ResolvedRun, int, dict[str, Any], str]]:
     """(run, seed, record, place) of what these runs made of damaged images."""
-    for entry in _entries(frames):
+    for entry in entries(frames):
         run = frames.loaded.ablations[entry["ablation"]]
         if "restoration" in entry and facts.restores(run):
             yield run, entry["seed"], entry["restoration"], ablation_place(frames.ablations_file, entry)
 
 
-def _entries(frames: Frames) -> Iterator[dict[str, Any]]:
+def entries(frames: Frames) -> Iterator[dict[str, Any]]:
     """The evidence of what the study trains today: other overrides under the same name are another run."""
     for entry in frames.ablations:
         run = frames.loaded.ablations.get(entry["ablation"])

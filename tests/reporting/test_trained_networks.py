@@ -1,0 +1,100 @@
+"""What trained networks tell by themselves, in cells, claims, evidence and chapters."""
+
+import numpy as np
+import pytest
+import scipy.stats
+import yaml
+
+from rediffuse.reporting import write_ablations
+from rediffuse.reporting.chapters import loss_and_quality, prediction_errors, steadiness
+from rediffuse.reporting.chapters.loss_and_quality import Pairs
+from rediffuse.reporting.experiments.material import Material, conclude
+from rediffuse.reporting.experiments.results import result_of
+from rediffuse.reporting.read.frames import read_frames
+from rediffuse.reporting.render.picture import Picture, styled
+from rediffuse.reporting.render.table import Table
+from tests.reporting.study_tree import PROJECT, StudyTree
+
+PAIR = {"source": "a test", "better": "improved/trained", "worse": "baseline/trained"}
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """The smoke study, whose spread over seeds is asked for gradient noise too."""
+    root = tmp_path_factory.mktemp("networks")
+    study = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
+    study["experiments"]["spread"]["metrics"] = ["frechet_distance", "gradient_noise", "parameters"]
+    study["claims"] = [
+        {"claim": "The improved network has quieter gradients", "metric": "gradient_noise", **PAIR},
+        {"claim": "It is smaller", "metric": "parameters", **PAIR},
+        {"claim": "It is no larger", "metric": "parameters", "same": [PAIR["better"], PAIR["worse"]], "within": 1}
+        | {"source": "a test"},
+    ]
+    (root / "study.yaml").write_text(yaml.safe_dump(study))
+    tree = StudyTree(root, root / "study.yaml").everything()
+    for seed in (1, 2):
+        tree.run(tree.loaded.ablations["improved-seeds"], seed)
+    write_ablations(tree.loaded, tree.plan, tree.root)
+    return conclude(read_frames(tree.loaded, tree.root, tree.plan), tree.plan)
+
+
+def test_a_claim_of_networks_is_judged_and_what_is_exact_decides(material: Material):
+    assert [verdict.verdict for verdict in material.verdicts[:3]] == ["holds", "does not hold", "holds"]
+
+
+def test_the_seeds_of_an_experiment_join_those_of_the_main_run(material: Material):
+    cell = material.cells["improved-seeds", "trained", "gradient_noise"]
+    assert cell.seeds == (0, 1, 2)
+    assert cell.value == pytest.approx(5.1)
+    exact = material.cells["improved-seeds", "trained", "parameters"]
+    assert (exact.low, exact.value, exact.high) == (200_016,) * 3
+
+
+def test_an_experiment_shows_the_value_of_the_run_whatever_the_sampler(material: Material):
+    rows = result_of(material, material.loaded.experiments["spread"]).rows
+    values = [row.cells["gradient_noise"].value for row in rows if row.cells["gradient_noise"]]
+    assert values == [pytest.approx(5.1)]
+
+
+def test_only_runs_whose_experiment_asks_are_probed(material: Material):
+    asked = {name for name, run in {**material.loaded.runs, **material.loaded.ablations}.items() if run.probed}
+    assert asked == {"baseline", "improved", "improved-seeds"}
+
+
+def test_the_steadier_recipe_is_named_in_one_sentence(material: Material):
+    # 10 ± 1 against 5.0, 5.1 and 5.2 over three seeds.
+    assert steadiness.sentence(material).startswith("Improved DDPM trains more steadily than DDPM by the noise")
+
+
+def test_the_questions_of_d3_are_answered_with_the_numbers_of_the_network(material: Material):
+    (one, *_) = prediction_errors.shown(material.frames)
+    why, what_for = prediction_errors.questions(one)
+    rows = one.record["by_t"]
+    t, eps = (np.array([row[key] if key == "t" else row["held-out"][key] for row in rows]) for key in ("t", "eps"))
+    mean = np.trapezoid(eps, t) / t[-1]
+    assert f"its mean over t is {mean:.4g} on 8 held-out images" in why.replace("0.2000", "0.2")
+    assert "2.0 times as much" in what_for
+
+
+def test_the_table_of_errors_has_five_times_of_each_network(material: Material):
+    with styled():
+        chapter = prediction_errors.chapter(material)
+    assert chapter is not None
+    (table,) = [item for item in chapter.items if isinstance(item, Table)]
+    assert [row[2] for row in table.rows if row[0] == "DDPM"] == [0, 12, 25, 37, 49]
+    assert any(isinstance(item, Picture) for item in chapter.items)
+
+
+def test_the_correlation_is_spearmans_and_its_interval_holds_it():
+    random = np.random.default_rng(0)
+    x = random.normal(size=12)
+    y = x + random.normal(size=12)
+    found = Pairs("", "", tuple(x), tuple(y), ()).rho()
+    assert found.value == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
+    assert found.low < found.value < found.high
+    assert Pairs("", "", (1.0, 2.0, 3.0, 4.0, 5.0), (1.0, 4.0, 9.0, 16.0, 25.0), ()).rho().low == pytest.approx(1)
+
+
+def test_too_few_networks_say_nothing_of_loss_and_quality(material: Material):
+    # Two main runs and two seeds more are four.
+    assert loss_and_quality.across(material) is None
