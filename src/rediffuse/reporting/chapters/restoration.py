@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from rediffuse.config import ResolvedRun
 from rediffuse.evaluation.intervals import over_images
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
@@ -13,6 +14,7 @@ from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, r
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import compared_runs, run_colours
 from rediffuse.reporting.values import NOT_ASKED, Estimate, Value
+from rediffuse.runs import facts
 
 SHOWN = 8
 LABELS = 3.0  # inches for the names of rows
@@ -21,7 +23,14 @@ INPUTS = {"inpainting": "middle quarter missing", "denoising": "noise added", "s
 
 def restored(frames: Frames) -> list[Found]:
     """What main runs, and then those that experiments trained, made of damaged images."""
-    return [*records(frames, "restoration/psnr.json", "tasks"), *(Found(*one) for one in restorations(frames))]
+    main = (one for one in records(frames, "restoration/psnr.json", "tasks") if facts.restores(one.run))
+    return [*main, *(Found(*one) for one in restorations(frames))]
+
+
+def _shown(frames: Frames) -> list[ResolvedRun]:
+    """The compared runs that restored images."""
+    runs = (run for run in compared_runs(frames.loaded) if facts.restores(run))
+    return [run for run in runs if restoration_images(frames, run) is not None]
 
 
 def table(frames: Frames) -> Table | None:
@@ -31,11 +40,12 @@ def table(frames: Frames) -> Table | None:
         scores = [(one, one.record["tasks"][task]) for one in found if task in one.record["tasks"]]
         for method in dict.fromkeys(method for _, score in scores for method in score["restored"]):
             own = [(one, score, score["restored"][method]) for one, score in scores if method in score["restored"]]
-            first = own[0][2]["per_image"]
+            first = own[0][2].get("per_image")  # which a file made before it was kept lacks
             for one, score, value in own:
                 more: Value = NOT_ASKED
-                if value["per_image"] is not first and len(value["per_image"]) == len(first):
-                    more = Estimate.of(over_images(np.subtract(value["per_image"], first)))
+                mine = value.get("per_image")
+                if first and mine and mine is not first and len(mine) == len(first):
+                    more = Estimate.of(over_images(np.subtract(mine, first)))
                 about = (task, method, one.run.label, one.seed, Estimate.of(score["damaged"]), Estimate.of(value))
                 rows.add(*about, more, value["n"], frames.pedigree.links([one.file]))
     if not rows:
@@ -57,7 +67,7 @@ def table(frames: Frames) -> Table | None:
 
 def figure(frames: Frames) -> Picture | None:
     """Original, damaged and restored images of the compared runs."""
-    runs = [run for run in compared_runs(frames.loaded) if restoration_images(frames, run) is not None]
+    runs = _shown(frames)
     if not runs:
         return None
     first = restoration_images(frames, runs[0])
@@ -88,7 +98,7 @@ def figure(frames: Frames) -> Picture | None:
 
 def film(frames: Frames) -> Picture | None:
     """x_t and the estimate of x_0 along the steps of ancestral sampling."""
-    runs = [run for run in compared_runs(frames.loaded) if restoration_images(frames, run) is not None]
+    runs = _shown(frames)
     if not runs:
         return None
     count = len((restoration_images(frames, runs[0]) or {})["film-t"])
