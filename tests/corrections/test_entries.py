@@ -8,8 +8,7 @@ import pytest
 
 from rediffuse.config import load_study
 from rediffuse.corrections.entries import DOCUMENTS, entries
-from rediffuse.corrections.numbers import NUMBERS
-from rediffuse.corrections.registry import WRONG
+from rediffuse.corrections.registry import NUMBERS, WRONG
 from rediffuse.evaluation.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]

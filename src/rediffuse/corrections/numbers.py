@@ -20,34 +20,8 @@ from rediffuse.diffusion.schedules import betas_for_alpha_bar, cosine_alpha_bar,
 from rediffuse.models.presets import preset
 from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
-from rediffuse.registry import Registry, Way
 
 Numbers = Mapping[str, float | int]
-
-NUMBERS = Registry(
-    "number",
-    Way("resolution", "rediffuse.corrections.numbers:resolution"),
-    Way("gan", "rediffuse.corrections.numbers:gan"),
-    Way("epochs", "rediffuse.corrections.numbers:epochs"),
-    Way("parameters", "rediffuse.corrections.numbers:parameters"),
-    Way("evaluation", "rediffuse.corrections.numbers:evaluation"),
-    Way("activations", "rediffuse.corrections.numbers:activations"),
-    Way("gpu", "rediffuse.corrections.numbers:gpu"),
-    Way("tanh", "rediffuse.corrections.numbers:tanh"),
-    Way("state", "rediffuse.corrections.numbers:state"),
-    Way("sampling-memory", "rediffuse.corrections.numbers:sampling_memory"),
-    Way("rank", "rediffuse.corrections.numbers:rank"),
-    Way("trend", "rediffuse.corrections.numbers:trend"),
-    Way("fall", "rediffuse.corrections.numbers:fall"),
-    Way("importance", "rediffuse.corrections.numbers:importance"),
-    Way("quadratic", "rediffuse.corrections.numbers:quadratic"),
-    Way("clip", "rediffuse.corrections.numbers:clip"),
-    Way("ends", "rediffuse.corrections.numbers:ends"),
-    Way("energy", "rediffuse.corrections.numbers:energy"),
-    Way("sizes", "rediffuse.corrections.numbers:sizes"),
-    Way("per-step", "rediffuse.corrections.numbers:per_step"),
-    Way("rate", "rediffuse.corrections.numbers:rate"),
-)
 
 
 def _linear() -> DiffusionProcess:

@@ -17,8 +17,7 @@ def settings(subject: Subject) -> dict[str, Any]:
     documents' mistakes, where they are told.
     """
     from rediffuse.corrections.entries import FILE
-    from rediffuse.corrections.numbers import NUMBERS
-    from rediffuse.corrections.registry import WRONG
+    from rediffuse.corrections.registry import NUMBERS, WRONG
     from rediffuse.evaluation.metrics import facts
 
     corrections = {}

@@ -4,7 +4,8 @@ import functools
 import re
 
 from rediffuse.corrections.entries import DOCUMENTS, Entry, Evidence, entries
-from rediffuse.corrections.numbers import NUMBERS, Numbers
+from rediffuse.corrections.numbers import Numbers
+from rediffuse.corrections.registry import NUMBERS
 from rediffuse.evaluation.metrics import metric_short
 from rediffuse.registry import load
 from rediffuse.reporting.chapters.tried_mistakes import Trial, trials
