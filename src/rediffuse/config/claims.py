@@ -27,6 +27,7 @@ def asked_of_networks(study: Study, planned: Mapping[str, Planned]) -> set[str]:
 
 def check_claims(claims: Mapping[str, Claim], runs: Mapping[str, ResolvedRun]) -> None:
     """Raise ValueError when a claim names a run, a cell or a metric that the study does not make."""
+    known: dict[str, tuple[set[str], str]] = {}
     for where, claim in claims.items():
         _check_metric(f"{where}.metric", claim.metric)
         if claim.form == "loss":
@@ -36,7 +37,9 @@ def check_claims(claims: Mapping[str, Claim], runs: Mapping[str, ResolvedRun]) -
                     f"{where}.run: {shown(claim.run)} is no run that is trained; use one of {', '.join(trained)}"
                 )
             continue
-        cells, wanted = _cells(claim.metric, runs)
+        if claim.metric not in known:
+            known[claim.metric] = _cells(claim.metric, runs)
+        cells, wanted = known[claim.metric]
         for key, cell in claim.places():
             if cell not in cells:
                 close = difflib.get_close_matches(cell, sorted(cells), n=1)
