@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rediffuse.cli import main
+from rediffuse.config import load_study
 from rediffuse.evaluation.intervals import t_half_width
 from rediffuse.files import read_json
 from rediffuse.formats import write_json
@@ -37,13 +38,17 @@ def test_verdict(empty_tree: StudyTree, better: Cell | None, worse: Cell | None,
     assert judge(empty_tree.loaded, cells)[0].verdict == verdict
 
 
-def test_the_claims_of_the_study_come_first_and_those_of_experiments_follow(empty_tree: StudyTree) -> None:
-    found = judge(empty_tree.loaded, {})
-    assert [(item.where, item.experiment) for item in found] == [
-        ("claims.0", None),
-        ("experiments.stochasticity.claims.0", "stochasticity"),
-    ]
-    assert tally(found) == "Of 2 claims, 2 were not run."
+def test_the_claims_of_the_study_come_first_and_those_of_experiments_follow() -> None:
+    loaded = load_study(PROJECT / "studies" / "digits.yaml")
+    found = judge(loaded, {})
+    own, asked = len(loaded.study.claims), [(n, one) for n, one in loaded.study.experiments.items() if one.claims]
+    assert [(item.where, item.experiment) for item in found[:own]] == [(f"claims.{n}", None) for n in range(own)]
+    places = [(f"experiments.{name}.claims.{n}", name) for name, one in asked for n in range(len(one.claims))]
+    assert [(item.where, item.experiment) for item in found[own:]] == places
+
+
+def test_the_tally_counts_verdicts(empty_tree: StudyTree) -> None:
+    assert tally(judge(empty_tree.loaded, {})) == "Of 2 claims, 2 were not run."
 
 
 def test_a_verdict_names_values_numbers_of_images_and_files(tree: StudyTree) -> None:
@@ -124,7 +129,7 @@ def test_the_table_says_who_claims_what(tree: StudyTree) -> None:
     frames = read_frames(tree.loaded, tree.root, tree.plan)
     shown = chapter.table(frames, conclude(frames).verdicts)
     rows = [dict(zip([column.title for column in shown.columns], row, strict=True)) for row in shown.rows]
-    assert [row["Claimed by"] for row in rows] == ["the study", "stochasticity"]
+    assert [row["Claimed by"] for row in rows] == ["comparison", "stochasticity"]
     assert [str(row["Verdict"]) for row in rows] == ["✓ holds", "✓ holds"]
 
 
