@@ -37,11 +37,15 @@ MISTAKES = {
     "unknown sampler": (
         "ddim: {steps: [5]}\n\nruns",
         "ddym: {steps: [5]}\n\nruns",
-        ["samplers.ddym", "'ddym'", "ddim"],
+        ["runs.baseline.sampling.samplers.ddym", "'ddym'", "ddim"],
     ),
     "loss that trains no variance": ("loss: hybrid", "loss: simple", ["runs.improved.diffusion", "learned-range"]),
     "variance without its loss": ("variance: learned-range, ", "", ["runs.improved.diffusion", "hybrid"]),
-    "more steps than T": ("steps: [50, 5]", "steps: [500]", ["samplers.ancestral.steps", "500", "50"]),
+    "more steps than T": (
+        "steps: [50, 5]",
+        "steps: [500]",
+        ["runs.baseline.sampling.samplers.ancestral.steps", "500", "50"],
+    ),
     "corrections of more steps than T": ("many_steps: 10", "many_steps: 51", ["corrections.many_steps", "51", "50"]),
     "corrections of groups of one": (
         "{images: 16, steps: 5,",
@@ -108,13 +112,17 @@ MISTAKES = {
     "spacing without steps": (
         "ddim: {steps: [5]}\n\nruns",
         "ode-adaptive: {tolerance: [0.1], spacing: quadratic}\n\nruns",
-        ["samplers.ode-adaptive.spacing", "leave it out"],
+        ["runs.baseline.sampling.samplers.ode-adaptive.spacing", "leave it out"],
     ),
-    "linear schedule too short": ("timesteps: 50", "timesteps: 20", ["diffusion.timesteps", "20", "at least 21"]),
+    "linear schedule too short": (
+        "timesteps: 50",
+        "timesteps: 20",
+        ["baseline.diffusion.timesteps", "20", "at least 21"],
+    ),
     "sigmoid schedule too short": (
         "timesteps: 50",
         "timesteps: 10, schedule: sigmoid",
-        ["diffusion.timesteps", "sigmoid", "10", "at least 21"],
+        ["baseline.diffusion.timesteps", "sigmoid", "10", "at least 21"],
     ),
     "weighting that weighs nothing": (
         "timesteps: 50",
@@ -158,19 +166,27 @@ MISTAKES = {
     ),
     "eta beyond one on an axis": ("sampler.eta: [0, 1]", "sampler.eta: [2]", ["experiments.stochasticity", "eta"]),
     "heat map of three axes": (
-        "    picture: line",
-        "    picture: heat-map",
-        ["experiments.samplers.picture", "two axes"],
+        "steps: [5, 10]}\n    picture: line",
+        "steps: [5, 10]}\n    picture: heat-map",
+        ["experiments.samplers.picture", "two axes", "run, sampler, steps"],
     ),
     "question missing": ("    question: Does noise in the steps help?\n", "", ["stochasticity.question", "missing"]),
     "chapter of no question": ("chapter: speed", "chapter: sped", ["stochasticity.chapter", "'speed'"]),
     "metric of an experiment that is none": (
         "[frechet_distance, kid]",
         "[fid]",
-        ["experiments.schedule.metrics", "'fid'"],
+        ["experiments.comparison.metrics", "'fid'", "frechet_distance"],
     ),
-    "claim of no form": ("    worse: baseline/ancestral-5\n", "", ["claims.0", "better and worse"]),
-    "claim of two forms": ("    worse: baseline/ancestral-5\n", "    worse: real/noise\n    below: 3\n", ["claims.0"]),
+    "claim of no form": (
+        "        worse: baseline/ancestral-5\n",
+        "",
+        ["experiments.comparison.claims.0", "better and worse"],
+    ),
+    "claim of two forms": (
+        "        worse: baseline/ancestral-5\n",
+        "        worse: real/noise\n        below: 3\n",
+        ["experiments.comparison.claims.0", "below, better, worse"],
+    ),
     "claim of an experiment about nothing": (
         "better: baseline/ddim-10",
         "better: baseline/ddim-9",
@@ -179,21 +195,25 @@ MISTAKES = {
     "two baselines": ("role: improved", "role: baseline", ["runs.improved.role", "baseline"]),
     "a seed twice": ("seeds: [0, 1, 2]", "seeds: [1, 1]", ["experiments.spread.seeds", "twice"]),
     "negative seed": ("seeds: [0]", "seeds: [-1]", ["seeds", "-1"]),
-    "claim about nothing": ("better: improved/ancestral-5", "better: improved/ancestral-7", ["claims.0.better"]),
+    "claim about nothing": (
+        "better: improved/ancestral-5",
+        "better: improved/ancestral-7",
+        ["experiments.comparison.claims.0.better"],
+    ),
     "claim of a cell against itself": (
         "worse: baseline/ancestral-5",
         "worse: improved/ancestral-5",
-        ["claims.0", "itself"],
+        ["experiments.comparison.claims.0", "itself"],
     ),
     "claim about classes that nobody asks for": (
         "better: improved/ancestral-5",
-        "metric: class_accuracy\n    better: improved/ancestral-5",
-        ["claims.0.better", "has no class_accuracy"],
+        "metric: class_accuracy\n        better: improved/ancestral-5",
+        ["experiments.comparison.claims.0.better", "has no class_accuracy"],
     ),
     "likelihood of an ablation": (
         "better: improved/ancestral-5",
-        "metric: bits_per_dim\n    better: width-halved/likelihood",
-        ["claims.0.better", "width-halved/likelihood"],
+        "metric: bits_per_dim\n        better: width-halved/likelihood",
+        ["experiments.comparison.claims.0.better", "width-halved/likelihood' has no bits_per_dim"],
     ),
     "no scale": ("multipliers: [1, 2]", "multipliers: []", ["defaults.network.multipliers", "at least 1"]),
     "no scale of a classifier": (
@@ -278,8 +298,8 @@ MISTAKES = {
     "misspelt key of a one-pass model": ("latent: 4", "latents: 4", ["runs.vae.network.latents", "'latent'"]),
     "likelihood of a GAN": (
         "better: improved/ancestral-5",
-        "metric: bits_per_dim\n    better: dcgan/likelihood",
-        ["claims.0", "dcgan/likelihood"],
+        "metric: bits_per_dim\n        better: dcgan/likelihood",
+        ["experiments.comparison.claims.0.better", "dcgan/likelihood' has no bits_per_dim"],
     ),
     "key twice": ("steps: 60", "steps: 60\n    steps: 70", [":", "'steps' stands twice"]),
     "broken YAML": ("title: Smoke", "title: [Smoke", ["not valid YAML"]),

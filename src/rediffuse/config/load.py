@@ -76,10 +76,6 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
             layered[name] = _layered(study, path, (("defaults", None), (where, run)))
             layered[name]["hardware"] = study.hardware.model_dump(mode="json")
     _check_roles(study, path)
-    try:
-        found = expand(study, layered)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     runs: dict[str, ResolvedRun] = {}
     facts: dict[str, Any]
     for name, run in study.runs.items():
@@ -87,12 +83,21 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
         facts = {"name": name, "model": run.model, "role": run.role, "label": run.label or model.title or name}
         facts |= {"seeds": study.seeds, "weights": run.weights, "classifier": run.classifier}
         if model.one_pass:
-            runs[name] = _resolve(study, path, where, _one_pass_settings(study, path, where, run), **facts)
-            continue
-        facts |= {"added": found.added(name, layered[name]["sampling"]["samplers"]), "probed": True}
+            settings = _one_pass_settings(study, path, where, run)
+        else:
+            # Before experiments ask anything of it: a mistake of the run is named there, not where they stumble over it.
+            settings = _with_samplers(layered[name], layered[name]["sampling"]["samplers"], path, where)
+            facts["probed"] = True
+        runs[name] = _resolve(study, path, where, settings, **facts)
+    try:
+        found = expand(study, layered)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    for name, samplers in found.samplers.items():
+        where, added = f"runs.{name}", found.added(name, layered[name]["sampling"]["samplers"])
         try:
-            settings = _with_samplers(layered[name], found.samplers[name], path, where)
-            runs[name] = _resolve(study, path, where, settings, **facts)
+            settings = _with_samplers(layered[name], samplers, path, where)
+            runs[name] = _checked(runs[name].model_copy(update={**settings, "added": added}), path, where)
         except UserError as error:
             raise found.placed(name, error) from None
     ablations: dict[str, ResolvedRun] = {}
@@ -210,7 +215,11 @@ def _with_preset(network: dict[str, Any], path: str | Path, where: str) -> dict[
 def _resolve(study: Study, path: str | Path, where: str, settings: dict[str, Any], **facts: Any) -> ResolvedRun:
     names = ("study", "data", "hardware", "evaluation", "restoration", "corrections")
     shared = {name: getattr(study, name) for name in names}
-    run = ResolvedRun(**{**shared, **settings}, **facts)
+    return _checked(ResolvedRun(**{**shared, **settings}, **facts), path, where)
+
+
+def _checked(run: ResolvedRun, path: str | Path, where: str) -> ResolvedRun:
+    """The run, whose settings fit together; what does not is named where it stands."""
     try:
         check_run(run)
     except ValueError as error:
