@@ -74,6 +74,7 @@ def test_every_row_leads_to_its_file(coloured: StudyTree):
         "DDIM (η = 1), 10 steps": "/ddim-eta-1-10.json",
         "DDIM (classifier scale 1), 5 steps": "/classifier-1-5.json",
     }
+    places |= {f"DDIM (variations {share}), 5 steps": f"/ddim-variations-{share}-5.json" for share in ("0.1", "1")}
     for row in csv.DictReader(io.StringIO(table.csv())):
         assert paths[row["From"]].endswith(places[row["Setting"]])
 
