@@ -130,7 +130,7 @@ def test_weights_of_a_network_other_than_the_studys_are_refused_by_field(importe
 
 
 def test_the_report_says_that_a_run_was_imported(imported: Path) -> None:
-    of_run = (f"{stage} imported" for stage in ("nll", "probe", "restore", "examine"))
+    of_run = (f"{stage} imported" for stage in ("nll", "probe", "trace", "restore", "examine"))
     for verb in ("real", "damage", "cost --record", *of_run, "report"):
         run(imported, *verb.split(), "--study", "studies/again.yaml")
     rows = (imported / "reports" / "again" / "tables" / "runs.csv").read_text().splitlines()
