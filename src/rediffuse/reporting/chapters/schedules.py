@@ -12,7 +12,7 @@ from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.errors import UserError
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.picture import DASHES, WIDTH, Picture, finish, handle, outside_legend
+from rediffuse.reporting.render.picture import DASHES, WIDTH, Picture, finish, handle, outside_legend, plain_log
 from rediffuse.reporting.render.plots import PALETTE
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import OTHER, diffusion_runs, run_colours
@@ -139,6 +139,7 @@ def _curves(processes: dict[Named, "DiffusionProcess"]) -> Picture:
             look: Any = {"color": PALETTE[place % len(PALETTE)], "linestyle": DASHES[place % len(DASHES)]}
             axes.plot(np.arange(steps), weight.numpy(), label=weighting, **look)
         axes.set(title=f"{name} schedule", xlabel="t", yscale="log")
+    plain_log(grid[0, 0])
     grid[0, 0].set_ylabel("weight of the squared error of ε (no unit)")
     outside_legend(figure, grid[0, 0].get_legend_handles_labels()[0], columns=4)
     caption = (

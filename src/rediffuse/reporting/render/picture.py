@@ -127,7 +127,7 @@ def plain_log(axes: Axes, which: str = "y") -> None:
     span = high / low if low > 0 else 1e9
     subs = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0) if span < 8 else (1.0, 2.0, 5.0) if span < 1e3 else (1.0,)
     axis.set_major_locator(LogLocator(base=10, subs=subs))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}" if 1e-4 <= value < 1e7 else f"{value:.0e}"))
     axis.set_minor_formatter(NullFormatter())
 
 
