@@ -44,7 +44,7 @@ class Clone:
     def run(self, command: str, code: int = 0) -> str:
         """Run a shell command and return what it printed; it must exit with `code`."""
         process = self.start(command)
-        output, _ = process.communicate(timeout=540)
+        output, _ = process.communicate(timeout=1500)
         assert process.returncode == code, f"{command} exited with {process.returncode}:\n{output[-6000:]}"
         return output
 
@@ -147,6 +147,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Clone:
     with (shared / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         if not (shared / "done").exists():
+            shutil.rmtree(shared / "project", ignore_errors=True)  # what a build that failed has left
             new_clone(shared / "project").run("snakemake --cores 2 --quiet rules")
             (shared / "done").touch()
     return Clone(shared / "project").copy(tmp_path_factory.mktemp("copied") / "project")

@@ -42,7 +42,7 @@ class Project:
         self.edit(
             "params.yaml",
             "ddim: {steps: [5]}\n",
-            "halfway: {steps: [5]}\n      gone: {kind: halfway, steps: [5], shrink: 0}\n",
+            "ddim: {steps: [5]}\n      halfway: {steps: [5]}\n      gone: {kind: halfway, steps: [5], shrink: 0}\n",
         )
 
     def add(self, file: str, place: str, text: str) -> None:
