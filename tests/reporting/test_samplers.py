@@ -2,7 +2,9 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pytest
@@ -84,6 +86,21 @@ def test_quality_is_drawn_against_network_evaluations(frames: Frames, cells: Cel
     assert counted["baseline", "ancestral-50"] == 50
     picture = quality.quality_by_sampler(frames, cells)
     assert "network" in getattr(picture, "caption", "")
+    plt.close("all")
+
+
+@pytest.mark.parametrize("lowest", [300, -5])
+def test_every_value_lies_within_the_axes(frames: Frames, cells: Cells, monkeypatch: pytest.MonkeyPatch, lowest: float):
+    # Far enough apart for a logarithmic axis, and above or below 0 at their lowest end.
+    far = {
+        key: replace(cell, value=400.0 * 2**n, low=lowest + n, high=500.0 * 2**n)
+        for n, (key, cell) in enumerate((k, c) for k, c in cells.items() if k[2] == "frechet_distance")
+    }
+    monkeypatch.setattr(quality.picture, "finish", lambda figure, *words: figure)
+    figure: Any = quality.quality_by_sampler(frames, far)
+    drawn = [(axes.get_ylim(), float(y)) for axes in figure.axes for line in axes.lines for y in line.get_ydata()]
+    assert len(drawn) > 10
+    assert [(low, y, high) for (low, high), y in drawn if not low <= y <= high] == []
     plt.close("all")
 
 

@@ -35,6 +35,11 @@ MOST, WIDEST = 10**8, 2**14
 Seed = Annotated[int, typer.Option("--seed", help="Training seed.", min=0, max=2**63 - 1)]
 Force = Annotated[bool, typer.Option("--force", help="Do it anew, whatever lies there.")]
 Later = Annotated[bool, typer.Option("--later", help="Leave MLflow to `rediffuse track`, where the job is short.")]
+#: What IDDPM's files do not say of their network, and what those of others may lack.
+Heads = Annotated[int, typer.Option("--heads", help="IDDPM only: attention heads.", min=1, max=10**5)]
+ImageSize = Annotated[int, typer.Option("--image-size", help="IDDPM only: pixels a side.", min=1, max=WIDEST)]
+Rescaled = Annotated[bool, typer.Option("--rescaled/--not-rescaled", help="IDDPM only: the network sees t · 1000/T.")]
+NullClass = Annotated[bool, typer.Option("--null-class", help='The last class embedding stands for "no label".')]
 ACTIVE = Path("params.yaml")
 #: Where linear algebra reads its number of threads, which changes the last bits of sums and what a fit makes of them.
 #: It is read when NumPy is first imported: verbs open their study before they import what computes.

@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from rediffuse.cli.base import ACTIVE, MOST, WIDEST, Seed, StudyFile, app, check_seed
+from rediffuse.cli.base import (
+    ACTIVE,
+    MOST,
+    Heads,
+    ImageSize,
+    NullClass,
+    Rescaled,
+    Seed,
+    StudyFile,
+    app,
+    check_seed,
+)
 from rediffuse.errors import UserError
 
 
@@ -41,14 +52,10 @@ def diagnose(
     schedule: Annotated[
         str | None, typer.Option("--schedule", help="Likewise: linear, of IDDPM's cosine, if left out.")
     ] = None,
-    heads: Annotated[int, typer.Option("--heads", help="IDDPM only: attention heads.", min=1, max=10**5)] = 4,
-    image_size: Annotated[int, typer.Option("--image-size", help="IDDPM only: pixels a side.", min=1, max=WIDEST)] = 32,
-    rescaled: Annotated[
-        bool, typer.Option("--rescaled/--not-rescaled", help="IDDPM only: the network sees t · 1000/T.")
-    ] = True,
-    null_class: Annotated[
-        bool, typer.Option("--null-class", help='The last class embedding stands for "no label".')
-    ] = False,
+    heads: Heads = 4,
+    image_size: ImageSize = 32,
+    rescaled: Rescaled = True,
+    null_class: NullClass = False,
     entry: Annotated[str | None, typer.Option("--entry", help="In a training state: which of its entries.")] = None,
 ) -> None:
     """Say what is wrong with a trained network, the cause first. Exit code 1 when something is.

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from rediffuse.cli.base import ACTIVE, WIDEST, RunName, Seed, StudyFile, app, check_seed, open_study
+from rediffuse.cli.base import (
+    ACTIVE,
+    Heads,
+    ImageSize,
+    NullClass,
+    Rescaled,
+    RunName,
+    Seed,
+    StudyFile,
+    app,
+    check_seed,
+    open_study,
+)
 from rediffuse.errors import UserError
 
 
@@ -17,19 +29,15 @@ def import_(
     like: Annotated[
         Path, typer.Option("--like", help="Study whose images, evaluation and samplers it has.", show_default=True)
     ] = ACTIVE,
-    null_class: Annotated[
-        bool, typer.Option("--null-class", help='The last class embedding stands for "no label".')
-    ] = False,
+    null_class: NullClass = False,
     entry: Annotated[
         str | None, typer.Option("--entry", help="A file with a training state: which of its entries (as ema.model).")
     ] = None,
-    heads: Annotated[int, typer.Option("--heads", help="IDDPM only: attention heads.", min=1, max=10**5)] = 4,
-    image_size: Annotated[int, typer.Option("--image-size", help="IDDPM only: pixels a side.", min=1, max=WIDEST)] = 32,
+    heads: Heads = 4,
+    image_size: ImageSize = 32,
     timesteps: Annotated[int, typer.Option("--timesteps", help="IDDPM only: T.", min=2, max=10**6)] = 4000,
     schedule: Annotated[str, typer.Option("--schedule", help="IDDPM only: noise schedule.")] = "cosine",
-    rescaled: Annotated[
-        bool, typer.Option("--rescaled/--not-rescaled", help="IDDPM only: the network sees t · 1000/T.")
-    ] = True,
+    rescaled: Rescaled = True,
 ) -> None:
     """Turn published weights into a study that samples and scores them without training."""
     from rediffuse.interop.exchange import import_weights

@@ -40,7 +40,6 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
     rows = -(-len(panels) // columns)
     size = (picture.WIDTH, 3.7 * rows + 0.6)
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
-    _scale(grid[0, 0], cells, metric)
     handles: dict[str, Line2D] = {}
     for axes in grid.flat[len(panels) :]:
         axes.remove()
@@ -60,6 +59,7 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
         picture.log_steps(axes, [round(n) for _, _, counted in lines for n, _ in counted])
         axes.set(title=SAMPLERS[kind].title, xlabel="network evaluations")
         axes.tick_params(axis="x", labelsize=9)
+    _scale(grid[0, 0], cells, metric)  # of what is drawn: it ends the fitting of the axis
     for axes in grid[:, 0]:
         better = terms.direction(metric)
         axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")

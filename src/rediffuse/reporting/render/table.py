@@ -172,7 +172,7 @@ def cell_html(column: Column, value: Value) -> str:
         return f'<span id="{html.escape(value.id.lower())}">{html.escape(value.id)}</span>'
     if isinstance(value, Estimate):
         head, gap, tail = str(value).partition(" ")
-        return head + (f' <span class=w>{html.escape(tail)}</span>' if gap else "")
+        return head + (f" <span class=w>{html.escape(tail)}</span>" if gap else "")
     text = html.escape(plain(value))
     if isinstance(value, Mark):
         return f'<span class="{value.tone}">{text}</span>'
