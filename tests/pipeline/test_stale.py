@@ -44,6 +44,7 @@ EDITS = {
     ("samplers/ddim.py", "def ddim(", "def ddim_("): {*SAMPLED, *DRAWN, "corrections", "trace", "restore", "cost"},
     ("evaluation/kernel.py", "** 3", "** 4"): SCORED,
     ("evaluation/metrics.py", 'better="lower"', 'better="higher"'): {"report"},
+    ("reporting/chapters/quality.py", '"network evaluations"', '"evaluations"'): {"report"},
     ("runs/facts.py", '"eta": sampler.eta', '"eta": 0'): {"evaluate", "examine", "report"},
 }
 

@@ -13,7 +13,7 @@ from rediffuse.config import LoadedStudy
 from rediffuse.files import write_atomically
 from rediffuse.formats import write_json
 from rediffuse.registry import load
-from rediffuse.reporting.chapters import HEADINGS, PARTS, TIMINGS, reference
+from rediffuse.reporting.chapters import HEADINGS, PARTS, TIMINGS
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -41,7 +41,7 @@ def build_report(loaded: LoadedStudy, plan: "Plan", root: Path, out: Path) -> No
     material, clock = conclude(read_frames(loaded, root, plan), plan), read_timings(loaded, plan, root)
     with styled():
         questions = [(key, HEADINGS[key], _chapters(material, key)) for key in PARTS]
-        timings = [found for name in TIMINGS if (found := load(reference(name))(material, clock)) is not None]
+        timings = [found for name in TIMINGS if (found := load(name)(material, clock)) is not None]
     told = ("What the machines that made this report took for it is told [apart](timings.md).",)
     report = Part("report", loaded.study.title, told, numbered(questions), "tables", "figures")
     machine_groups = numbered([("", "", timings)], "T")
@@ -62,7 +62,7 @@ def _chapters(material: "Material", key: str) -> list["Chapter"]:
     """The chapters of a question: of the experiments that ask it, then those that every study has."""
     from rediffuse.reporting.chapters import experiments
 
-    own = [found for name in PARTS[key] if (found := load(reference(name))(material)) is not None]
+    own = [found for name in PARTS[key] if (found := load(name)(material)) is not None]
     return [*experiments.chapters(material, key), *own]
 
 

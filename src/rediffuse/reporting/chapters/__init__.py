@@ -7,33 +7,67 @@ of the study's experiments stand first under the question that each names.
 
 from rediffuse.config.experiment import CHAPTERS
 
-_HERE = "rediffuse.reporting.chapters."
 #: The opening, before all questions.
 OPENING = "in-short"
-#: The chapters of each question as "module:function", in the reader's order, by the question's key.
+#: The chapters of each question, in the reader's order, by the question's key; as "module:function" in full, by which
+#: the digest of the report's code follows them.
 PARTS = {
-    OPENING: ("summary:chapter",),
-    "reproduce": ("claims:chapter", "samples:chapter", "likelihood:chapter", "one_pass:chapter"),
-    "improved": ("schedules:chapter", "schedules:weightings"),
-    "speed": ("reverse_steps:chapter", "network_cost:chapter"),
-    "parts": ("prediction_errors:chapter", "classifiers:chapter", "restoration:chapter", "during_training:chapter"),
-    "trust": (
-        *("damage:chapter", "same_noise:chapter"),
-        *("loss_and_quality:chapter", "steadiness:chapter"),
-        *("training:chapter", "curves:chapter", "fidelity:chapter", "sample_count:chapter", "memorisation:chapter"),
-        *("classes:chapter", "colours:chapter"),
+    OPENING: ("rediffuse.reporting.chapters.summary:chapter",),
+    "reproduce": (
+        "rediffuse.reporting.chapters.claims:chapter",
+        "rediffuse.reporting.chapters.samples:chapter",
+        "rediffuse.reporting.chapters.likelihood:chapter",
+        "rediffuse.reporting.chapters.one_pass:chapter",
     ),
-    "documents": ("tried_mistakes:chapter", "corrections:chapter"),
-    "how": ("setup:chapter", "pedigree:repeat", "pedigree:settings", "quality:chapter", "pedigree:chapter"),
+    "improved": ("rediffuse.reporting.chapters.schedules:chapter", "rediffuse.reporting.chapters.schedules:weightings"),
+    "speed": (
+        "rediffuse.reporting.chapters.reverse_steps:chapter",
+        "rediffuse.reporting.chapters.network_cost:chapter",
+    ),
+    "parts": (
+        "rediffuse.reporting.chapters.prediction_errors:chapter",
+        "rediffuse.reporting.chapters.classifiers:chapter",
+        "rediffuse.reporting.chapters.restoration:chapter",
+        "rediffuse.reporting.chapters.during_training:chapter",
+    ),
+    "trust": (
+        *("rediffuse.reporting.chapters.damage:chapter", "rediffuse.reporting.chapters.same_noise:chapter"),
+        *("rediffuse.reporting.chapters.loss_and_quality:chapter", "rediffuse.reporting.chapters.steadiness:chapter"),
+        *(
+            "rediffuse.reporting.chapters.training:chapter",
+            "rediffuse.reporting.chapters.curves:chapter",
+            "rediffuse.reporting.chapters.fidelity:chapter",
+            "rediffuse.reporting.chapters.sample_count:chapter",
+            "rediffuse.reporting.chapters.memorisation:chapter",
+        ),
+        *("rediffuse.reporting.chapters.classes:chapter", "rediffuse.reporting.chapters.colours:chapter"),
+    ),
+    "documents": (
+        "rediffuse.reporting.chapters.tried_mistakes:chapter",
+        "rediffuse.reporting.chapters.corrections:chapter",
+    ),
+    "how": (
+        "rediffuse.reporting.chapters.setup:chapter",
+        "rediffuse.reporting.chapters.pedigree:repeat",
+        "rediffuse.reporting.chapters.pedigree:settings",
+        "rediffuse.reporting.chapters.quality:chapter",
+        "rediffuse.reporting.chapters.pedigree:chapter",
+    ),
 }
 #: The chapters of this machine.
 TIMINGS = (
-    *("training:timings", "quality:timings", "network_times:timings", "network_savings:timings", "one_pass:timings"),
-    *("during_training:timings", "experiments:timings", "setup:timings", "pedigree:timings"),
+    *(
+        "rediffuse.reporting.chapters.training:timings",
+        "rediffuse.reporting.chapters.quality:timings",
+        "rediffuse.reporting.chapters.network_times:timings",
+        "rediffuse.reporting.chapters.network_savings:timings",
+        "rediffuse.reporting.chapters.one_pass:timings",
+    ),
+    *(
+        "rediffuse.reporting.chapters.during_training:timings",
+        "rediffuse.reporting.chapters.experiments:timings",
+        "rediffuse.reporting.chapters.setup:timings",
+        "rediffuse.reporting.chapters.pedigree:timings",
+    ),
 )
 HEADINGS = {OPENING: "In short", **CHAPTERS, "how": "How was it done?"}
-
-
-def reference(name: str) -> str:
-    """The "module:function" of a line above, as `rediffuse.registry.load` takes it."""
-    return _HERE + name
