@@ -10,7 +10,8 @@ from torch import nn
 
 from rediffuse.corrections import numbers
 from rediffuse.corrections.entries import entries
-from rediffuse.corrections.numbers import NUMBERS, d4_parameters
+from rediffuse.corrections.numbers import d4_parameters
+from rediffuse.corrections.registry import NUMBERS
 from rediffuse.registry import load
 
 BETAS = np.linspace(1e-4, 0.02, 1000)

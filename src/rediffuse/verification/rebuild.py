@@ -4,6 +4,7 @@ import os
 import signal
 import statistics
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -30,9 +31,10 @@ POLL = 0.25
 def rebuild(scratch: Scratch, plan: Plan, jobs: Iterable[Job], targets: list[str], root: Path, cores: str) -> int:
     """Make targets, of which `jobs` tell how far it is; how many of them were to be done. UserError: one failed."""
     watch, log = _Watch(plan.study, list(jobs), root, scratch), scratch.folder / LOG
+    done, seconds, _ = watch.look()
+    due = len(watch.waiting)
+    print(f"rebuilding {plan.study}: {due} jobs, about {max(seconds - done, 1):,} s of work", file=sys.stderr, flush=True)
     with Progress(f"rebuilding {plan.study}", "second") as progress:
-        progress(*watch.look())
-        due = len(watch.waiting)
         while _at_work(scratch):  # what a killed verification left behind goes on: it is waited for, not disturbed
             progress(*watch.look())
             time.sleep(POLL)
