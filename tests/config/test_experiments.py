@@ -68,6 +68,26 @@ def test_precision_trains_anew_and_nothing_else_of_the_hardware_may_vary(load):
         load(axis={"vary": {"hardware.threads": [1, 2]}})
 
 
+def test_clipping_in_sampling_makes_a_run_of_its_own_that_is_trained_as_the_other(load):
+    loaded = load(
+        axis={"vary": {"sampling.clip": [True, False]}, "samplers": {"ddim": {"steps": [5]}}},
+        arm={"arms": {"unclipped": {"sampling": {"clip": False}}}, "samplers": {"ddim": {"steps": [5]}}},
+    )
+    assert cells(loaded, "axis") == cells(loaded, "arm") == ["baseline/ddim-5", "axis-false/ddim-5"]
+    unclipped, baseline = loaded.ablations["axis-false"], loaded.runs["baseline"]
+    assert (unclipped.sampling.clip, baseline.sampling.clip) == (False, True)
+    assert (unclipped.training, unclipped.network) == (baseline.training, baseline.network)
+    with pytest.raises(
+        UserError, match=r"experiments\.axis\.vary: 'sampling\.images' cannot be varied; .*sampling\.clip"
+    ):
+        load(axis={"vary": {"sampling.images": [10, 20]}})
+
+
+def test_colours_are_measured_of_coloured_images_alone(load):
+    with pytest.raises(UserError, match=r"experiments\.hue\.metrics: there is no colour_cast of baseline/ddim-5"):
+        load(hue={"vary": {"sampler": ["ddim"], "steps": [5]}, "metrics": ["colour_cast"]})
+
+
 def test_what_is_trained_has_the_images_of_those_settings_that_it_has():
     content = read_yaml(ROOT / "studies" / "smoke.yaml")
     arms = {"no-time": {"network": {"use_time": False}}}

@@ -29,6 +29,26 @@ def test_the_active_study_is_one_of_the_shipped_ones():
     assert (ROOT / "params.yaml").read_text() in [path.read_text() for path in STUDIES]
 
 
+def test_the_laboratory_asks_the_same_at_its_own_size_and_at_that_of_d3():
+    small, full = (load_study(ROOT / "studies" / f"d3-lab{size}.yaml") for size in ("", "-full"))
+    assert full.study.claims == small.study.claims
+    for name, asks in small.study.experiments.items():
+        other = full.study.experiments[name]
+        sizes = {"arms": {key: arm.label for key, arm in asks.arms.items()}}
+        assert asks.model_copy(update=sizes) == other.model_copy(
+            update={"arms": {key: arm.label for key, arm in other.arms.items()}}
+        )
+        for key, arm in asks.arms.items():
+            for section in ("network", "training", "sampling"):
+                assert getattr(arm, section).keys() == getattr(other.arms[key], section).keys()
+    d3 = full.runs["d3"]
+    # D3, figure 4 and section 3: 30 epochs of 50,000 images in batches of 128, at a rate of 1e-4, and nothing else.
+    assert d3.training.steps == 30 * (50_000 // 128 + 1)
+    assert (d3.training.batch_size, d3.training.learning_rate) == (128, 1e-4)
+    assert (d3.training.ema_decay, d3.training.clip_norm, d3.training.warmup, d3.sampling.clip) == (0, 0, 0, False)
+    assert (d3.network.channels, d3.network.multipliers) == (64, (2, 4))
+
+
 def test_a_run_inherits_what_it_does_not_override():
     loaded = load_study(ROOT / "studies" / "digits.yaml")
     baseline, improved = loaded.runs["baseline"], loaded.runs["improved"]

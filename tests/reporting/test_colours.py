@@ -10,6 +10,7 @@ import pytest
 from rediffuse.errors import UserError
 from rediffuse.formats import write_json
 from rediffuse.reporting.chapters import colours
+from rediffuse.reporting.experiments.cells import all_cells
 from rediffuse.reporting.read.frames import read_frames
 from rediffuse.reporting.render.table import Table
 from tests.reporting.study_tree import PROJECT, StudyTree
@@ -44,6 +45,13 @@ def coloured(tree: StudyTree) -> Iterator[StudyTree]:
     yield tree
     for path, text in kept.items():
         path.write_text(text)
+
+
+def test_the_cast_of_a_setting_is_a_cell_that_experiments_and_claims_may_name(coloured: StudyTree):
+    cells = all_cells(read_frames(coloured.loaded, coloured.root, coloured.plan))
+    found = cells["baseline", "ddim-5", "colour_cast"]
+    assert (found.value, found.n) == (FOUND["cast"], FOUND["images"])
+    assert ("baseline", "ddim-5", "hue_agreement") not in cells  # whose hues have no mean
 
 
 def test_every_scored_setting_has_a_row_and_real_images_the_last(coloured: StudyTree):

@@ -6,11 +6,19 @@ from collections.abc import Mapping
 from rediffuse.config.expand import Planned
 from rediffuse.config.experiment import Claim
 from rediffuse.config.study import ResolvedRun, Study
+from rediffuse.data.registry import SOURCES
 from rediffuse.errors import shown
-from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS, OF_VARIATIONS, PIXEL_METRICS, RUN_METRICS
+from rediffuse.evaluation.metrics import (
+    COLOUR_METRICS,
+    KINDS,
+    METRICS,
+    OF_VARIATIONS,
+    PIXEL_METRICS,
+    RUN_METRICS,
+)
 from rediffuse.models.registry import MODELS
 
-KNOWN = {**METRICS, **CLASS_METRICS, **PIXEL_METRICS, **RUN_METRICS}
+KNOWN = {name: metric for registry in KINDS for name, metric in registry.items()}
 LINES = ("real/held-out", "real/noise")
 #: What stands for a sampler in the cell of what a trained network tells by itself.
 TRAINED = "trained"
@@ -87,6 +95,8 @@ def has(metric: str, run: ResolvedRun, setting: str) -> bool:
     sampler = run.sampling.samplers[keys[setting]] if setting in keys else None
     if sampler is not None and sampler.variations is not None and metric not in OF_VARIATIONS:
         return False
+    if metric in COLOUR_METRICS:
+        return run.data.source_name not in SOURCES or SOURCES[run.data.source_name].channels != 1
     if metric in METRICS or metric in PIXEL_METRICS:
         return metric in METRICS or run.role != "ablation"  # whose samples only their own machine has
     guided = sampler is not None and sampler.classifier_scale is not None
@@ -97,7 +107,7 @@ def _cells(metric: str, runs: Mapping[str, ResolvedRun]) -> tuple[set[str], str]
     """Cells that have the metric, and how one is written."""
     if (setting := KNOWN[metric].setting) is not None:
         return {f"{name}/{setting}" for name, run in runs.items() if has(metric, run, setting)}, f"RUN/{setting}"
-    lines = set(LINES) if metric in METRICS else set()
+    lines = set(LINES) if metric in METRICS or metric in COLOUR_METRICS else set()
     found = {
         f"{name}/{setting}" for name, run in runs.items() for setting in _settings(run) if has(metric, run, setting)
     }

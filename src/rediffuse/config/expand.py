@@ -18,8 +18,9 @@ from rediffuse.config.study import Study
 from rediffuse.errors import UserError, shown
 from rediffuse.samplers.registry import SAMPLERS
 
-#: What a training follows from; of the hardware an experiment may vary the precision alone.
-TRAINED = ("network", "diffusion", "training", "hardware")
+#: Sections that an experiment may change, each for a run of its own; of two of them one key alone.
+TRAINED = ("network", "diffusion", "training", "hardware", "sampling")
+ONLY = {"hardware": "precision", "sampling": "clip"}
 #: More cells than this are a mistake of combining, not an experiment.
 MOST = 400
 #: No name of a run is longer.
@@ -164,8 +165,9 @@ class _Expanding:
         cells = len(self.asks.arms) + 1
         for key, axis in self.vary.items():
             option = key.removeprefix("sampler.")
-            if key.startswith("hardware.") and key != "hardware.precision":
-                raise self.wrong("vary", f"{shown(key)} cannot be varied; of the hardware use hardware.precision")
+            section, _, name = key.partition(".")
+            if section in ONLY and name != ONLY[section]:
+                raise self.wrong("vary", f"{shown(key)} cannot be varied; of {section} use {section}.{ONLY[section]}")
             if option != key and option not in Sampler.model_fields:
                 known = ", ".join(Sampler.model_fields)
                 raise self.wrong(f"vary.{key}", f"no sampler has such an option; use one of {known}")
@@ -176,8 +178,8 @@ class _Expanding:
             ):
                 raise self.wrong(
                     "vary",
-                    f"{shown(key)} cannot be varied; use steps, sampler, sampler.OPTION, hardware.precision or a key of "
-                    "network, diffusion, training",
+                    f"{shown(key)} cannot be varied; use steps, sampler, sampler.OPTION, hardware.precision, "
+                    "sampling.clip or a key of network, diffusion, training",
                 )
             if not axis or len({plain(value) for value in axis}) < len(axis):
                 raise self.wrong(f"vary.{key}", "lists no value, or one twice; use each once")
@@ -286,12 +288,13 @@ def _layered(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str,
 
 
 def _same(values: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
-    """Whether two runs are trained in the same way, whatever it is called."""
-    return all(
-        plain({k: v for k, v in values[section].items() if k != "preset"})
-        == plain({k: v for k, v in others[section].items() if k != "preset"})
-        for section in TRAINED
-    )
+    """Whether two runs are trained in the same way, and clip alike, whatever it is called."""
+    return all(_said(section, values) == _said(section, others) for section in TRAINED)
+
+
+def _said(section: str, values: Mapping[str, Any]) -> str:
+    names = {ONLY[section]} if section == "sampling" else values[section].keys() - {"preset"}
+    return plain({k: v for k, v in values[section].items() if k in names})
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:

@@ -127,6 +127,9 @@ class Arm(Section):
     hardware: dict[Literal["precision"], Literal["float32", "bfloat16"]] = Field(
         {}, description="`precision` that it alone is trained and sampled in"
     )
+    sampling: dict[Literal["clip"], bool] = Field(
+        {}, description="`clip` that it alone is sampled with, after a training of its own"
+    )
     samplers: dict[SamplerName, Sampler] = Field(
         {}, max_length=100, description="how it alone is sampled; as the others when absent"
     )
@@ -146,8 +149,8 @@ class Experiment(Section):
     """A question, and what is varied to answer it.
 
     Keys of `vary`: `steps`; `sampler` (entries of `samplers`, of the run's own, or names of samplers); `sampler.OPTION`;
-    and any key of `network`, `diffusion` or `training`, such as `training.batch_size`, or `hardware.precision`, which
-    trains anew for each value.
+    and what trains anew for each value: any key of `network`, `diffusion` or `training`, such as `training.batch_size`,
+    `hardware.precision` and `sampling.clip`.
     All values are combined. What a run has already, a setting or a value however it is written, is not made twice.
     """
 

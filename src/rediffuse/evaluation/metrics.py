@@ -118,6 +118,25 @@ PIXEL_METRICS = Registry(
     ),
 )
 
+#: Metrics of the colours of samples, which every score of coloured images holds beside its metrics.
+COLOUR_METRICS = Registry(
+    "metric of colours",
+    Metric(
+        "colour_cast",
+        "rediffuse.evaluation.colours:colour_statistics",
+        better="lower",
+        title="colour cast (distance of the mean colour from that of held-out images, channels in [0, 1])",
+        short="Colour cast",
+    ),
+    Metric(
+        "hue_agreement",
+        "rediffuse.evaluation.colours:colour_statistics",
+        better="lower",
+        title="agreement of hues (1: all images share one hue, 0: their hues cancel out)",
+        short="Hues agree",
+    ),
+)
+
 #: Of variations of one image only these say something: any metric of quality misses what was left out on purpose.
 OF_VARIATIONS = ("diversity", *PIXEL_METRICS)
 
@@ -190,11 +209,12 @@ RUN_METRICS = Registry(
     ),
 )
 
+KINDS = (METRICS, CLASS_METRICS, PIXEL_METRICS, COLOUR_METRICS, RUN_METRICS)
+
 
 def find_metric(name: str) -> Metric:
     """The metric of any kind called `name`. Raises UserError that lists the names."""
-    everything = (*METRICS.values(), *CLASS_METRICS.values(), *PIXEL_METRICS.values(), *RUN_METRICS.values())
-    return Registry("metric", *everything).find(name)
+    return Registry("metric", *(metric for registry in KINDS for metric in registry.values())).find(name)
 
 
 def metric_title(name: str, features: str) -> str:
@@ -216,4 +236,4 @@ def metric_short(name: str, features: str) -> str:
 
 def facts() -> dict[str, Any]:
     """What is known of the metrics beside how they are computed, as JSON: {kind: {name: {fact: value}}}."""
-    return {registry.kind: registry.facts() for registry in (METRICS, CLASS_METRICS, PIXEL_METRICS, RUN_METRICS)}
+    return {registry.kind: registry.facts() for registry in KINDS}

@@ -33,7 +33,9 @@ def rebuild(scratch: Scratch, plan: Plan, jobs: Iterable[Job], targets: list[str
     watch, log = _Watch(plan.study, list(jobs), root, scratch), scratch.folder / LOG
     done, seconds, _ = watch.look()
     due = len(watch.waiting)
-    print(f"rebuilding {plan.study}: {due} jobs, about {max(seconds - done, 1):,} s of work", file=sys.stderr, flush=True)
+    print(
+        f"rebuilding {plan.study}: {due} jobs, about {max(seconds - done, 1):,} s of work", file=sys.stderr, flush=True
+    )
     with Progress(f"rebuilding {plan.study}", "second") as progress:
         while _at_work(scratch):  # what a killed verification left behind goes on: it is waited for, not disturbed
             progress(*watch.look())

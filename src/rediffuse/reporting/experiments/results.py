@@ -1,5 +1,6 @@
 """What an experiment found: a row for each of its members, and the answer in a few sentences."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -306,8 +307,10 @@ def _untouched(loaded: LoadedStudy, name: str) -> str | None:
 
 
 def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
-    """Each trained way beside the run that it starts from, one sentence for each way of sampling."""
-    texts = []
+    """Each way beside the run that it starts from, one sentence for each way of sampling; of three or more the one that
+    changes most.
+    """
+    texts: list[str] = []
     bases = {
         (_start(loaded, result, row), _sampled(result, row)): (row, cell)
         for row, cell in result.known()
@@ -315,12 +318,16 @@ def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
     }
     for (of, way), (base, theirs) in bases.items():
         found: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
+        clear: list[tuple[float, str]] = []
         for row, cell in result.known():
             start = _start(loaded, result, row)
-            if start == of != _untouched(loaded, row.member.run) and _sampled(result, row) == way:
+            changed = start != _untouched(loaded, row.member.run) or (_arm(result, row) != _arm(result, base))
+            if start == of and changed and _sampled(result, row) == way:
                 comparison: Comparison = compare(cell, theirs)
                 change = f" ({100 * (cell.value / theirs.value - 1):+.0f} %)" if theirs.value > 0 else ""
                 found[comparison.outcome].append(f"{_arm(result, row)}{change}")
+                if comparison.outcome != "undecided" and min(cell.value, theirs.value) > 0:
+                    clear.append((abs(math.log(cell.value / theirs.value)), found[comparison.outcome][-1]))
         parts = [
             f"{words} {listed(found[outcome])}"
             for outcome, words in (
@@ -331,5 +338,7 @@ def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
             if found[outcome]
         ]
         if parts:
-            texts.append(f"{short} beside {base.name()} ({number(theirs.value)}{made_of(theirs)}): {'; '.join(parts)}.")
+            most = f" What changes it most: {max(clear)[1]}." if sum(map(len, found.values())) > 2 and clear else ""
+            beside = f"{short} beside {base.name()} ({number(theirs.value)}{made_of(theirs)})"
+            texts.append(f"{beside}: {'; '.join(parts)}.{most}")
     return texts

@@ -10,7 +10,7 @@ import pandas as pd
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.sampling import Pace
 from rediffuse.errors import UserError
-from rediffuse.evaluation.metrics import CLASS_METRICS, METRICS
+from rediffuse.evaluation.metrics import CLASS_METRICS, COLOUR_METRICS, METRICS
 from rediffuse.pipeline.evidence import evidence_file
 from rediffuse.pipeline.plan import Plan
 from rediffuse.reporting.read.files import read_json
@@ -34,6 +34,7 @@ LPIPS = "lpips_diversity"
 #: Statistics of the colours of scored images, channels in [0, 1] (`ColourStatistics`), and their cast.
 CHANNELS = ("red", "green", "blue")
 HUES = ("cast", "between", "saturation", "hue", "hue_within", "hue_across")
+COLOUR_FIELDS = {"colour_cast": "cast", "hue_agreement": "hue_across"}
 COLOURS = ("run", "seed", "setting", *CHANNELS, *HUES, "images", "file")
 BOUND = ("t", "bits_per_dim", "mse_eps", "mse_x0")
 #: Share of the training whose mean is called the loss at the end.
@@ -157,6 +158,11 @@ def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
             groups = list(estimate.get("groups") or ())
             other = {"groups": len(groups), "group_values": groups, "unavailable": estimate.get("unavailable")}
             rows.append({**shared, "metric": metric, **numbers, **other, "images": record.get("images")})
+    colours = record.get("colours") or {}
+    for metric in COLOUR_METRICS:
+        if (value := colours.get(COLOUR_FIELDS[metric])) is not None:
+            found = {"value": value, "n": colours["images"], "interval": "none: one value of all images"}
+            rows.append({**shared, "metric": metric, **found, "images": colours["images"]})
     return rows
 
 
