@@ -34,6 +34,14 @@ ASKED: dict[str, dict[str, Any]] = {
         "arms": {"narrow": {"label": "half the width", "network": {"channels": 4}}},
         "metrics": ["frechet_distance", "kid"],
     },
+    "causes": {
+        "arms": {
+            "narrow": {"label": "half the width", "network": {"channels": 4}},
+            "fast": {"label": "a faster training", "training": {"learning_rate": 0.01}},
+            "noisy": {"label": "noise in the steps", "samplers": {"ddim": {"steps": [5], "eta": 1}}},
+        },
+        "samplers": {"ddim": {"steps": [5]}},
+    },
     "scales": {"vary": {"network.multipliers": [[1, 2], [1, 1]]}},
     "labels": {
         "of": "conditional",
@@ -135,6 +143,13 @@ def test_a_trained_way_stands_beside_the_run_that_it_starts_from(material):
     assert said(material, "width") == [
         "Fréchet distance beside DDPM, unchanged (200.0, n = 20): clearly better: half the width (-25 %).",
         "Fréchet distance beside Improved DDPM, unchanged (100.0, n = 20): clearly worse: half the width (+50 %).",
+    ]
+
+
+def test_of_several_ways_the_one_that_changes_most_is_named_also_where_only_sampling_differs(material):
+    assert said(material, "causes") == [
+        "Fréchet distance beside DDPM (200.0, n = 20): clearly better: half the width (-25 %); clearly worse: a faster "
+        "training (+10 %) and noise in the steps (+50 %). What changes it most: noise in the steps (+50 %)."
     ]
 
 

@@ -313,10 +313,12 @@ def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
     texts: list[str] = []
     bases = {
         (_start(loaded, result, row), _sampled(result, row)): (row, cell)
-        for row, cell in result.known()
+        for row, cell in reversed(
+            result.known()
+        )  # the run itself comes first, before ways that only sample it differently
         if _untouched(loaded, row.member.run) == _start(loaded, result, row)
     }
-    for (of, way), (base, theirs) in bases.items():
+    for (of, way), (base, theirs) in reversed(bases.items()):
         found: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
         clear: list[tuple[float, str]] = []
         for row, cell in result.known():
