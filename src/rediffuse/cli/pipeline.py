@@ -191,6 +191,26 @@ def build(
 
 
 @app.command()
+def make(
+    study: StudyFile = ACTIVE,
+    ablations: Annotated[bool, typer.Option("--ablations", help="Train what experiments ask for, too.")] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", help="Stop after so many with exit code 1; the same command goes on.", min=0.01),
+    ] = None,
+) -> None:
+    """Do all jobs in turn in this process, as on a GPU machine without Snakemake and DVC."""
+    open_study(study)  # its number of threads is set before anything computes
+    from rediffuse.pipeline.in_turn import make as make_in_turn
+
+    done = make_in_turn(study, ablations=ablations, minutes=minutes)
+    if done is None:
+        print("rediffuse: time is up; the same command goes on where this one stopped", file=sys.stderr)
+        raise SystemExit(1)
+    print(f"{done} jobs done; all is up to date", file=sys.stderr)
+
+
+@app.command()
 def accept(
     job: Annotated[str, typer.Argument(help="Job as `rediffuse status` names it.")],
     because: Annotated[str, typer.Option("--because", help="Why its result still counts.")],
