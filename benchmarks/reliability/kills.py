@@ -1,0 +1,259 @@
+"""Kills a build again and again while it goes on, and compares what it ends with.
+
+One clone is built without any kill. Others are killed over every stage, at moments drawn from a seed, and started again
+each time: by single jobs (forks of one process, which saves the imports), by Snakemake and by DVC. Of the two tools
+the signal goes to the tool alone, whose jobs then go on as orphans, to all of its processes, or to the job alone.
+
+    python -m benchmarks.reliability.kills
+"""
+
+import argparse
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from benchmarks.reliability.project import (
+    Clone,
+    Forked,
+    end_all,
+    family,
+    opened,
+    project,
+    record,
+    results,
+    scratch,
+    stale,
+    unlike,
+    words_of,
+)
+
+from rediffuse.pipeline.plan import Job
+from rediffuse.pipeline.stage import stages
+
+SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT}
+TARGETS = ("tool", "tree", "job")
+TOOLS = {"snakemake": "snakemake --cores 2 --quiet rules", "dvc": "dvc repro"}
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill: what was killed and how, the stages whose jobs were at work then, seconds until its target had ended."""
+
+    by: str
+    target: str
+    signal: str
+    stages: tuple[str, ...]
+    seconds: float
+
+
+def kill_jobs(clone: Clone, each: int, chance: random.Random, seconds: dict[str, float]) -> list[Kill]:
+    """Do all jobs one after the other, each killed so many times at moments spread over its time before it is done."""
+    kills: list[Kill] = []
+    log = clone.folder.parent / "job.log"
+    for job in opened(clone).plan.jobs.values():
+        words = [*job.command.split()[1:], "--later"]
+        for number in range(each):
+            name = list(SIGNALS)[number % len(SIGNALS)]
+            forked = Forked(words, clone.folder, log)
+            if forked.wait((number + chance.random()) / each * seconds[job.stage]) is not None:
+                continue  # it was done before
+            forked.kill(SIGNALS[name])
+            asked = time.monotonic()
+            code = forked.wait(60)
+            assert code is not None, f"{job.name} lives on after SIG{name}"
+            if code != 0:  # the signal came when it had just ended
+                kills.append(Kill("job", "job", name, (job.stage,), round(time.monotonic() - asked, 3)))
+            if name == "INT" and code == 130:
+                assert "stopped" in forked.said[-1], forked.said
+        forked = Forked(words, clone.folder, log)
+        assert forked.wait() == 0, forked.said
+    return kills
+
+
+def kill_tool(clone: Clone, tool: str, each: int, chance: random.Random, seconds: dict[str, float]) -> list[Kill]:
+    """Build with a tool, which is killed so many times in each stage: when a job of it has begun, and some moment more."""
+    kills: list[Kill] = []
+    log = clone.folder.parent / f"{tool}.log"
+    jobs = list(opened(clone).plan.jobs.values())
+    for number in range(each):
+        for position, job in enumerate(jobs):
+            target = TARGETS[(number + position) % len(TARGETS)]
+            name = chance.choice(list(SIGNALS))
+            with log.open("a") as stream:
+                process = subprocess.Popen(
+                    TOOLS[tool].split(), cwd=clone.folder, env=clone.environment, start_new_session=True,
+                    stdout=stream, stderr=subprocess.STDOUT,
+                )  # fmt: skip
+            if wait_for(clone, process, job):
+                time.sleep(chance.random() * seconds[job.stage])
+                kills.append(_kill(process, tool, target, name))
+            process.wait(600)
+            end_all(orphans_to_end(clone, chance))
+    return kills
+
+
+def wait_for(clone: Clone, process: subprocess.Popen[bytes], job: Job) -> bool:
+    """Wait until a job is at work; False where the tool ends without it."""
+    while process.poll() is None:
+        if any(of_job(words_of(member), job) for member in family(process.pid)):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def of_job(words: list[str], job: Job) -> bool:
+    """Whether a command line is that of a job under Snakemake."""
+    wanted = ["-m", "rediffuse", *job.command.split()[1:], "--later"]
+    return words[1 : 1 + len(wanted)] == wanted
+
+
+def at_work(members: Iterable[psutil.Process]) -> list[tuple[str, psutil.Process]]:
+    """The jobs among processes, by stage."""
+    found = []
+    for member in members:
+        words = words_of(member)
+        if words[1:3] == ["-m", "rediffuse"] and words[3] in stages() and "--later" in words:
+            found.append((words[3], member))
+    return found
+
+
+def _kill(process: subprocess.Popen[bytes], tool: str, target: str, name: str) -> Kill:
+    members = family(process.pid)
+    jobs = at_work(members)
+    if target == "job" and not jobs:
+        target = "tree"
+    struck = {"tool": members[:1], "tree": members, "job": [member for _, member in jobs]}[target]
+    if target == "tree" and name == "KILL":
+        for member in struck:
+            member.suspend()
+        struck = family(process.pid)  # with what was started in between
+    began = time.monotonic()
+    for member in struck:
+        try:
+            member.send_signal(SIGNALS[name])
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(struck, timeout=120)
+    return Kill(tool, target, name, tuple(sorted(stage for stage, _ in jobs)), round(time.monotonic() - began, 3))
+
+
+def orphans_to_end(clone: Clone, chance: random.Random) -> list[psutil.Process]:
+    """In half of the cases what lives on of a killed tool, to be ended; else it goes on beside the next build."""
+    if chance.random() < 0.5:
+        return []
+    mine = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != psutil.Process().pid and Path(process.cwd()) == clone.folder:
+                mine.append(process)
+        except psutil.Error:
+            continue
+    return mine
+
+
+def logged_twice(clone: Clone) -> tuple[int, int, int]:
+    """Runs in the clone's MLflow store, those that are there twice, and values of a metric that are there twice."""
+    with closing(sqlite3.connect(clone.folder / "mlflow.db")) as store:
+        runs = store.execute("select value, count(*) from tags where key = 'rediffuse.job' group by value").fetchall()
+        again = "select count(*) n from metrics group by run_uuid, key, step having n > 1"
+        return len(runs), sum(count > 1 for _, count in runs), len(store.execute(again).fetchall())
+
+
+def end_of(clone: Clone, tool: str, right: dict[str, str], dirty: str) -> dict[str, Any]:
+    """Let a killed build end, and what differs then from one that was never killed."""
+    clone.run(TOOLS.get(tool, TOOLS["snakemake"]))
+    found, runs = results(clone), None
+    hidden = [name for name in found if Path(name).name.startswith(".")]
+    clone.run("rediffuse track")
+    runs, twice, metrics = logged_twice(clone)
+    return {
+        "files": len(right),
+        "different": [name for name in unlike(found, right) if name not in hidden],
+        "temporary files left": len(hidden),
+        "stale": stale(clone),
+        "git status the same": clone.run("git status --porcelain") == dirty,
+        "runs in MLflow": runs,
+        "logged twice": twice + metrics,
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("state/reliability/kills"), help="new, deleted at the end")
+    parser.add_argument("--tools", nargs="*", choices=("job", *TOOLS), default=["job", *TOOLS])
+    parser.add_argument("--jobs-each", type=int, default=6, help="kills of each job")
+    parser.add_argument("--tools-each", type=int, default=2, help="kills of each tool in each stage")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    began = time.monotonic()
+    kills: list[Kill] = []
+    ends: dict[str, Any] = {}
+    with scratch(options.folder) as folder:
+        whole = project(folder / "whole")
+        whole.run(TOOLS["dvc"])
+        right, dirty = results(whole), whole.run("git status --porcelain")
+        alone = measured(whole, folder) if "job" in options.tools else {}
+        under = usual(whole)
+        for tool in options.tools:
+            print(tool, flush=True)
+            chance = random.Random(f"{options.seed} {tool}")
+            clone = project(folder / tool)
+            if tool == "job":
+                kills += kill_jobs(clone, options.jobs_each, chance, alone)
+            else:
+                kills += kill_tool(clone, tool, options.tools_each, chance, under)
+            ends[tool] = end_of(clone, "dvc" if tool == "job" else tool, right, dirty)
+            print(tool, ends[tool], flush=True)
+    record("kills", "python -m benchmarks.reliability.kills", began, summary(kills, ends, options.seed))
+
+
+def measured(whole: Clone, folder: Path) -> dict[str, float]:
+    """Seconds that each job takes in a fork."""
+    clone, found = project(folder / "timed"), {}
+    for job in opened(clone).plan.jobs.values():
+        forked = Forked([*job.command.split()[1:], "--later"], clone.folder, folder / "timed.log")
+        assert forked.wait() == 0, forked.said
+        found[job.stage] = forked.seconds
+    assert unlike(results(clone), {n: d for n, d in results(whole).items() if not n.startswith("plan/")}) == []
+    return found
+
+
+def usual(whole: Clone) -> dict[str, float]:
+    """Seconds that each job took under Snakemake."""
+    found = {}
+    for job in opened(whole).plan.jobs.values():
+        lines = (whole.folder / "state" / "tiny" / "benchmarks" / f"{job.name}.tsv").read_text().splitlines()
+        found[job.stage] = float(lines[1].split("\t")[0])
+    return found
+
+
+def summary(kills: list[Kill], ends: dict[str, Any], seed: int) -> dict[str, Any]:
+    """What the page says, and every kill by itself."""
+    by_stage = Counter((stage, kill.signal) for kill in kills for stage in kill.stages)
+    return {
+        "seed": seed,
+        "kills": len(kills),
+        "by signal": dict(Counter(kill.signal for kill in kills)),
+        "by target": {
+            f"{by}, {target}": dict(Counter(k.signal for k in kills if (k.by, k.target) == (by, target)))
+            for by, target in dict.fromkeys((kill.by, kill.target) for kill in kills)
+        },
+        "by stage": {name: {s: by_stage[name, s] for s in SIGNALS} for name in stages()},
+        "with no job at work": sum(not kill.stages for kill in kills),
+        "slowest to end, s": max((kill.seconds for kill in kills), default=0.0),
+        "ends": ends,
+        "each": [asdict(kill) for kill in kills],
+    }
+
+
+if __name__ == "__main__":
+    main()
