@@ -5,7 +5,6 @@ Noticed: `status` names the file's job. Made again: the job's own command ends w
     python -m benchmarks.reliability.damage
 """
 
-import argparse
 import shutil
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.project import Forked, opened, project, record, scratch
+from benchmarks.reliability.project import Forked, do_jobs, jobs_of, opened, parser, project, record, scratch, words_for
 from tests.pipeline.test_damage import by_hand, cut, delete, empty, flip, folder, no_text, other_json
 
 from rediffuse.pipeline.plan import Job
@@ -41,20 +40,14 @@ def files_of(job: Job, root: Path) -> list[Path]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("state/reliability/damage"), help="new, deleted at the end")
-    parser.add_argument("--stages", nargs="*", help="only files of these; all when absent")
-    options = parser.parse_args(arguments)
+    options = parser(__doc__, "damage").parse_args(arguments)
     began = time.monotonic()
     with scratch(options.folder) as where:
         clone = project(where / "project")
-        context = opened(clone)
-        jobs = list(context.plan.jobs.values())
-        for job in jobs:
-            forked = Forked([*job.command.split()[1:], "--later"], clone.folder, where / "log")
-            assert forked.wait() == 0, forked.said
-        figures = damaged([job for job in jobs if not options.stages or job.stage in options.stages], context, where)
-    record("damage", "python -m benchmarks.reliability.damage", began, figures)
+        jobs = jobs_of(clone, options.stages)
+        do_jobs(clone, jobs, where / "log")
+        figures = damaged(jobs, opened(clone), where)
+    record("damage", options.results, began, figures)
 
 
 def damaged(jobs: list[Job], context: Any, where: Path) -> dict[str, Any]:
@@ -86,7 +79,8 @@ def damaged(jobs: list[Job], context: Any, where: Path) -> dict[str, Any]:
                     shutil.rmtree(path)
                 shutil.copy2(kept, path)
         print(job.name, files, again, wrong[-3:], flush=True)
-    left = [name for name, reason in reasons(context.plan, context.root).items() if reason is not None]
+    why = reasons(context.plan, context.root)
+    left = [job.name for job in jobs if why[job.name] is not None]
     return {
         "files": files,
         "damages": {name: dict(count) for name, count in noticed.items()},
@@ -101,7 +95,7 @@ def damaged(jobs: list[Job], context: Any, where: Path) -> dict[str, Any]:
 def made_again(job: Job, path: Path, right: bytes, context: Any, where: Path) -> list[str]:
     """Do the damaged job's command; what was wrong then. A file that holds times is another each time."""
     name = path.relative_to(context.root)
-    forked = Forked([*job.command.split()[1:], "--later"], context.root, where / "log")
+    forked = Forked(words_for(job), context.root, where / "log")
     if forked.wait() != 0:
         return [f"{name}: exit code {forked.code}: {forked.said[-1:]}"]
     if not path.is_file() or (path.read_bytes() != right and name not in holding_times(job)):

@@ -23,7 +23,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.project import Clone, Forked, opened, project, record, results, scratch, unlike
+from benchmarks.reliability.project import (
+    Clone,
+    Forked,
+    do_jobs,
+    jobs_of,
+    opened,
+    parser,
+    project,
+    record,
+    results,
+    scratch,
+    unlike,
+    words_for,
+)
 
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.digests import Digests
@@ -104,7 +117,7 @@ class Bench:
 
     def run(self, job: Job, before: Callable[[], None] | None = None) -> Forked:
         """Do a job to its end, whatever that is."""
-        forked = Forked([*job.command.split()[1:], "--later"], self.clone.folder, self.log, before)
+        forked = Forked(words_for(job), self.clone.folder, self.log, before)
         forked.wait()
         return forked
 
@@ -173,12 +186,9 @@ def fill_up(clone: Clone, disk: Path, tool: str, sizes: list[int], right: dict[s
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("state/reliability/disk"), help="new, deleted at the end")
-    parser.add_argument("--each", type=int, default=12, help="rooms of each job at most")
-    parser.add_argument("--stages", nargs="*", help="only these; all when absent, and the tools")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
+    parse = parser(__doc__, "disk")
+    parse.add_argument("--each", type=int, default=12, help="rooms of each job at most")
+    options = parse.parse_args(arguments)
     if INSIDE not in os.environ:
         words = ["-m", "benchmarks.reliability.disk", *(sys.argv[1:] if arguments is None else arguments)]
         command = ["unshare", "--map-root-user", "--mount", sys.executable, *words]
@@ -192,7 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
             figures = measured(disk, folder, options)
         finally:
             subprocess.run(["umount", str(disk)], check=True)
-    record("disk", "python -m benchmarks.reliability.disk", began, {"seed": options.seed, **figures})
+    record("disk", options.results, began, {"seed": options.seed, **figures})
 
 
 def measured(disk: Path, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -202,12 +212,9 @@ def measured(disk: Path, folder: Path, options: argparse.Namespace) -> dict[str,
     tallies = {kind: Tally(kind) for kind in kinds}
     whole = project(folder / "whole")
     bench = Bench(project(disk / "project"), folder)
-    for job in opened(whole).plan.jobs.values():
-        forked = Forked([*job.command.split()[1:], "--later"], whole.folder, folder / "whole.log")
-        assert forked.wait() == 0, forked.said
-        if options.stages and job.stage not in options.stages:
-            shutil.copytree(whole.folder, bench.clone.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git"))
-            continue
+    jobs = jobs_of(whole, options.stages)
+    do_jobs(whole, jobs, folder / "log")
+    for job in jobs:
         hinder(bench, disk, job, options.each, chance, tallies)
         print(job.name, {kind: tally.failed[job.stage] for kind, tally in tallies.items()}, flush=True)
     right = results(whole)

@@ -7,7 +7,6 @@ the signal goes to the tool alone, whose jobs then go on as orphans, to all of i
     python -m benchmarks.reliability.kills
 """
 
-import argparse
 import random
 import signal
 import sqlite3
@@ -24,15 +23,18 @@ import psutil
 from benchmarks.reliability.project import (
     Clone,
     Forked,
+    do_jobs,
     end_all,
     family,
-    opened,
+    jobs_of,
+    parser,
     project,
     record,
     results,
     scratch,
     stale,
     unlike,
+    words_for,
     words_of,
 )
 
@@ -55,12 +57,12 @@ class Kill:
     seconds: float
 
 
-def kill_jobs(clone: Clone, each: int, chance: random.Random, seconds: dict[str, float]) -> list[Kill]:
+def kill_jobs(clone: Clone, jobs: list[Job], each: int, chance: random.Random, seconds: dict[str, float]) -> list[Kill]:
     """Do all jobs one after the other, each killed so many times at moments spread over its time before it is done."""
     kills: list[Kill] = []
     log = clone.folder.parent / "job.log"
-    for job in opened(clone).plan.jobs.values():
-        words = [*job.command.split()[1:], "--later"]
+    for job in jobs:
+        words = words_for(job)
         for number in range(each):
             name = list(SIGNALS)[number % len(SIGNALS)]
             forked = Forked(words, clone.folder, log)
@@ -83,7 +85,7 @@ def kill_tool(clone: Clone, tool: str, each: int, chance: random.Random, seconds
     """Build with a tool, which is killed so many times in each stage: when a job of it has begun, and some moment more."""
     kills: list[Kill] = []
     log = clone.folder.parent / f"{tool}.log"
-    jobs = list(opened(clone).plan.jobs.values())
+    jobs = jobs_of(clone, None)
     for number in range(each):
         for position, job in enumerate(jobs):
             target = TARGETS[(number + position) % len(TARGETS)]
@@ -112,7 +114,7 @@ def wait_for(clone: Clone, process: subprocess.Popen[bytes], job: Job) -> bool:
 
 def of_job(words: list[str], job: Job) -> bool:
     """Whether a command line is that of a job under Snakemake."""
-    wanted = ["-m", "rediffuse", *job.command.split()[1:], "--later"]
+    wanted = ["-m", "rediffuse", *words_for(job)]
     return words[1 : 1 + len(wanted)] == wanted
 
 
@@ -168,18 +170,21 @@ def logged_twice(clone: Clone) -> tuple[int, int, int]:
         return len(runs), sum(count > 1 for _, count in runs), len(store.execute(again).fetchall())
 
 
-def end_of(clone: Clone, tool: str, right: dict[str, str], dirty: str) -> dict[str, Any]:
+def end_of(clone: Clone, command: str, right: dict[str, str], dirty: str) -> dict[str, Any]:
     """Let a killed build end, and what differs then from one that was never killed."""
-    clone.run(TOOLS.get(tool, TOOLS["snakemake"]))
-    found, runs = results(clone), None
+    clone.run(command)
+    found = {name: digest for name, digest in results(clone).items() if not name.startswith("plan/")}
     hidden = [name for name in found if Path(name).name.startswith(".")]
+    waits = stale(clone)
+    if command != "true":
+        clone.run(TOOLS["dvc"])
     clone.run("rediffuse track")
     runs, twice, metrics = logged_twice(clone)
     return {
         "files": len(right),
         "different": [name for name in unlike(found, right) if name not in hidden],
         "temporary files left": len(hidden),
-        "stale": stale(clone),
+        "stale": waits,
         "git status the same": clone.run("git status --porcelain") == dirty,
         "runs in MLflow": runs,
         "logged twice": twice + metrics,
@@ -187,70 +192,53 @@ def end_of(clone: Clone, tool: str, right: dict[str, str], dirty: str) -> dict[s
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("state/reliability/kills"), help="new, deleted at the end")
-    parser.add_argument("--tools", nargs="*", choices=("job", *TOOLS), default=["job", *TOOLS])
-    parser.add_argument("--jobs-each", type=int, default=6, help="kills of each job")
-    parser.add_argument("--tools-each", type=int, default=2, help="kills of each tool in each stage")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    began = time.monotonic()
-    kills: list[Kill] = []
-    ends: dict[str, Any] = {}
+    parse = parser(__doc__, "kills")
+    parse.add_argument("--by", nargs="*", choices=("job", *TOOLS), default=["job", *TOOLS])
+    parse.add_argument("--jobs-each", type=int, default=6, help="kills of each job")
+    parse.add_argument("--tools-each", type=int, default=2, help="kills of each tool in each stage")
+    options = parse.parse_args(arguments)
     with scratch(options.folder) as folder:
-        whole = project(folder / "whole")
-        whole.run(TOOLS["dvc"])
-        right, dirty = results(whole), whole.run("git status --porcelain")
-        alone = measured(whole, folder) if "job" in options.tools else {}
-        under = usual(whole)
-        for tool in options.tools:
-            print(tool, flush=True)
-            chance = random.Random(f"{options.seed} {tool}")
-            clone = project(folder / tool)
-            if tool == "job":
-                kills += kill_jobs(clone, options.jobs_each, chance, alone)
+        timed, whole = project(folder / "timed"), project(folder / "whole")
+        jobs = jobs_of(timed, options.stages)
+        alone = do_jobs(timed, jobs, folder / "log")
+        if options.stages:
+            do_jobs(whole, jobs, folder / "log")
+        else:
+            whole.run(TOOLS["dvc"])
+        right = {name: digest for name, digest in results(whole).items() if not name.startswith("plan/")}
+        dirty = whole.run("git status --porcelain")
+        for by in options.by:
+            chance, clone = random.Random(f"{options.seed} {by}"), project(folder / by)
+            began = time.monotonic()
+            if by == "job":
+                kills = kill_jobs(clone, jobs, options.jobs_each, chance, alone)
             else:
-                kills += kill_tool(clone, tool, options.tools_each, chance, under)
-            ends[tool] = end_of(clone, "dvc" if tool == "job" else tool, right, dirty)
-            print(tool, ends[tool], flush=True)
-    record("kills", "python -m benchmarks.reliability.kills", began, summary(kills, ends, options.seed))
-
-
-def measured(whole: Clone, folder: Path) -> dict[str, float]:
-    """Seconds that each job takes in a fork."""
-    clone, found = project(folder / "timed"), {}
-    for job in opened(clone).plan.jobs.values():
-        forked = Forked([*job.command.split()[1:], "--later"], clone.folder, folder / "timed.log")
-        assert forked.wait() == 0, forked.said
-        found[job.stage] = forked.seconds
-    assert unlike(results(clone), {n: d for n, d in results(whole).items() if not n.startswith("plan/")}) == []
-    return found
+                kills = kill_tool(clone, by, options.tools_each, chance, usual(whole))
+            end = end_of(clone, "true" if options.stages else TOOLS.get(by, TOOLS["dvc"]), right, dirty)
+            record(f"kills-{by}", options.results, began, summary(kills, end, options.seed))
 
 
 def usual(whole: Clone) -> dict[str, float]:
     """Seconds that each job took under Snakemake."""
     found = {}
-    for job in opened(whole).plan.jobs.values():
+    for job in jobs_of(whole, None):
         lines = (whole.folder / "state" / "tiny" / "benchmarks" / f"{job.name}.tsv").read_text().splitlines()
         found[job.stage] = float(lines[1].split("\t")[0])
     return found
 
 
-def summary(kills: list[Kill], ends: dict[str, Any], seed: int) -> dict[str, Any]:
+def summary(kills: list[Kill], end: dict[str, Any], seed: int) -> dict[str, Any]:
     """What the page says, and every kill by itself."""
     by_stage = Counter((stage, kill.signal) for kill in kills for stage in kill.stages)
+    by_target = Counter((kill.target, kill.signal) for kill in kills)
     return {
         "seed": seed,
         "kills": len(kills),
-        "by signal": dict(Counter(kill.signal for kill in kills)),
-        "by target": {
-            f"{by}, {target}": dict(Counter(k.signal for k in kills if (k.by, k.target) == (by, target)))
-            for by, target in dict.fromkeys((kill.by, kill.target) for kill in kills)
-        },
+        "by target": {target: {s: by_target[target, s] for s in SIGNALS} for target in TARGETS},
         "by stage": {name: {s: by_stage[name, s] for s in SIGNALS} for name in stages()},
         "with no job at work": sum(not kill.stages for kill in kills),
         "slowest to end, s": max((kill.seconds for kill in kills), default=0.0),
-        "ends": ends,
+        "end": end,
         "each": [asdict(kill) for kill in kills],
     }
 

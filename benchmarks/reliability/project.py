@@ -1,17 +1,16 @@
 """What the scripts share: a project with a study of seconds, jobs run in forks, and how figures are kept."""
 
+import argparse
 import contextlib
 import datetime
 import importlib
-import json
 import os
 import pkgutil
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,10 @@ from tests.pipeline.conftest import Clone, new_clone
 
 import rediffuse
 from rediffuse.formats import write_json
-from rediffuse.machine import environment, machine
+from rediffuse.machine import machine
 from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.plan import Job
+from rediffuse.pipeline.work import commit
 
 RESULTS = Path(__file__).parent / "results"
 #: Every stage has a job, and each takes a second or less besides importing.
@@ -128,6 +129,37 @@ class Forked:
         return self.log.read_text(errors="replace").splitlines()
 
 
+def words_for(job: Job) -> list[str]:
+    """The words of a job's command, as Snakemake gives them."""
+    return [*job.command.split()[1:], "--later"]
+
+
+def do_jobs(clone: Clone, jobs: Iterable[Job], log: Path) -> dict[str, float]:
+    """Do jobs one after the other in forks; how long each took, by stage."""
+    seconds = {}
+    for job in jobs:
+        forked = Forked(words_for(job), clone.folder, log)
+        assert forked.wait() == 0, forked.said
+        seconds[job.stage] = forked.seconds
+    return seconds
+
+
+def jobs_of(clone: Clone, stages: Collection[str] | None) -> list[Job]:
+    """The jobs of some stages in the order in which they can be done; all where None are named."""
+    return [job for job in opened(clone).plan.jobs.values() if not stages or job.stage in stages]
+
+
+def parser(description: str | None, name: str) -> argparse.ArgumentParser:
+    """What every script takes."""
+    found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    where = Path("state/reliability", name)
+    found.add_argument("--folder", type=Path, default=where, help="to work in: new, deleted at the end")
+    found.add_argument("--results", type=Path, default=RESULTS, help="where the figures are written")
+    found.add_argument("--stages", nargs="*", help="only jobs of these, and of none but these; all when absent")
+    found.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    return found
+
+
 def _be_a_command(words: list[str], folder: Path, log: Path, before: Callable[[], None] | None) -> None:
     code = 70
     try:
@@ -142,6 +174,7 @@ def _be_a_command(words: list[str], folder: Path, log: Path, before: Callable[[]
         sys.argv = ["rediffuse", *words]
         if before is not None:
             before()
+        sys.stdout, sys.stderr = (os.fdopen(stream, "w", closefd=False) for stream in (1, 2))
         try:
             importlib.import_module("rediffuse.cli").main()
         except SystemExit as end:
@@ -218,22 +251,13 @@ def scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def record(name: str, command: str, began: float, figures: dict[str, Any]) -> None:
+def record(name: str, results: Path, began: float, figures: dict[str, Any]) -> None:
     """Keep what a script has found, with the machine, the day and the commit."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=RESULTS.parent)
-    dirty = subprocess.run(
-        ["git", "status", "--porcelain", "--", "src", "workflow"],
-        capture_output=True,
-        text=True,
-        cwd=RESULTS.parents[2],
-    )
     about = {
-        "command": command,
-        "commit": commit.stdout.strip() + ("+changes" if dirty.stdout.strip() else ""),
+        "commit": commit(RESULTS.parents[2]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine("cpu", 1),
-        "environment": environment(),
         "minutes": round((time.monotonic() - began) / 60, 1),
     }
-    write_json(RESULTS / f"{name}.json", {"about": about, **figures})
-    print(json.dumps(figures, indent=2)[:4000])
+    write_json(results / f"{name}.json", {"about": about, **figures})
+    print(f"{results / name}.json is written")

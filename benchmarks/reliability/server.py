@@ -7,7 +7,6 @@ the server to what one that was never lost holds.
     python -m benchmarks.reliability.server
 """
 
-import argparse
 import contextlib
 import http.client
 import os
@@ -22,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.project import Clone, Forked, opened, project, record, scratch
+from benchmarks.reliability.project import Clone, Forked, do_jobs, jobs_of, parser, project, record, scratch
 from benchmarks.reliability.writers import compared, contents
 
 #: What an answer of it may hang by: longer than any patience of ours.
@@ -203,18 +202,15 @@ class Trial:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("state/reliability/server"), help="new, deleted at the end")
-    parser.add_argument("--good", type=int, nargs="*", default=[0, 6, 25], help="requests that are answered before")
-    parser.add_argument("--wrong", nargs="*", choices=list(WRONG), default=list(WRONG))
-    options = parser.parse_args(arguments)
+    parse = parser(__doc__, "server")
+    parse.add_argument("--good", type=int, nargs="*", default=[0, 6, 25], help="requests that are answered before")
+    parse.add_argument("--wrong", nargs="*", choices=list(WRONG), default=list(WRONG))
+    options = parse.parse_args(arguments)
     began = time.monotonic()
     cases: list[dict[str, Any]] = []
     with scratch(options.folder) as folder, mlflow_server(folder / "server") as port:
         clone = project(folder / "project")
-        for job in opened(clone).plan.jobs.values():
-            forked = Forked([*job.command.split()[1:], "--later"], clone.folder, folder / "log")
-            assert forked.wait() == 0, forked.said
+        do_jobs(clone, jobs_of(clone, options.stages), folder / "log")
         trial = Trial(clone, port)
         whole = trial.run(["train", "baseline", "--force"], trial.uri)
         assert whole.code == 0, whole.said
@@ -227,10 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
             case = {"server": wrong, "after": good, **trial.lost(good, answer, delay, right)}
             cases.append(case)
             print(case, flush=True)
-    record(
-        "server", "python -m benchmarks.reliability.server", began,
-        {"seconds with a server": round(whole.seconds, 1), "cases": cases},
-    )  # fmt: skip
+    record("server", options.results, began, {"seconds with a server": round(whole.seconds, 1), "cases": cases})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ whole build; otherwise the files of a built project are dated into the future.
     python -m benchmarks.reliability.together
 """
 
-import argparse
 import importlib.util
 import os
 import random
@@ -15,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.project import Clone, project, record, results, scratch, stale, unlike
+from benchmarks.reliability.project import Clone, parser, project, record, results, scratch, stale, unlike
 
 DVC, SNAKEMAKE = "dvc repro", "snakemake --cores 2 --quiet rules"
 PAIRS = {
@@ -115,13 +114,9 @@ def places(built: Clone, changed: dict[str, str], folder: Path) -> dict[str, Any
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--folder", type=Path, default=Path("state/reliability/together"), help="new, deleted at the end"
-    )
-    parser.add_argument("--rounds", type=int, default=1, help="of each pair of tools")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
+    parse = parser(__doc__, "together")
+    parse.add_argument("--rounds", type=int, default=1, help="of each pair of tools")
+    options = parse.parse_args(arguments)
     began, chance = time.monotonic(), random.Random(options.seed)
     with scratch(options.folder) as folder:
         built = project(folder / "built")
@@ -144,7 +139,7 @@ def main(arguments: list[str] | None = None) -> None:
             "seed": options.seed, "files": len(right), "at once": pairs,
             "clocks": clocks(built, changed, right, folder), "places": places(built, changed, folder),
         }  # fmt: skip
-    record("together", "python -m benchmarks.reliability.together", began, figures)
+    record("together", options.results, began, figures)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ and value of a metric once. PostgreSQL needs its programs on this machine and `p
     python -m benchmarks.reliability.writers
 """
 
-import argparse
 import contextlib
 import importlib.util
 import os
@@ -21,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.project import Clone, Forked, opened, project, record, scratch
+from benchmarks.reliability.project import Clone, Forked, do_jobs, jobs_of, parser, project, record, scratch
 
 WRITERS = 8
 #: Metrics that are times: each training has its own.
@@ -91,8 +90,8 @@ class Round:
     """An empty store, and processes that write to it."""
 
     def __init__(self, clone: Clone, server: str | None, number: int) -> None:
-        self.clone, self.uri = clone, f"sqlite:///{clone.folder}/mlflow.db"
-        (clone.folder / "mlflow.db").unlink(missing_ok=True)
+        # A new file each time: MLflow remembers, also in forks, which stores it has opened.
+        self.clone, self.uri = clone, f"sqlite:///{clone.folder}/round{number}.db"
         shutil.rmtree(clone.folder / "mlartifacts", ignore_errors=True)
         if server is not None:
             import psycopg2
@@ -133,25 +132,22 @@ def compared(found: list[Any], right: list[Any]) -> dict[str, int]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--folder", type=Path, default=Path("state/reliability/writers"), help="new, deleted at the end"
-    )
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args(arguments)
+    parse = parser(__doc__, "writers")
+    parse.add_argument("--rounds", type=int, default=5)
+    options = parse.parse_args(arguments)
     began = time.monotonic()
     stores: dict[str, Any] = {}
     with scratch(options.folder) as folder, postgresql() as server:
         clone = project(folder / "project")
-        jobs = opened(clone).plan.jobs.values()
-        for job in jobs:
-            forked = Forked([*job.command.split()[1:], "--later"], clone.folder, folder / "log")
-            assert forked.wait() == 0, forked.said
+        jobs = jobs_of(clone, options.stages)
+        do_jobs(clone, jobs, folder / "log")
         kinds = {
             "rediffuse track": [["track"]] * WRITERS,
+            # Seven jobs, for the eighth would take the weights away from which these are made.
             "jobs that end": [
-                [*job.command.split()[1:], "--force"] for job in jobs if job.declaration.log and job.stage != "report"
-            ],
+                [*job.command.split()[1:], "--force"] for job in jobs if job.declaration.log and job.stage != "train"
+            ]
+            + [["track"]],
         }
         alone = Round(clone, None, 0)
         assert alone.run([["track"]]) == []
@@ -169,13 +165,13 @@ def main(arguments: list[str] | None = None) -> None:
                     one = Round(clone, uri, number)
                     failed += one.run(commands)
                     if kind != "rediffuse track":
-                        failed += one.run([["track"]])  # the report, and what the others could not log
+                        failed += one.run([["track"]])  # what the others could not log
                     found.update(compared(contents(one.uri), right))
                     print(store, kind, dict(found), failed, flush=True)
                 stores[f"{store}, {kind}"] = {
                     "rounds": options.rounds, "writers": len(commands), **found, "said": failed,
                 }  # fmt: skip
-    record("writers", "python -m benchmarks.reliability.writers", began, {"stores": stores})
+    record("writers", options.results, began, {"stores": stores})
 
 
 if __name__ == "__main__":
