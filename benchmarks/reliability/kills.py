@@ -1,7 +1,8 @@
 """Kills a build again and again while it goes on, and compares what it ends with.
 
 One clone is built without any kill. Others are killed over every stage, at moments drawn from a seed, and started again
-each time: by single jobs (forks of one process, which saves the imports), by Snakemake and by DVC. Of the two tools
+each time: by single jobs and by `rediffuse make` (forks of one process, which saves the imports), by Snakemake and by
+DVC. Of the two tools
 the signal goes to the tool alone, whose jobs then go on as orphans, to all of its processes, or to the job alone.
 
     python -m benchmarks.reliability.kills
@@ -81,13 +82,36 @@ def kill_jobs(clone: Clone, jobs: list[Job], each: int, chance: random.Random, s
     return kills
 
 
-def kill_tool(clone: Clone, tool: str, each: int, chance: random.Random, seconds: dict[str, float]) -> list[Kill]:
+def kill_make(clone: Clone, jobs: list[Job], each: int, chance: random.Random, seconds: dict[str, float]) -> list[Kill]:
+    """Build in one process, which is killed so many times in each job."""
+    kills: list[Kill] = []
+    log = clone.folder.parent / "make.log"
+    for job in jobs:
+        for number in range(each):
+            name = list(SIGNALS)[number % len(SIGNALS)]
+            forked = Forked(["make"], clone.folder, log)
+            while not (begun := any(line.endswith(f"] {job.name}") for line in forked.said)):
+                if forked.wait(0.01) is not None:
+                    break
+            if not begun or forked.wait((number + chance.random()) / each * seconds[job.stage]) is not None:
+                continue
+            current = [line.split("] ")[1].split("/")[0] for line in forked.said if line.startswith("[")][-1]
+            forked.kill(SIGNALS[name])
+            asked = time.monotonic()
+            if forked.wait() != 0:
+                kills.append(Kill("make", "tree", name, (current,), round(time.monotonic() - asked, 3)))
+    return kills
+
+
+def kill_tool(
+    clone: Clone, tool: str, each: int, every: int, chance: random.Random, seconds: dict[str, float]
+) -> list[Kill]:
     """Build with a tool, which is killed so many times in each stage: when a job of it has begun, and some moment more."""
     kills: list[Kill] = []
     log = clone.folder.parent / f"{tool}.log"
     jobs = jobs_of(clone, None)
     for number in range(each):
-        for position, job in enumerate(jobs):
+        for position, job in list(enumerate(jobs))[::every]:
             target = TARGETS[(number + position) % len(TARGETS)]
             name = chance.choice(list(SIGNALS))
             with log.open("a") as stream:
@@ -98,7 +122,7 @@ def kill_tool(clone: Clone, tool: str, each: int, chance: random.Random, seconds
             if wait_for(clone, process, job):
                 time.sleep(chance.random() * seconds[job.stage])
                 kills.append(_kill(process, tool, target, name))
-            process.wait(600)
+            process.wait()
             end_all(orphans_to_end(clone, chance))
     return kills
 
@@ -173,11 +197,9 @@ def logged_twice(clone: Clone) -> tuple[int, int, int]:
 def end_of(clone: Clone, command: str, right: dict[str, str], dirty: str) -> dict[str, Any]:
     """Let a killed build end, and what differs then from one that was never killed."""
     clone.run(command)
-    found = {name: digest for name, digest in results(clone).items() if not name.startswith("plan/")}
+    found = results(clone)
     hidden = [name for name in found if Path(name).name.startswith(".")]
     waits = stale(clone)
-    if command != "true":
-        clone.run(TOOLS["dvc"])
     clone.run("rediffuse track")
     runs, twice, metrics = logged_twice(clone)
     return {
@@ -193,28 +215,27 @@ def end_of(clone: Clone, command: str, right: dict[str, str], dirty: str) -> dic
 
 def main(arguments: list[str] | None = None) -> None:
     parse = parser(__doc__, "kills")
-    parse.add_argument("--by", nargs="*", choices=("job", *TOOLS), default=["job", *TOOLS])
+    parse.add_argument("--by", nargs="*", choices=("job", "make", *TOOLS), default=["job", "make", *TOOLS])
     parse.add_argument("--jobs-each", type=int, default=6, help="kills of each job")
     parse.add_argument("--tools-each", type=int, default=2, help="kills of each tool in each stage")
+    parse.add_argument("--every", type=int, default=1, help="tools are killed in every so-many-th stage only")
     options = parse.parse_args(arguments)
     with scratch(options.folder) as folder:
-        timed, whole = project(folder / "timed"), project(folder / "whole")
-        jobs = jobs_of(timed, options.stages)
-        alone = do_jobs(timed, jobs, folder / "log")
-        if options.stages:
-            do_jobs(whole, jobs, folder / "log")
-        else:
-            whole.run(TOOLS["dvc"])
-        right = {name: digest for name, digest in results(whole).items() if not name.startswith("plan/")}
-        dirty = whole.run("git status --porcelain")
         for by in options.by:
-            chance, clone = random.Random(f"{options.seed} {by}"), project(folder / by)
-            began = time.monotonic()
-            if by == "job":
-                kills = kill_jobs(clone, jobs, options.jobs_each, chance, alone)
+            whole, clone = project(folder / f"{by}-whole"), project(folder / by)
+            jobs, began, chance = (
+                jobs_of(whole, options.stages),
+                time.monotonic(),
+                random.Random(f"{options.seed} {by}"),
+            )
+            if by in TOOLS:
+                whole.run(TOOLS[by])
+                kills = kill_tool(clone, by, options.tools_each, options.every, chance, usual(whole))
             else:
-                kills = kill_tool(clone, by, options.tools_each, chance, usual(whole))
-            end = end_of(clone, "true" if options.stages else TOOLS.get(by, TOOLS["dvc"]), right, dirty)
+                alone = do_jobs(whole, jobs, folder / "log")
+                kills = (kill_jobs if by == "job" else kill_make)(clone, jobs, options.jobs_each, chance, alone)
+            last = TOOLS.get(by, "rediffuse make" if by == "make" and not options.stages else "true")
+            end = end_of(clone, last, results(whole), whole.run("git status --porcelain"))
             record(f"kills-{by}", options.results, began, summary(kills, end, options.seed))
 
 

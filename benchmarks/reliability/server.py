@@ -127,9 +127,12 @@ def mlflow_server(folder: Path) -> Iterator[int]:
         "--backend-store-uri", f"sqlite:///{folder}/store.db", "--artifacts-destination", str(folder / "files"),
     ]  # fmt: skip
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        )  # fmt: skip
     try:
-        end = time.monotonic() + 180
+        end = time.monotonic() + 600
         while True:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
