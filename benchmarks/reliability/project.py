@@ -98,6 +98,7 @@ class Forked:
         preload()
         self.log, self.code = log, None
         log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(b"")
         sys.stdout.flush()
         sys.stderr.flush()
         self.began = time.monotonic()
