@@ -8,11 +8,11 @@ Noticed: `status` names the file's job. Made again: the job's own command ends w
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.project import Forked, do_jobs, jobs_of, opened, parser, project, record, scratch, words_for
+from benchmarks.reliability.project import Forked, built, opened, parser, record, scratch, words_for
 from tests.pipeline.test_damage import by_hand, cut, delete, empty, flip, folder, no_text, other_json
 
 from rediffuse.pipeline.plan import Job
@@ -43,15 +43,13 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser(__doc__, "damage").parse_args(arguments)
     began = time.monotonic()
     with scratch(options.folder) as where:
-        clone = project(where / "project")
-        jobs = jobs_of(clone, options.stages)
-        do_jobs(clone, jobs, where / "log")
-        figures = damaged(jobs, opened(clone), where)
-    record("damage", options.results, began, figures)
+        clone, jobs = built(where / "project", options)
+        for figures in damaged(jobs, opened(clone), where):
+            record("damage", options.results, began, figures)
 
 
-def damaged(jobs: list[Job], context: Any, where: Path) -> dict[str, Any]:
-    """Damage every file of the jobs in every way; each is made again after one of these, in turn."""
+def damaged(jobs: list[Job], context: Any, where: Path) -> Iterator[dict[str, Any]]:
+    """Damage every file of the jobs in every way; each is made again after one of these, in turn. The figures so far."""
     noticed: dict[str, Counter[str]] = {name: Counter() for name in DAMAGES}
     wrong: list[str] = []
     files = again = 0
@@ -78,18 +76,17 @@ def damaged(jobs: list[Job], context: Any, where: Path) -> dict[str, Any]:
                 if path.is_dir():
                     shutil.rmtree(path)
                 shutil.copy2(kept, path)
-        print(job.name, files, again, wrong[-3:], flush=True)
-    why = reasons(context.plan, context.root)
-    left = [job.name for job in jobs if why[job.name] is not None]
-    return {
-        "files": files,
-        "damages": {name: dict(count) for name, count in noticed.items()},
-        "cases": sum(count["cases"] for count in noticed.values()),
-        "noticed": sum(count["noticed"] for count in noticed.values()),
-        "made again": again,
-        "wrong": wrong,
-        "stale in the end": left,
-    }
+        why = reasons(context.plan, context.root)
+        yield {
+            "jobs": jobs.index(job) + 1,
+            "files": files,
+            "damages": {name: dict(count) for name, count in noticed.items()},
+            "cases": sum(count["cases"] for count in noticed.values()),
+            "noticed": sum(count["noticed"] for count in noticed.values()),
+            "made again": again,
+            "wrong": wrong,
+            "stale in the end": [job.name for job in jobs if why[job.name] is not None],
+        }
 
 
 def made_again(job: Job, path: Path, right: bytes, context: Any, where: Path) -> list[str]:

@@ -26,8 +26,7 @@ from typing import Any
 from benchmarks.reliability.project import (
     Clone,
     Forked,
-    do_jobs,
-    jobs_of,
+    built,
     opened,
     parser,
     project,
@@ -199,37 +198,35 @@ def main(arguments: list[str] | None = None) -> None:
         disk.mkdir()
         mount("-t", "tmpfs", "-o", "size=200m", "tmpfs", str(disk))
         try:
-            figures = measured(disk, folder, options)
+            for figures in measured(disk, folder, options):
+                record("disk", options.results, began, {"seed": options.seed, **figures})
         finally:
             subprocess.run(["umount", str(disk)], check=True)
-    record("disk", options.results, began, {"seed": options.seed, **figures})
 
 
-def measured(disk: Path, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """All that is measured on a disk."""
+def measured(disk: Path, folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All that is measured on a disk, so far."""
     chance = random.Random(options.seed)
     kinds = ("full disk", "limit of a file's length", "read-only folder")
     tallies = {kind: Tally(kind) for kind in kinds}
-    whole = project(folder / "whole")
+    whole, jobs = built(folder / "whole", options)
+    right = results(whole)
     bench = Bench(project(disk / "project"), folder)
-    jobs = jobs_of(whole, options.stages)
-    do_jobs(whole, jobs, folder / "log")
+    found: dict[str, Any] = {}
     for job in jobs:
         hinder(bench, disk, job, options.each, chance, tallies)
-        print(job.name, {kind: tally.failed[job.stage] for kind, tally in tallies.items()}, flush=True)
+        now = results(bench.clone)
+        found["jobs"] = {kind: tally.json() for kind, tally in tallies.items()}
+        found["different"] = [name for name in unlike(now, right) if name in now]
+        yield found
+    if options.stages:
+        return
+    whole.run(TOOLS["dvc"])
     right = results(whole)
-    found = {
-        "jobs": {kind: tally.json() for kind, tally in tallies.items()},
-        "different": unlike(results(bench.clone), right),
-    }
-    if not options.stages:
-        whole.run(TOOLS["dvc"])
-        right = results(whole)
-        for tool in TOOLS:
-            shutil.rmtree(disk / "project")
-            clone = project(disk / "project")
-            found[tool] = fill_up(clone, disk, tool, [200_000, 600_000, 1_500_000, 3_000_000], right)
-    return found
+    for tool in TOOLS:
+        shutil.rmtree(disk / "project")
+        found[tool] = fill_up(project(disk / "project"), disk, tool, [200_000, 600_000, 1_500_000, 3_000_000], right)
+        yield found
 
 
 if __name__ == "__main__":

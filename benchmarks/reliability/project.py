@@ -145,6 +145,14 @@ def do_jobs(clone: Clone, jobs: Iterable[Job], log: Path) -> dict[str, float]:
     return seconds
 
 
+def built(folder: Path, options: argparse.Namespace) -> tuple[Clone, list[Job]]:
+    """A project in which the study, or what the options name of it, is built; its jobs."""
+    clone = Clone(options.built.resolve()).copy(folder) if options.built else project(folder)
+    jobs = jobs_of(clone, options.stages)
+    do_jobs(clone, jobs, folder.parent / "log")
+    return clone, jobs
+
+
 def jobs_of(clone: Clone, stages: Collection[str] | None) -> list[Job]:
     """The jobs of some stages in the order in which they can be done; all where None are named."""
     return [job for job in opened(clone).plan.jobs.values() if not stages or job.stage in stages]
@@ -157,6 +165,7 @@ def parser(description: str | None, name: str) -> argparse.ArgumentParser:
     found.add_argument("--folder", type=Path, default=where, help="to work in: new, deleted at the end")
     found.add_argument("--results", type=Path, default=RESULTS, help="where the figures are written")
     found.add_argument("--stages", nargs="*", help="only jobs of these, and of none but these; all when absent")
+    found.add_argument("--built", type=Path, help="project with this study built, to copy; one is built when absent")
     found.add_argument("--seed", type=int, default=0, help="of all that is drawn")
     return found
 
@@ -261,4 +270,3 @@ def record(name: str, results: Path, began: float, figures: dict[str, Any]) -> N
         "minutes": round((time.monotonic() - began) / 60, 1),
     }
     write_json(results / f"{name}.json", {"about": about, **figures})
-    print(f"{results / name}.json is written")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.project import Clone, Forked, do_jobs, jobs_of, parser, project, record, scratch
+from benchmarks.reliability.project import Clone, Forked, built, parser, record, scratch
 from benchmarks.reliability.writers import compared, contents
 
 #: What an answer of it may hang by: longer than any patience of ours.
@@ -212,8 +212,7 @@ def main(arguments: list[str] | None = None) -> None:
     began = time.monotonic()
     cases: list[dict[str, Any]] = []
     with scratch(options.folder) as folder, mlflow_server(folder / "server") as port:
-        clone = project(folder / "project")
-        do_jobs(clone, jobs_of(clone, options.stages), folder / "log")
+        clone, _ = built(folder / "project", options)
         trial = Trial(clone, port)
         whole = trial.run(["train", "baseline", "--force"], trial.uri)
         assert whole.code == 0, whole.said
@@ -226,7 +225,7 @@ def main(arguments: list[str] | None = None) -> None:
             case = {"server": wrong, "after": good, **trial.lost(good, answer, delay, right)}
             cases.append(case)
             print(case, flush=True)
-    record("server", options.results, began, {"seconds with a server": round(whole.seconds, 1), "cases": cases})
+            record("server", options.results, began, {"seconds with a server": round(whole.seconds, 1), "cases": cases})
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.project import Clone, Forked, do_jobs, jobs_of, parser, project, record, scratch
+from benchmarks.reliability.project import Clone, Forked, built, parser, record, scratch
 
 WRITERS = 8
 #: Metrics that are times: each training has its own.
@@ -138,9 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     began = time.monotonic()
     stores: dict[str, Any] = {}
     with scratch(options.folder) as folder, postgresql() as server:
-        clone = project(folder / "project")
-        jobs = jobs_of(clone, options.stages)
-        do_jobs(clone, jobs, folder / "log")
+        clone, jobs = built(folder / "project", options)
         kinds = {
             "rediffuse track": [["track"]] * WRITERS,
             # Seven jobs, for the eighth would take the weights away from which these are made.
@@ -171,7 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
                 stores[f"{store}, {kind}"] = {
                     "rounds": options.rounds, "writers": len(commands), **found, "said": failed,
                 }  # fmt: skip
-    record("writers", options.results, began, {"stores": stores})
+                record("writers", options.results, began, {"stores": stores})
 
 
 if __name__ == "__main__":
