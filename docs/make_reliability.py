@@ -146,8 +146,8 @@ def writers() -> Iterator[str]:
     """Many writers of one store."""
     yield "\n## Eight writers, one MLflow store\n\n"
     yield (
-        "Each round begins with an empty store. Eight processes log the same built study at once, or seven jobs that end\n"
-        "at about the same time and a `rediffuse track` do; the store must hold what one process alone writes. Within a\n"
+        "Each round begins with an empty store. Eight processes log the same built study at once, or six jobs that end\n"
+        "at about the same time and two `rediffuse track` do; the store must hold what one process alone writes. Within a\n"
         "project the logging of one training is one process's at a time; several clones that log the same study to one\n"
         "server at the same moment are not kept apart.\n\n"
     )
