@@ -111,7 +111,7 @@ def film(frames: Frames) -> Picture | None:
             show(grid[2 * i, j], mosaic(arrays["film-x"][j][:1], 1), title)
             show(grid[2 * i + 1, j], mosaic(arrays["film-x0"][j][:1], 1))
         colour = run_colours(frames.loaded)[run.name]
-        row_label(grid[2 * i, 0], f"{run.label}\n$x_t$", colour)
+        row_label(grid[2 * i, 0], f"{run.label}\nxₜ", colour)
         row_label(grid[2 * i + 1, 0], "estimate\nof x₀", colour)
     caption = (
         f"How a sample comes about: x_t and the network's estimate of x_0 from it, along "

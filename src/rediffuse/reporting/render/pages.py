@@ -71,6 +71,9 @@ def _environment(autoescape: bool) -> jinja2.Environment:
 
 def _inline(text: str) -> Markup:
     """Text with `code` and [references](report.md) to the parts as HTML."""
+    text = re.sub(
+        r"(?<=\d) %|(?<=\bn) = (?=\d)", lambda found: found[0].replace(" ", "\xa0"), text
+    )  # lines end elsewhere
     code = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))
     return Markup(re.sub(r"\[([^]]*)\]\((report|timings)\.md\)", r'<a href="#part-\2">\1</a>', code))
 
