@@ -28,7 +28,17 @@ from rediffuse.reporting.terms import (
     run_label,
     training_of,
 )
-from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, Estimate, Value, counted, listed, setting_text, short
+from rediffuse.reporting.values import (
+    NOT_ASKED,
+    NOT_RECORDED,
+    NOT_RUN,
+    Estimate,
+    Value,
+    counted,
+    listed,
+    setting_text,
+    short,
+)
 from rediffuse.runs import facts
 
 #: Images in a strip; metrics that stand beside one another in a picture.
