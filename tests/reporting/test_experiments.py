@@ -148,7 +148,7 @@ def test_a_trained_way_stands_beside_the_run_that_it_starts_from(material):
 
 def test_of_several_ways_the_one_that_changes_most_is_named_also_where_only_sampling_differs(material):
     assert said(material, "causes") == [
-        "Fréchet distance beside DDPM (200.0, n = 20): clearly better: half the width (-25 %); clearly worse: a faster "
+        "Against DDPM (Fréchet distance 200.0, n = 20): clearly better: half the width (−25 %); clearly worse: a faster "
         "training (+10 %) and noise in the steps (+50 %). What changes it most: noise in the steps (+50 %)."
     ]
 
