@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -15,6 +16,30 @@ from rediffuse.errors import UserError
 OnProgress = Callable[[int, int], None]
 
 _CHUNK = 1 << 20
+#: The most bytes that are taken of a file whose size is not published: more would fill the disk.
+_MOST = 1 << 30
+#: Bytes a second below which a mirror is left, and how often one that breaks off is asked for the rest.
+_SLOWEST, _CONTINUED = 256, 100
+
+
+class _TooSlow(OSError):
+    """A mirror that keeps a transfer alive and hardly moves it."""
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Follows addresses and redirections to the web alone: urllib's own would also open ftp, files and data."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPErrorProcessor,
+        urllib.request.UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    return opener
 
 
 @dataclass(frozen=True)
@@ -61,9 +86,9 @@ def obtain(file: RemoteFile, local: Path | None, folder: Path, progress: OnProgr
 def fetch(file: RemoteFile, folder: str | Path, progress: OnProgress | None = None, *, timeout_s: float = 30.0) -> Path:
     """Give the path of a verified copy of `file` in `folder`, fetching what is missing.
 
-    Bytes go to <name>.part, which a later call continues; it takes the name only when its checksum agrees. A mirror
-    that fails, stalls for `timeout_s` or serves other bytes is left for the next. If none serves, a `UserError` says
-    what each did and how to provide the file by hand. `progress(done, total)` counts bytes; total is 0 while unknown.
+    Bytes go to <name>.part, which a later call continues; it takes the name only when its checksum agrees, whichever
+    host they came from. A mirror that fails, stalls or crawls for `timeout_s` or serves other bytes is left for the
+    next. If none serves, a `UserError` says what each did and how to provide the file by hand. `progress(done, total)` counts bytes; total is 0 while unknown.
     """
     folder = Path(folder)
     path = folder / file.name
@@ -89,12 +114,14 @@ def _fetch_from(url: str, part: Path, file: RemoteFile, progress: OnProgress | N
     A transfer that breaks off after bringing something is continued at once. Bytes that fail the checksum are thrown
     away, and fetched once more if some of them were left from an earlier attempt.
     """
+    continued = 0
     while True:
         before = _size(part)
         try:
             _continue_transfer(url, part, file, progress, timeout_s)
         except (OSError, http.client.HTTPException, ValueError) as failure:
-            if _size(part) > before:
+            if _size(part) > before and continued < _CONTINUED and not isinstance(failure, _TooSlow):
+                continued += 1
                 continue
             return str(failure) or type(failure).__name__
         wrong = verify(part, file)
@@ -113,14 +140,14 @@ def _continue_transfer(url: str, part: Path, file: RemoteFile, progress: OnProgr
     """Append what is missing of `part`; raises OSError or HTTPException when the transfer fails or breaks off."""
     if not url.startswith(("http://", "https://")):
         raise ValueError("only http and https addresses are fetched")
-    have = _size(part)
+    have, most = _size(part), file.size or _MOST
     if file.size is not None and have >= file.size:
         return
     request = urllib.request.Request(url, headers={"User-Agent": "rediffuse"})
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        response = urllib.request.urlopen(request, timeout=timeout_s)
+        response = _opener().open(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:
             # Nothing lies beyond what we have: it is whole, or not this file at all. The checksum tells.
@@ -132,11 +159,16 @@ def _continue_transfer(url: str, part: Path, file: RemoteFile, progress: OnProgr
         length = response.headers.get("Content-Length")
         total = have + int(length) if length is not None else (file.size or 0)
         with part.open("ab" if resumes else "wb") as sink:
-            while chunk := response.read(_CHUNK):
+            since, then = time.monotonic(), have
+            while chunk := response.read1(_CHUNK):  # what there is: `read` would wait for all of it
                 have += len(chunk)
-                if file.size is not None and have > file.size:
-                    raise OSError(f"it sends more than the {file.size:,} bytes of the file")
+                if have > most:
+                    raise OSError(f"it sends more than the {most:,} bytes of the file")
                 sink.write(chunk)
+                if (waited := time.monotonic() - since) > timeout_s:
+                    if have - then < _SLOWEST * waited:
+                        raise _TooSlow(f"it sends less than {_SLOWEST} bytes a second")
+                    since, then = time.monotonic(), have
                 if progress is not None:
                     progress(have, total)
             sink.flush()

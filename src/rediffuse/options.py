@@ -61,9 +61,17 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _drawn(label: str) -> str:
+    if label.startswith("_"):
+        raise PydanticCustomError("label", "it should not begin with _, which figures leave out of their legends")
+    return label
+
+
 #: Words that a page shows, in one line; a field says how many letters at most.
 Line = Annotated[str, AfterValidator(_line)]
 Words = Annotated[Line, AfterValidator(_not_blank)]
+#: The same of what figures show in a legend.
+Label = Annotated[Words, AfterValidator(_drawn)]
 #: A file or folder of the user's.
 PathText = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_path)]
 

@@ -91,6 +91,20 @@ def is_torchscript(path: Path) -> bool:
         return False
 
 
+def is_compressed(path: Path) -> bool:
+    """Whether a file that torch saved was compressed since: it would unpack to any size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def file_kind(path: Path) -> str:
+    """Whose file of weights it is, "safetensors" or "torch"; UserError, saying what else, if no one's."""
+    return _kind(path)
+
+
 def _kind(path: Path) -> str:
     """Whose file it is by its first bytes, "safetensors" or "torch"; UserError, saying what else, if no one's."""
     try:

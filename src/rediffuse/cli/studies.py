@@ -18,7 +18,8 @@ def check(
 ) -> None:
     """Validate a study, look for the files it names, and print the runs it resolves to."""
     from rediffuse.config import load_study
-    from rediffuse.pipeline.outside import check_pictures, weights_there
+    from rediffuse.evaluation.feature_networks import OWN_RISK
+    from rediffuse.pipeline.outside import check_pictures, own_program, weights_there
     from rediffuse.runs.describe import describe_study
 
     loaded = load_study(file)
@@ -27,6 +28,8 @@ def check(
         weights_there(loaded, Path())
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
+    if (weights := own_program(loaded)) is not None:
+        print(OWN_RISK.format(weights))
     print(describe_study(loaded, full=full))
 
 

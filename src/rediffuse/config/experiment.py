@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from rediffuse.config.sampling import Name, Sampler, SamplerName
 from rediffuse.config.sections import Section
-from rediffuse.options import PositiveFloat, PositiveInt, Words
+from rediffuse.options import Label, PositiveFloat, PositiveInt, Words
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 #: The questions that a report asks, in its order, by the key an experiment names.
@@ -46,7 +46,7 @@ AxisValue = Annotated[
 
 class Claim(Section):
     """A sentence of a paper, put to the test. A cell is run/sampler-steps, run/likelihood, run/trained (what the trained
-    network tells by itself), run/task-method (`psnr` of restored images), or real/held-out, real/noise.
+    network tells by itself), or real/held-out, real/noise.
 
     One of: `better` against `worse`; `cell` with `below` or `above`; `cells` with `trend`; `same` with `within`; `run`
     with `loss_below` and `before`.
@@ -133,7 +133,7 @@ class Arm(Section):
     samplers: dict[SamplerName, Sampler] = Field(
         {}, max_length=100, description="how it alone is sampled; as the others when absent"
     )
-    label: Words | None = Field(None, max_length=100, description="its name in tables and figures; the key when absent")
+    label: Label | None = Field(None, max_length=100, description="its name in tables and figures; the key when absent")
 
 
 class Quote(Section):

@@ -90,7 +90,9 @@ class LpipsWeights(Section):
 
     network: Literal["alex", "vgg"] = Field("alex", description="AlexNet or VGG-16")
     weights: PathText = Field(
-        ..., description="file of torchvision's weights of that network, or of network and linear heads in one"
+        ...,
+        description="file of torchvision's weights of that network, or of network and linear heads in one; a TorchScript "
+        "file is a program, at your own risk",
     )
     weights_sha256: str | None = Field(
         None,
@@ -128,7 +130,11 @@ class Evaluation(Section):
     """What the samples are scored with."""
 
     features: Name = Field(..., description="feature network of the registry")
-    weights: PathText | None = Field(None, description="file with the feature network's weights, where it ships none")
+    weights: PathText | None = Field(
+        None,
+        description="file with the feature network's weights, where it ships none; a TorchScript file is a program, at "
+        "your own risk",
+    )
     weights_sha256: str | None = Field(
         None,
         description="digest that `weights` must have; that of the file counts when absent",

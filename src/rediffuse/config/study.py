@@ -1,9 +1,8 @@
 """A study: defaults, the runs that override them, experiments and claims; and each run fully resolved."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
 from rediffuse.config.experiment import Claim, Experiment, Seed
 from rediffuse.config.sampling import Sampler, SamplerName
@@ -22,21 +21,12 @@ from rediffuse.config.sections import (
 from rediffuse.config.settings import Overrides, Settings
 from rediffuse.config.trained import Diffusion, GuidingClassifier, Network, Weights
 from rediffuse.models.latent_options import CriticNetwork, LatentNetwork
-from rediffuse.options import Line, Words
+from rediffuse.options import Label, Line, Words
 from rediffuse.training.options import DcganTraining, TrainingConfig, VaeTraining, WganTraining
 
 Kind = Literal["unet", "dcgan", "wgan-gp", "vae"]
 AnyNetwork = Network | CriticNetwork | LatentNetwork
 AnyTraining = TrainingConfig | WganTraining | DcganTraining | VaeTraining
-
-
-def _drawn(label: str) -> str:
-    if label.startswith("_"):
-        raise PydanticCustomError("label", "it should not begin with _, which figures leave out of their legends")
-    return label
-
-
-Label = Annotated[Words, Field(max_length=60), AfterValidator(_drawn)]
 
 
 class Run(Overrides):
@@ -48,7 +38,9 @@ class Run(Overrides):
         "and `training` have keys of their own",
     )
     role: Literal["baseline", "improved", "variant"] = Field("variant", description="its part in the comparison")
-    label: Label | None = Field(None, description="its name in tables and figures; the key, or its kind's, when absent")
+    label: Label | None = Field(
+        None, max_length=60, description="its name in tables and figures; the key, or its kind's, when absent"
+    )
     classifier: GuidingClassifier | None = Field(
         None, description="noise-conditional classifier that guides its samples; none when absent"
     )
@@ -125,9 +117,3 @@ class ResolvedRun(Section):
     sampling: Sampling
     classifier: GuidingClassifier | None = None
     weights: Weights | None = None
-
-    @property
-    def restores(self) -> bool:
-        """Whether it is tried on damaged images."""
-        named = self.restoration.runs
-        return self.name in named if named is not None else self.diffusion is not None and self.role != "ablation"

@@ -1,5 +1,6 @@
 """Images in an array on disk: which array, which axis is which, and floats to pixels. What is ambiguous is refused."""
 
+import math
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from rediffuse.errors import UserError
 from rediffuse.files import kind_of_file
@@ -92,7 +94,7 @@ def _load(path: Path) -> tuple[np.ndarray, str, tuple[str, ...]]:
             raise UserError(
                 f"{path} is not an array of numbers: {reason or _PICKLED * _pickled(damage) or damage}"
             ) from None
-    headers = _headers(path)
+    headers = array_headers(path)
     shapes = {name: shape for name, (shape, _) in headers.items()}
     name = next((name for name in _NAMES if name in shapes), next(iter(shapes)) if len(shapes) == 1 else None)
     others = [other for other, shape in shapes.items() if other != name and len(shape) in (3, 4)]
@@ -108,6 +110,7 @@ def _load(path: Path) -> tuple[np.ndarray, str, tuple[str, ...]]:
             raise UserError(
                 f"{path} holds {shapes[name][0]} images and {shape[0]} {label}: they do not belong together"
             )
+    check_room(path, {name: headers[name]})
     try:
         with np.load(path, allow_pickle=False) as file:
             array = file[name]
@@ -116,7 +119,7 @@ def _load(path: Path) -> tuple[np.ndarray, str, tuple[str, ...]]:
     return array, f"{name!r} of {path}", (f"passed over beside {name}: {', '.join(others)}",) if others else ()
 
 
-def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+def array_headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Shape and type of each array of an npz file, by its name; no array is read."""
     names, found = array_names(path), {}
     try:
@@ -135,6 +138,15 @@ def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     except Exception as damage:
         raise UserError(f"{path} is damaged: {damage}") from None
     return found
+
+
+def check_room(path: Path, headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
+    """Raise UserError where arrays of a file would fill the memory, as a few bytes may: zeros compress a thousandfold."""
+    needed = sum(math.prod(shape) * dtype.itemsize for shape, dtype in headers.values())
+    if needed > (free := psutil.virtual_memory().available):
+        raise UserError(
+            f"{path} unpacks to {needed / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB of memory are free: give parts of it"
+        )
 
 
 def _layout(shape: tuple[int, ...], what: str) -> tuple[Callable[[np.ndarray], np.ndarray], str]:

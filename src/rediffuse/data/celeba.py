@@ -13,6 +13,7 @@ import numpy as np
 
 from rediffuse.data.image_set import ImageSet, make_card
 from rediffuse.data.picture import Picture, decode
+from rediffuse.data.swollen import check_pictures
 from rediffuse.download import OnProgress
 from rediffuse.errors import UserError
 from rediffuse.files import sha256
@@ -44,6 +45,7 @@ def celeba(options: CelebAOptions, download_dir: Path, progress: OnProgress | No
     for path in (options.archive, partition):
         if not path.is_file():
             raise UserError(f"{path} does not exist: take {path.name} from {_PAGE}")
+    check_pictures(options.archive)
     parts = _read_partition(partition)
     wanted = {_PARTS["train"], _PARTS[options.held_out]}
     picture = Picture("rgb", options.crop, options.size, options.resample)

@@ -13,6 +13,7 @@ from rediffuse.data.array_images import Span, open_array
 from rediffuse.data.image_set import open_image_set
 from rediffuse.data.picture import Picture, in_words
 from rediffuse.data.picture_files import PictureFiles, by_name, open_pictures
+from rediffuse.data.swollen import check_pictures
 from rediffuse.errors import UserError
 
 ARRAY_SUFFIXES = (".npy", ".npz")
@@ -91,6 +92,7 @@ def open_source(
             raise UserError(f"a size is for pictures; {path} holds an array, whose images have one size already")
         return _prepared(path) if prepared else _array(path, span)
     picture = Picture("rgb", size=size, white=white)
+    check_pictures(path)
     files = open_pictures(path)
     if files.rereads:
         raise UserError(

@@ -10,20 +10,23 @@ import torch
 from torch import Tensor
 
 from rediffuse.config import LoadedStudy, ResolvedRun
+from rediffuse.data.array_images import array_headers
 from rediffuse.data.image_set import ImageSet, images_digest, open_image_set
 from rediffuse.data.image_source import ARRAY_SUFFIXES, open_source
 from rediffuse.data.registry import load as load_source
+from rediffuse.data.swollen import check_pictures
 from rediffuse.diagnosis.subject import Averaging, Kind, Pictures, Subject, kept_of_first
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.errors import UserError
 from rediffuse.interop.files import CONFIG
+from rediffuse.interop.foreign import read_foreign
 from rediffuse.interop.own_format import Package
 from rediffuse.interop.sources import IddpmFacts, read_any
 from rediffuse.models.unet import UNet
 from rediffuse.progress import Progress
 from rediffuse.runs import facts
 from rediffuse.runs.networks import build_network
-from rediffuse.weights import check_tensors, read_tensors, read_weights
+from rediffuse.weights import check_tensors, read_weights
 
 #: Images of a split that are looked at, at most.
 MOST = 10_000
@@ -169,7 +172,7 @@ def _not_finite(path: Path, entry: str | None) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for file in [path] if path.is_file() else sorted(path.rglob("*.safetensors")):
         try:
-            found |= read_tensors(file, entry)
+            found |= read_foreign(file, entry)
         except UserError:
             return {}
     whole = all(value.is_floating_point() for value in found.values())
@@ -209,6 +212,7 @@ def find_images(text: str, channels: int | None, side: int | None) -> ImageSet:
     if not path.exists():
         known = ", ".join(sorted(card.parent.name for card in DATA.glob("*/card.json"))) or "none"
         raise UserError(f"--data: no images {text!r}; name pictures, an array, or a prepared data set (here: {known})")
+    check_pictures(path)
     options = {"path": str(path), "channels": "grey" if channels == 1 else "rgb", "size": side}
     with Progress("images", "picture") as progress:
         return load_source("archive", options, progress=progress)
@@ -217,8 +221,10 @@ def find_images(text: str, channels: int | None, side: int | None) -> ImageSet:
 def _labels(path: Path, count: int) -> np.ndarray | None:
     if path.suffix.lower() != ".npz":
         return None
+    if (header := array_headers(path).get("labels")) is None or header[0] != (count,):
+        return None
     with np.load(path, allow_pickle=False) as file:
-        labels = file["labels"] if "labels" in file.files else np.zeros(0)
+        labels = file["labels"]
     return labels.astype(np.int64) if labels.shape == (count,) and labels.dtype.kind in "iu" and labels.size else None
 
 

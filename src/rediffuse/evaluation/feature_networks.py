@@ -49,5 +49,8 @@ FEATURE_NETWORKS = Registry(
     ),
 )
 
+#: What is said before a TorchScript file is loaded.
+OWN_RISK = "{} is a TorchScript file, a program that runs with your rights: use none that you do not trust"
+
 #: Least side of an image that each network of LPIPS takes.
 LPIPS_LEAST = {"alex": 31, "vgg": 16}

@@ -11,7 +11,10 @@ from torch import Tensor
 
 from rediffuse.errors import UserError, one_line, shown
 from rediffuse.options import in_words
-from rediffuse.weights import check_finite, read_tensors
+from rediffuse.weights import check_finite, file_kind, is_compressed, read_tensors
+
+#: How many times a file's size its tensors may take, where they share numbers.
+MOST_SHARED = 10
 
 
 def quoted(value: Any) -> str:
@@ -39,6 +42,23 @@ class Foreign(BaseModel):
             raise UserError(f"{first['loc'][0]}: {quoted(first['input'])} cannot be represented; {words}") from None
 
 
+def read_foreign(file: Path, entry: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a file, which take no more memory than its bytes: see `read_tensors`.
+
+    Raises:
+        UserError: it is no file of weights, or a small one that would unpack to many times its size.
+    """
+    if file_kind(file) == "torch" and is_compressed(file):
+        raise UserError(f"{file}: is a compressed archive, as torch.save writes none; save its tensors again")
+    tensors = read_tensors(file, entry)
+    # Tensors may be views that repeat a few numbers; some of a network's share their numbers, hardly all of them.
+    if sum(value.numel() * value.element_size() for value in tensors.values()) > MOST_SHARED * file.stat().st_size:
+        raise UserError(
+            f"{file}: its tensors would take over {MOST_SHARED} times the file's size; those are no weights"
+        )
+    return tensors
+
+
 def foreign_tensors(
     source: Path, files: Sequence[Path], entry: str | None = None
 ) -> tuple[dict[str, Tensor], list[str]]:
@@ -52,7 +72,7 @@ def foreign_tensors(
     tensors: dict[str, Tensor] = {}
     notes = []
     for file in files:
-        tensors |= read_tensors(file, entry)
+        tensors |= read_foreign(file, entry)
     tensors.pop("n_averaged", None)  # of torch.optim.swa_utils.AveragedModel
     while len(first := {name.partition(".")[0] for name in tensors}) == 1 and all("." in name for name in tensors):
         prefix = f"{first.pop()}."

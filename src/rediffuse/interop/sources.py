@@ -27,7 +27,9 @@ from rediffuse.interop.files import (
 from rediffuse.interop.foreign import foreign_tensors
 from rediffuse.interop.iddpm_format import config_from_iddpm, weights_from_iddpm
 from rediffuse.interop.own_format import FORMAT, Package, read_config, read_package, write_tensors
+from rediffuse.interop.own_format import WEIGHTS as OWN_WEIGHTS
 from rediffuse.interop.scheduler_format import Process, any_process, process_from_scheduler, scheduler_config
+from rediffuse.weights import file_kind
 
 SCHEDULER = Path("scheduler", "scheduler_config.json")
 
@@ -73,7 +75,7 @@ def read_any(
     if entry is not None:
         raise UserError(f"--entry: {path} is a folder, which has no entries; name the file, or leave it out")
     if read_config(root / CONFIG).get("format") == FORMAT:
-        return read_package(root)
+        return _read_own(root)
     files = weight_files(root)
     source = files[0] if len(files) == 1 else root / INDEX
     return _read_diffusers(root, source, *foreign_tensors(source, files), null_class, any_schedule)
@@ -96,6 +98,12 @@ def write_diffusers(folder: Path, package: Package) -> None:
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
 
 
+def _read_own(folder: Path) -> Package:
+    if file_kind(path := folder / OWN_WEIGHTS) != "safetensors":
+        raise UserError(f"{path}: is a file of torch's, not what its name says; `rediffuse export` writes it")
+    return read_package(folder)
+
+
 def _read_file(path: Path, null_class: bool, facts: IddpmFacts, entry: str | None, any_schedule: bool) -> Package:
     refuse_pickled(path)
     tensors, notes = foreign_tensors(path, [path], entry)
@@ -111,7 +119,7 @@ def _read_file(path: Path, null_class: bool, facts: IddpmFacts, entry: str | Non
     if "conv_in.weight" in tensors:
         return _read_diffusers(path.parent, path, tensors, notes, null_class, any_schedule)
     if "time.linear1.weight" in tensors:
-        return read_package(path.parent)
+        return _read_own(path.parent)
     return _read_iddpm(path, tensors, notes, null_class, facts)
 
 

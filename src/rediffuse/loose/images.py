@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from rediffuse import __version__
-from rediffuse.data.array_images import Span, array_names
+from rediffuse.data.array_images import Span, array_headers, array_names, check_room
 from rediffuse.data.image_set import open_image_set
 from rediffuse.data.image_source import ImageSource, StreamDigest, open_source
 from rediffuse.errors import UserError
+from rediffuse.evaluation.feature_networks import OWN_RISK
 from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, Features, load_feature_network
 from rediffuse.evaluation.reference import Reference, ReferenceIdentity, open_reference, reference_path, write_reference
 from rediffuse.evaluation.scoring import Scorer
@@ -49,6 +50,7 @@ class NetworkChoice:
             if self.weights is None:
                 raise UserError("--features torchscript needs --weights FILE, the TorchScript file")
             name = f"torchscript:{self.weights}"
+            print(OWN_RISK.format(self.weights), flush=True)
         elif self.weights is not None and not name.startswith("inception"):
             raise UserError(f"--weights is for Inception-v3 and torchscript; {name} brings its own")
         if self.weights_sha256 is not None and not name.startswith("inception"):
@@ -133,6 +135,7 @@ def find_reference(text: str, network: FeatureNetwork, reading: Reading) -> tupl
                 f"set (there are: {known})"
             )
     if path.suffix.lower() == ".npz" and path.is_file() and "mu" in array_names(path):
+        check_room(path, array_headers(path))
         return open_statistics(path, network), {"path": str(path), "kind": "statistics file"}
     if path.is_dir() and (path / "card.json").is_file() and reference_path(path, network.name).is_file():
         return _of_data_set(path, network), {

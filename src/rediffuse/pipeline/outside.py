@@ -12,6 +12,7 @@ from pathlib import Path
 from rediffuse.config import LoadedStudy
 from rediffuse.config.sections import Evaluation
 from rediffuse.errors import UserError
+from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.files import read_json
 from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.evidence import evidence_digest
@@ -101,6 +102,12 @@ def link(loaded: LoadedStudy, root: Path) -> None:
 def _holds_links(folder: Path) -> bool:
     """Whether a folder below this one is a link."""
     return any((Path(place) / name).is_symlink() for place, folders, _ in os.walk(folder) for name in folders)
+
+
+def own_program(loaded: LoadedStudy) -> str | None:
+    """The TorchScript file that a study scores with, a program of the user's."""
+    evaluation = loaded.study.evaluation
+    return evaluation.weights if FEATURE_NETWORKS[evaluation.features].takes_file else None
 
 
 def weights_there(loaded: LoadedStudy, root: Path) -> None:

@@ -11,12 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rediffuse.evaluation.feature_networks import OWN_RISK
 from rediffuse.files import remove
 from rediffuse.formats import write_json
 from rediffuse.machine import environment, machine
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.lock import lock
+from rediffuse.pipeline.outside import named, own_program
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.receipts import clear_damage, require, why_stale, write_receipt
 from rediffuse.registry import load
@@ -68,6 +70,10 @@ def _do(context: Context, job: Job, force: bool, later: bool) -> None:
     require(job, context.root)
     if job.stage != "prepare":
         _check_prepared(context)
+    elif (pictures := named(context.loaded).get("data.path")) is not None:
+        load("rediffuse.data.swollen:check_pictures")(context.root / pictures)
+    if job.stage == "reference" and (weights := own_program(context.loaded)) is not None:
+        print(OWN_RISK.format(weights), file=sys.stderr, flush=True)
     if force:
         forget(context, job)
     clear_damage(job, context.root)

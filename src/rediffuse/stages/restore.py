@@ -5,6 +5,7 @@ from typing import Any
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.stage import Stage, Subject
+from rediffuse.runs import facts
 
 
 def settings(subject: Subject) -> dict[str, Any]:
@@ -22,7 +23,7 @@ STAGE = Stage(
     settings=settings,
     files=lambda subject: ("restoration/psnr.json", "restoration/images.npz"),
     keeps=("restoration/",),
-    applies=lambda run: run.restores,
+    applies=facts.restores,
     ablations=True,
 )
 

@@ -1,5 +1,6 @@
 """What each kind of job logs, from what lies on disk: named by the stages' declarations."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ def _log_dataset(tracker: Tracker, context: Context, run_id: str) -> None:
     if (inputs is not None and inputs.dataset_inputs) or not card_path.exists():
         return
     card = read_json(card_path)
-    source = f'{{"source": "{card["source"]}"}}'
+    source = json.dumps({"source": card["source"]}, ensure_ascii=False)
     dataset = Dataset(name=card["name"], digest=card["images_sha256"][:32], source_type="code", source=source)
     tracker.client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 

@@ -88,8 +88,9 @@ def trials(frames: Frames) -> list[Trial]:
 
 def places(variant: str) -> str:
     """Where a document says it first."""
-    found = [one for one in entries() if any(e.damage == variant for e in one.evidence)]
-    return listed(list({one.document: f"{one.document} {one.place}" for one in reversed(found)}.values())[::-1])
+    return listed(
+        [f"{one.document} {one.place}" for one in entries() if any(e.damage == variant for e in one.evidence)]
+    )
 
 
 def table(frames: Frames, found: list[Trial]) -> Table:

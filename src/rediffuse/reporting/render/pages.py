@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from rediffuse.reporting.render.blocks import Block, FigureBlock, Group, TableBlock, every
-from rediffuse.reporting.render.table import cell_html, markdown_escape
+from rediffuse.reporting.render.table import MARKED, cell_html, markdown_escape
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -71,11 +71,12 @@ def _environment(autoescape: bool) -> jinja2.Environment:
 
 def _inline(text: str) -> Markup:
     """Text with `code` and [references](report.md) to the parts as HTML."""
-    text = re.sub(
-        r"(?<=\d) %|(?<=\bn) = (?=\d)", lambda found: found[0].replace(" ", "\xa0"), text
-    )  # lines end elsewhere
-    code = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))
-    return Markup(re.sub(r"\[([^]]*)\]\((report|timings)\.md\)", r'<a href="#part-\2">\1</a>', code))
+    parts = [html.escape(part) for part in MARKED.split(text)]
+    for i in range(1, len(parts), 2):
+        name, _, page = parts[i][1:].rpartition("](")
+        code = parts[i].startswith("`")
+        parts[i] = f"<code>{parts[i][1:-1]}</code>" if code else f'<a href="#part-{page[:-4]}">{name}</a>'
+    return Markup("".join(parts))
 
 
 def _tidy(text: str) -> str:

@@ -151,7 +151,12 @@ def _csv(value: Value) -> str:
         return value.parts()[0]
     if isinstance(value, Mark):
         return value.text
-    return number(value) if isinstance(value, int | float) else plain(value)
+    return number(value) if isinstance(value, int | float) else _no_formula(plain(value))
+
+
+def _no_formula(text: str) -> str:
+    """Text that a spreadsheet shows: what begins as a formula does would be computed, but for a quote before it."""
+    return f"'{text}" if re.match(r"[=+@-](?![\d.]*$)", text) else text
 
 
 def _markdown(column: Column, value: Value, home: str) -> str:
@@ -184,8 +189,8 @@ def _latex(column: Column, value: Value) -> str:
     return f"\\texttt{{{text}}}" if column.code and text else text
 
 
-#: What stays as it is in Markdown: code, and references to the report's parts.
-_MARKED = re.compile(r"(`[^`]*`|\[[^]]*\]\((?:report|timings)\.md\))")
+#: What stays as it is: code, and references to the report's parts.
+MARKED = re.compile(r"(`[^`]*`|\[[^]]*\]\((?:report|timings)\.md\))")
 #: Backslashes, signs of emphasis, mathematics and entities, ends of links, and signs that begin a heading or a list.
 _MARKS_OF_MARKDOWN = (
     (r"\\(?=[!-/:-@\[-`{-~])", r"\\\\"),
@@ -199,7 +204,7 @@ _MARKS_OF_MARKDOWN = (
 
 def markdown_escape(text: str) -> str:
     """Text that Markdown shows as it is, apart from `code` in backquotes and [references](report.md) to the parts."""
-    parts = _MARKED.split(text)
+    parts = MARKED.split(text)
     for i in range(0, len(parts), 2):
         for sign, escaped in _MARKS_OF_MARKDOWN:
             parts[i] = re.sub(sign, escaped, parts[i])
@@ -235,7 +240,8 @@ def latex_escape(text: str) -> str:
     out: list[str] = []
     for character in text:
         if character in _COMBINING:
-            base = out.pop().strip("$") if out else ""
+            base = out.pop() if out else ""
+            base = base if base == r"\$" else base.strip("$")
             out.append(f"${_COMBINING[character]}{{{base}}}$")
         elif character in _LATEX:
             out.append(_LATEX[character])
