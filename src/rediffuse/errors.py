@@ -1,6 +1,8 @@
 """The one exception that is the user's to mend, and how a line shows what the user gave."""
 
+import difflib
 import reprlib
+from collections.abc import Iterable
 from typing import Any
 
 #: Characters of a message at most, whatever the user gave: with the program's name before it, it stays below 300.
@@ -35,6 +37,15 @@ def one_line(text: str, room: int = LONGEST) -> str:
 def shown(value: Any) -> str:
     """A value as a message names it: text in quotes, what is long in short."""
     return "nothing" if value is None else one_line(_SHORT.repr(value), 80)
+
+
+def one_of(given: object, names: Iterable[str]) -> str:
+    """What to use in the place of what was given: all of the names, or the likest where there are many."""
+    every = list(names)
+    if len(text := ", ".join(every)) <= 120:
+        return f"use one of {text}"
+    likest = difflib.get_close_matches(str(given), every, n=4, cutoff=0)
+    return f"the likest of {len(every)} are {', '.join(likest)}"
 
 
 #: What to do about EOFError in the middle of an import.

@@ -210,6 +210,16 @@ MISTAKES = {
         "metric: class_accuracy\n        better: improved/ancestral-5",
         ["experiments.comparison.claims.0.better", "has no class_accuracy"],
     ),
+    "metric by a name much like one": (
+        "better: improved/ancestral-5",
+        "metric: psnrs\n        better: improved/ancestral-5",
+        ["experiments.comparison.claims.0.metric", "likest of 20 are psnr, ", "docs/study.md lists all"],
+    ),
+    "restoration by a method that nobody asks for": (
+        "methods: [ancestral, ddim]}",
+        "methods: [ancestral]}\nclaims:\n- {claim: c, source: s, metric: psnr, cell: baseline/denoising-ddim, above: 9}",
+        ["claims.0.cell", "'baseline/denoising-ddim' has no psnr", "did you mean"],
+    ),
     "likelihood of an ablation": (
         "better: improved/ancestral-5",
         "metric: bits_per_dim\n        better: width-halved/likelihood",

@@ -13,9 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.work import lock_file
-from rediffuse.tracking.late import close_killed
+from rediffuse.tracking import late, live
+from rediffuse.tracking.late import close_killed, log_or_leave, waiting
+from rediffuse.tracking.live import watching
 from rediffuse.tracking.store import open_store
-from rediffuse.tracking.tracker import Tracker
+from rediffuse.tracking.tracker import Tracker, alone
 from tests.pipeline.conftest import ROOT, Clone
 
 
@@ -105,6 +107,60 @@ def test_a_copied_project_logs_into_itself(built: Clone, tmp_path: Path):
     assert {run.info.artifact_uri for run in runs} == {f"{own}/{run.info.run_id}/artifacts" for run in runs}
     assert len(list(clone.folder.glob("mlartifacts/smoke/*/artifacts/likelihood/nll.json"))) == 1
     assert built.digests("mlartifacts/**/*") == before
+
+
+@pytest.fixture
+def smoke(tmp_path: Path) -> Context:
+    """The smoke study in an empty folder."""
+    return Context.open(ROOT / "studies" / "smoke.yaml", tmp_path)
+
+
+def test_a_training_never_waits_for_a_store_that_hangs(
+    smoke: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    for name in ("STARTS_AFTER_SECONDS", "FLUSH_SECONDS"):
+        monkeypatch.setattr(live, name, 0.0)
+    monkeypatch.setattr(live, "PATIENCE", 0.2)
+    monkeypatch.setattr(live, "open_tracker", lambda context: time.sleep(600))
+    began = time.monotonic()
+    with watching(smoke, smoke.plan.find("train", "baseline", 0)) as watch:
+        for step in range(100):
+            watch.log({"step": step, "loss": 0.0})
+    assert time.monotonic() - began < 5
+    [line] = capsys.readouterr().err.splitlines()
+    assert "`rediffuse track` logs the rest later" in line
+
+
+@pytest.mark.parametrize("answer", [TypeError("'int' object is not subscriptable"), TimeoutError("too slow")])
+def test_whatever_a_server_answers_the_job_is_done_and_waits_to_be_logged(
+    smoke: Context, answer: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def confused(*_: object) -> None:
+        raise answer
+
+    monkeypatch.setattr("rediffuse.tracking.tracker.connect", lambda context, uri: object())
+    monkeypatch.setattr(late, "_log", confused)
+    log_or_leave(smoke, smoke.plan.find("train", "baseline", 0), later=False)
+    [line] = capsys.readouterr().err.splitlines()
+    assert str(answer) in line
+    assert waiting(smoke)
+
+
+def test_two_jobs_of_a_training_log_in_turn(smoke: Context):
+    order = []
+    evaluation, probe = (smoke.plan.find(stage, "baseline", 0) for stage in ("evaluate", "probe"))
+
+    def log_probe() -> None:
+        with alone(smoke, probe):
+            order.append("probe")
+
+    with alone(smoke, evaluation):
+        other = threading.Thread(target=log_probe)
+        other.start()
+        other.join(0.2)
+        order.append("evaluation")
+    other.join(10)
+    assert order == ["evaluation", "probe"]
 
 
 def test_a_training_that_nobody_does_any_more_is_closed_and_runs_again_when_it_is_taken_up(tmp_path: Path):

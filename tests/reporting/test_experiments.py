@@ -141,14 +141,14 @@ def test_the_answer_is_given_at_most_and_at_fewest_steps(material):
 
 def test_a_trained_way_stands_beside_the_run_that_it_starts_from(material):
     assert said(material, "width") == [
-        "Fréchet distance beside DDPM, unchanged (200.0, n = 20): clearly better: half the width (-25 %).",
-        "Fréchet distance beside Improved DDPM, unchanged (100.0, n = 20): clearly worse: half the width (+50 %).",
+        "Against DDPM, unchanged (Fréchet distance 200.0, n = 20): clearly better: half the width (−25 %).",
+        "Against Improved DDPM, unchanged (Fréchet distance 100.0, n = 20): clearly worse: half the width (+50 %).",
     ]
 
 
 def test_of_several_ways_the_one_that_changes_most_is_named_also_where_only_sampling_differs(material):
     assert said(material, "causes") == [
-        "Fréchet distance beside DDPM (200.0, n = 20): clearly better: half the width (-25 %); clearly worse: a faster "
+        "Against DDPM (Fréchet distance 200.0, n = 20): clearly better: half the width (−25 %); clearly worse: a faster "
         "training (+10 %) and noise in the steps (+50 %). What changes it most: noise in the steps (+50 %)."
     ]
 
@@ -156,13 +156,13 @@ def test_of_several_ways_the_one_that_changes_most_is_named_also_where_only_samp
 def test_a_trained_way_is_compared_whatever_the_run_calls_the_same_sampling(material):
     # Guidance 1 is `guided` in the run, and goes by the sampler's own name in what was trained.
     assert said(material, "labels") == [
-        "Fréchet distance beside label dropout = 0.1 (80.00, n = 20): clearly worse: label dropout = 0.2 (+25 %)."
+        "Against label dropout = 0.1 (Fréchet distance 80.00, n = 20): clearly worse: label dropout = 0.2 (+25 %)."
     ]
 
 
 def test_a_list_is_told_from_the_next(material):
     assert said(material, "scales") == [
-        "Fréchet distance beside multipliers = [1, 2] (200.0, n = 20): clearly worse: multipliers = [1, 1] (+25 %)."
+        "Against multipliers = [1, 2] (Fréchet distance 200.0, n = 20): clearly worse: multipliers = [1, 1] (+25 %)."
     ]
     assert "varied: multipliers ([1, 2], [1, 1])." in chapter._how(material, found(material, "scales"))[1]
 

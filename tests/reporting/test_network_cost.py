@@ -10,6 +10,7 @@ from rediffuse.models.presets import PRESETS
 from rediffuse.reporting.chapters import network_cost, network_savings, network_times
 from rediffuse.reporting.read.frames import Frames, read_frames
 from rediffuse.reporting.read.timings import Timings, read_timings
+from rediffuse.reporting.render.blocks import Bullets
 from rediffuse.reporting.render.table import Table
 from rediffuse.reporting.terms import diffusion_runs
 from rediffuse.reporting.values import NOT_RECORDED, Estimate
@@ -130,8 +131,9 @@ def test_lighter_blocks_are_judged_by_what_is_hoped_of_them(tree: StudyTree) -> 
     tenth = {key: value // 10 for key, value in state.items()}
     # Training: 2,000 + 32 × 1,000 bytes against 200 + 32 × 500, which is 1 − 16,200/34,000 = 52.4 % less.
     light = {"parameters": 10, "state_bytes": tenth, "activation_bytes": 500, "sampling_bytes": 100}
-    said = network_cost.light(with_presets(tree, base=base, light_cifar10=light))
-    assert said is not None
+    bullets = network_cost.light(with_presets(tree, base=base, light_cifar10=light))
+    assert isinstance(bullets, Bullets)
+    said = " ".join(bullets.texts)
     assert "saves 90.0 % of the parameters (holds)" in said
     assert "52.4 % of the memory of training on 32 images (does not hold)" in said
     assert "72.0 % of the memory of sampling one image (holds)" in said

@@ -103,6 +103,12 @@ def test_every_link_of_the_page_leads_somewhere(built: StudyTree) -> None:
     assert {link.removeprefix("#") for link in found.links} <= set(found.ids)
 
 
+def test_every_figure_has_a_caption(built: StudyTree) -> None:
+    captions = re.findall(r"^\*\*Figure \w+\.\*\*(.*)$", markdown(built) + timings(built), re.MULTILINE)
+    assert len(captions) > 8
+    assert all(len(caption) > 20 for caption in captions)
+
+
 def test_every_file_that_markdown_names_exists(built: StudyTree) -> None:
     named = re.findall(r"\]\(((?:figures|tables|timings)[/.][^)]+)\)", markdown(built) + timings(built))
     assert len(named) > 30
@@ -328,7 +334,7 @@ def test_a_report_says_what_changed_for_the_worse(tmp_path: Path) -> None:
     stale = {**jobs, "train/width-halved/seed0": other_key(jobs["train/width-halved/seed0"])}
     build_report(tree.loaded, replace(tree.plan, jobs=stale), tree.root, tree.out)
     text = markdown(tree)
-    assert "Improved DDPM in none and DDPM in 3 (most with" in text
+    assert "Improved DDPM is clearly better in none, DDPM in 3 (most with" in text
     assert read_json(tree.out / "claims.json")[0]["verdict"] == "does not hold"
     assert "made with other settings or code" in (tree.out / "tables" / "experiment-parts.csv").read_text()
     assert "3.200 [3.100, 3.300]" in text

@@ -15,7 +15,7 @@ def shown(tree: StudyTree) -> str:
 
 def test_the_summary_shows_values_claims_and_where_to_look_next(tree: StudyTree) -> None:
     text = shown(tree)
-    assert "Of 3 pairs with the same sampler and steps, one is clearly better by" in text
+    assert "Of 3 pairs with the same sampler and steps, compared by" in text
     assert "615.0" in text  # 75 + 3·900/5
     assert "Of 2 claims, 2 hold." in text
     for place in ("reports/smoke/report.html", "make ui", "mlflow ui", "dvc metrics show"):

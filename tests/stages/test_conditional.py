@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from rediffuse.evaluation.metrics import RESTORED
 from rediffuse.pipeline.context import Context
 from rediffuse.reporting import build_report
 from rediffuse.reporting.read.evidence import write_ablations
@@ -47,7 +48,8 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     scales = {"of": "conditional", "question": "How much?", "vary": {"sampler": ["off", "on"]}}
     scales["metrics"] = ["frechet_distance", "class_accuracy", "class_diversity"]
     study["experiments"] = {"path": {**asks, "samplers": {"plain": {**sampler, "kind": "ddim"}}}, "scales": scales}
-    study["claims"] = []
+    straight = {"better": "straight/denoising-ddim", "worse": "conditional/denoising-ddim"}
+    study["claims"] = [{"claim": "A straight path denoises better", "source": "a test", "metric": "psnr", **straight}]
     study["restoration"]["runs"] = ["conditional", "straight"]
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     context = Context.open(root / "params.yaml", root)
@@ -182,6 +184,19 @@ def test_another_run_is_compared_with_the_first_image_by_image(context: Context,
     first, second = (np.array(record["restored"]["posterior mean"]["per_image"]) for record in cleaned)
     [row] = [r for r in rows(report, "restoration") if r["Method"] == "posterior mean" and r["Run"] == "straight"]
     assert float(row["More than the first run (dB)"]) == pytest.approx((second - first).mean(), abs=1e-3)
+
+
+def test_what_a_run_restored_are_cells(report: Path):
+    cells = json.loads((report / "metrics.json").read_text())["conditional"]
+    assert {setting for setting, metrics in cells.items() if "psnr" in metrics} == set(RESTORED)
+
+
+def test_a_claim_of_psnr_is_judged_image_by_image_for_what_an_experiment_trained_too(context: Context, report: Path):
+    folders = [context.folder(context.loaded.run(run), 0) for run in ("conditional", "straight")]
+    cleaned = [json.loads((f / "restoration" / "psnr.json").read_text())["tasks"]["denoising"] for f in folders]
+    first, second = (np.array(record["restored"]["DDIM"]["per_image"]) for record in cleaned)
+    [claim] = json.loads((report / "claims.json").read_text())
+    assert f"over the {len(first)} same images is {(second - first).mean():.2f}"[:-1] in claim["reason"]
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,19 @@ from rediffuse.config.expand import Planned
 from rediffuse.config.experiment import Claim
 from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.data.registry import SOURCES
-from rediffuse.errors import shown
+from rediffuse.errors import one_of, shown
 from rediffuse.evaluation.metrics import (
     COLOUR_METRICS,
-    KINDS,
+    KNOWN,
     METRICS,
     OF_VARIATIONS,
     PIXEL_METRICS,
+    RESTORED,
+    RESTORED_METRICS,
     RUN_METRICS,
 )
 from rediffuse.models.registry import MODELS
 
-KNOWN = {name: metric for registry in KINDS for name, metric in registry.items()}
 LINES = ("real/held-out", "real/noise")
 #: What stands for a sampler in the cell of what a trained network tells by itself.
 TRAINED = "trained"
@@ -42,7 +43,7 @@ def check_claims(claims: Mapping[str, Claim], runs: Mapping[str, ResolvedRun]) -
             trained = [name for name, run in runs.items() if run.weights is None and not MODELS[run.model].one_pass]
             if claim.run not in trained:
                 raise ValueError(
-                    f"{where}.run: {shown(claim.run)} is no run that is trained; use one of {', '.join(trained)}"
+                    f"{where}.run: {shown(claim.run)} is no run that is trained; {one_of(claim.run, trained)}"
                 )
             continue
         if claim.metric not in known:
@@ -83,11 +84,16 @@ def check_headline(headline: tuple[str, ...] | None) -> None:
 
 def _check_metric(where: str, metric: str) -> None:
     if metric not in KNOWN:
-        raise ValueError(f"{where}: {shown(metric)} is not a metric; use one of {', '.join(KNOWN)}")
+        meant = {one.inception.lower(): name for name, one in KNOWN.items() if one.inception}.get(
+            metric.lower(), metric
+        )
+        raise ValueError(f"{where}: {shown(metric)} is not a metric; {one_of(meant, KNOWN)}; docs/study.md lists all")
 
 
 def has(metric: str, run: ResolvedRun, setting: str) -> bool:
     """Whether a metric is computed of what a run makes in a setting, or of the run itself."""
+    if metric in RESTORED_METRICS:
+        return run.restores and setting in RESTORED and RESTORED[setting][2] in (None, *run.restoration.methods)
     if metric in RUN_METRICS:
         bounded = MODELS[run.model].bound and run.role != "ablation"
         return run.probed if RUN_METRICS[metric].setting == TRAINED else bounded
@@ -107,6 +113,9 @@ def _cells(metric: str, runs: Mapping[str, ResolvedRun]) -> tuple[set[str], str]
     """Cells that have the metric, and how one is written."""
     if (setting := KNOWN[metric].setting) is not None:
         return {f"{name}/{setting}" for name, run in runs.items() if has(metric, run, setting)}, f"RUN/{setting}"
+    if metric in RESTORED_METRICS:
+        places = {f"{name}/{place}" for name, run in runs.items() for place in RESTORED if has(metric, run, place)}
+        return places, "RUN/TASK-METHOD, such as RUN/denoising-posterior-mean"
     lines = set(LINES) if metric in METRICS or metric in COLOUR_METRICS else set()
     found = {
         f"{name}/{setting}" for name, run in runs.items() for setting in _settings(run) if has(metric, run, setting)

@@ -46,7 +46,7 @@ AxisValue = Annotated[
 
 class Claim(Section):
     """A sentence of a paper, put to the test. A cell is run/sampler-steps, run/likelihood, run/trained (what the trained
-    network tells by itself), or real/held-out, real/noise.
+    network tells by itself), run/task-method (`psnr` of restored images), or real/held-out, real/noise.
 
     One of: `better` against `worse`; `cell` with `below` or `above`; `cells` with `trend`; `same` with `within`; `run`
     with `loss_below` and `before`.

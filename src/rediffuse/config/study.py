@@ -117,3 +117,9 @@ class ResolvedRun(Section):
     sampling: Sampling
     classifier: GuidingClassifier | None = None
     weights: Weights | None = None
+
+    @property
+    def restores(self) -> bool:
+        """Whether it is tried on damaged images."""
+        named = self.restoration.runs
+        return self.name in named if named is not None else self.diffusion is not None and self.role != "ablation"

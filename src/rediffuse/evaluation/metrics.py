@@ -209,12 +209,41 @@ RUN_METRICS = Registry(
     ),
 )
 
-KINDS = (METRICS, CLASS_METRICS, PIXEL_METRICS, COLOUR_METRICS, RUN_METRICS)
+#: Metrics of images that a trained network made good; the cell is run/place, a place of `RESTORED`.
+RESTORED_METRICS = Registry(
+    "metric of restored images",
+    Metric(
+        "psnr",
+        "rediffuse.samplers.restoration:psnr",
+        better="higher",
+        title="PSNR of restored images in dB",
+        short="PSNR (dB)",
+    ),
+)
+
+#: Each place with task and method, as the record of restoration calls them, and which of `restoration.methods` makes it:
+#: None where all do. Damaged images are what a method starts from.
+RESTORED: dict[str, tuple[str, str, str | None]] = {
+    "inpainting-damaged": ("inpainting", "damaged", None),
+    "inpainting-repaint": ("inpainting", "RePaint", "ancestral"),
+    "inpainting-ddnm-eta-0": ("inpainting", "DDNM, η = 0", "ddim"),
+    "denoising-damaged": ("denoising", "damaged", None),
+    "denoising-posterior-mean": ("denoising", "posterior mean", None),
+    "denoising-posterior-sample": ("denoising", "posterior sample", "ancestral"),
+    "denoising-ddim": ("denoising", "DDIM", "ddim"),
+    "super-resolution-damaged": ("super-resolution", "damaged", None),
+    "super-resolution-ddnm": ("super-resolution", "DDNM", "ancestral"),
+    "super-resolution-ddnm-eta-0": ("super-resolution", "DDNM, η = 0", "ddim"),
+}
+
+KINDS = (METRICS, CLASS_METRICS, PIXEL_METRICS, COLOUR_METRICS, RUN_METRICS, RESTORED_METRICS)
+#: Every metric by name.
+KNOWN = {name: metric for registry in KINDS for name, metric in registry.items()}
 
 
 def find_metric(name: str) -> Metric:
     """The metric of any kind called `name`. Raises UserError that lists the names."""
-    return Registry("metric", *(metric for registry in KINDS for metric in registry.values())).find(name)
+    return Registry("metric", *KNOWN.values()).find(name)
 
 
 def metric_title(name: str, features: str) -> str:

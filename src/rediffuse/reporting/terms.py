@@ -6,7 +6,7 @@ from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.experiment import Experiment
 from rediffuse.config.sampling import Pace, Setting
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
-from rediffuse.evaluation.metrics import METRICS, RUN_METRICS, find_metric, metric_title
+from rediffuse.evaluation.metrics import METRICS, RESTORED, RUN_METRICS, find_metric, metric_title
 from rediffuse.reporting.values import listed, setting_text
 from rediffuse.runs import facts
 from rediffuse.samplers.registry import SAMPLERS
@@ -163,8 +163,10 @@ def setting_title(loaded: LoadedStudy, run: str, setting: str) -> str:
 
 def setting_words(loaded: LoadedStudy, run: str, setting: str) -> str:
     """The same in a sentence: "20 steps of DDIM"."""
-    found = _placed(loaded, run, setting)
-    return setting if found is None else f"{facts.in_words(found[2])} of {in_sentence(sampler_title(*found[:2]))}"
+    if (found := _placed(loaded, run, setting)) is not None:
+        return f"{facts.in_words(found[2])} of {in_sentence(sampler_title(*found[:2]))}"
+    task, method, _ = RESTORED.get(setting, ("", "", None))
+    return setting if not task else f"{task}: {'damaged images' if method == 'damaged' else method}"
 
 
 def in_sentence(title: str) -> str:

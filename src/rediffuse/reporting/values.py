@@ -90,6 +90,12 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.{decimals(value, digits)}f}"
 
 
+def signed(change: float, places: int = 0) -> str:
+    """A change with its sign, or 0: "+5", "−3", "0"."""
+    text = f"{change:+.{places}f}".replace("-", "−")
+    return text if text.strip("+−0.") else "0"
+
+
 def setting_text(value: object) -> str:
     """A setting as one would write it in the study."""
     if value is None:

@@ -10,6 +10,15 @@ from pydantic_core import PydanticUndefined
 from rediffuse.config.load import LoadedStudy
 from rediffuse.config.study import ResolvedRun, Study
 from rediffuse.config.validate import models_in
+from rediffuse.evaluation.metrics import (
+    CLASS_METRICS,
+    COLOUR_METRICS,
+    KINDS,
+    METRICS,
+    PIXEL_METRICS,
+    RESTORED,
+    RESTORED_METRICS,
+)
 from rediffuse.models.latent_options import LatentNetwork
 from rediffuse.models.registry import MODELS
 from rediffuse.runs import facts
@@ -50,7 +59,7 @@ def reference_page() -> str:
             choices = getattr(field.annotation, "__args__", ())
             allowed = f" ({', '.join(choices)})" if choices and all(isinstance(c, str) for c in choices) else ""
             lines.append(f"| `{name}` | {field.description}{allowed} | {shown} |")
-    return "\n".join([*lines, *_samplers()])
+    return "\n".join([*lines, *_samplers(), *_metrics()])
 
 
 def _samplers() -> Iterator[str]:
@@ -69,6 +78,24 @@ def _samplers() -> Iterator[str]:
         path = "a velocity" if spec.path == "interpolant" else "any other prediction"
         noise = "yes" if spec.stochastic else "no"
         yield f"| `{name}` | {spec.title} | {spec.source} | {path} | {spec.order} | {_cost(spec)} | {noise} | {own} |"
+
+
+def _metrics() -> Iterator[str]:
+    """A table of the metrics that claims and experiments can name."""
+    cells = {
+        METRICS.kind: "RUN/SAMPLER-STEPS, real/held-out, real/noise",
+        CLASS_METRICS.kind: "RUN/SAMPLER-STEPS that is asked for by class",
+        PIXEL_METRICS.kind: "RUN/SAMPLER-STEPS of `runs`",
+        COLOUR_METRICS.kind: "RUN/SAMPLER-STEPS, real/held-out, real/noise, of coloured images",
+        RESTORED_METRICS.kind: f"of a run that restores: {', '.join(f'RUN/{place}' for place in RESTORED)}",
+    }
+    yield from ("", "## Metrics", "", "What `metric` and `metrics` can name. See docs/evaluation.md.", "")
+    yield from ("| metric | what | better | cells |", "| --- | --- | --- | --- |")
+    for registry in KINDS:
+        for name, metric in registry.items():
+            cell = f"RUN/{metric.setting}" if metric.setting else cells[registry.kind]
+            title = metric.title.format(network="the feature network's")
+            yield f"| `{name}` | {title} | {metric.better} | {cell} |"
 
 
 def _cost(spec: SamplerSpec) -> str:

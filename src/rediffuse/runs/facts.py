@@ -184,12 +184,6 @@ def during_training(run: ResolvedRun) -> DuringTraining | None:
     return run.evaluation.during_training if asked else None
 
 
-def restores(run: ResolvedRun) -> bool:
-    """Whether it is tried on damaged images."""
-    named = run.restoration.runs
-    return run.name in named if named is not None else not is_one_pass(run) and run.role != "ablation"
-
-
 def trajectories(run: ResolvedRun) -> Trajectories | None:
     """How its samples are watched along their steps; None where they are not."""
     return run.evaluation.trajectories if run.role in ("baseline", "improved") else None

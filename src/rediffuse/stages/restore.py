@@ -5,7 +5,6 @@ from typing import Any
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.stage import Stage, Subject
-from rediffuse.runs import facts
 
 
 def settings(subject: Subject) -> dict[str, Any]:
@@ -23,7 +22,7 @@ STAGE = Stage(
     settings=settings,
     files=lambda subject: ("restoration/psnr.json", "restoration/images.npz"),
     keeps=("restoration/",),
-    applies=facts.restores,
+    applies=lambda run: run.restores,
     ablations=True,
 )
 

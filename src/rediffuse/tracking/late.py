@@ -1,5 +1,6 @@
 """Logging of finished jobs: at once where it pays, otherwise of many jobs together."""
 
+import contextlib
 import os
 import sys
 import zipfile
@@ -12,9 +13,11 @@ from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.receipts import read_receipt, read_timing
 from rediffuse.pipeline.work import lock_file
 from rediffuse.registry import load
-from rediffuse.tracking.store import first_line
-from rediffuse.tracking.tracker import Tracker, TrackingFailed, connect, open_tracker, store_errors, tracking_uri
+from rediffuse.tracking.store import first_line, within
+from rediffuse.tracking.tracker import Tracker, TrackingFailed, alone, connect, open_tracker, store_errors, tracking_uri
 
+#: Seconds that a job waits for its own logging, whatever the store answers and how slowly.
+PATIENCE = 120.0
 #: A job that took longer is logged at once even where others wait to be logged together.
 PAYS_AFTER_SECONDS = 60.0
 
@@ -24,13 +27,23 @@ def log_or_leave(context: Context, job: Job, *, later: bool) -> None:
     if tracking_uri(context) is None or job.declaration.log is None:
         return
     mark = context.root / "state" / context.plan.study / "unlogged" / f"{job.file}.json"
+    with contextlib.suppress(OSError):  # of a full disk: the job itself is done
+        write_json(mark, {"job": job.name})  # it stays where the store fails, or this process is killed
     if later and read_timing(job, context.root)["seconds"] < PAYS_AFTER_SECONDS:
-        write_json(mark, {"job": job.name})
         return
     with open_tracker(context) as tracker:
         if tracker is not None:
-            load(job.declaration.log)(tracker, context, job)
+            try:
+                within(PATIENCE, lambda: _log(tracker, context, job))
+            except Exception as error:  # a server may answer anything, and the job is done
+                raise TrackingFailed(first_line(error)) from None
             mark.unlink(missing_ok=True)
+
+
+def _log(tracker: Tracker, context: Context, job: Job) -> None:
+    assert job.declaration.log is not None
+    with alone(context, job):
+        load(job.declaration.log)(tracker, context, job)
 
 
 def waiting(context: Context) -> bool:
@@ -52,7 +65,7 @@ def track(context: Context) -> None:
     try:
         for job in context.plan.jobs.values():
             if job.declaration.log is not None and is_made(context, job):
-                load(job.declaration.log)(tracker, context, job)
+                _log(tracker, context, job)
                 logged += job.stage == "train"
         close_killed(context, tracker)
     except UserError:

@@ -5,6 +5,7 @@ Nothing here is a result: stage `follow` draws and scores the snapshots again fo
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,15 +17,20 @@ from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
 from rediffuse.runs import facts
 from rediffuse.tracking.jobs import start_training, training_scores
-from rediffuse.tracking.tracker import Tracker, TrackingFailed, open_tracker, store_errors
+from rediffuse.tracking.store import first_line, within
+from rediffuse.tracking.tracker import Tracker, alone, open_tracker
 
 FLUSH_SECONDS = 5.0
 #: Importing mlflow and opening its store takes seconds: a training that is shorter is logged when it is done.
 STARTS_AFTER_SECONDS = 20.0
+#: Seconds that a finished training, and one that failed, waits for what is still being sent.
+PATIENCE, PATIENCE_FAILED = 30.0, 5.0
 
 
 class Watch:
-    """Takes rows of the history and snapshots; sends them in batches, so that a step never waits for the store."""
+    """Takes rows of the history and snapshots; sends them in batches from a thread of its own, so that no step waits for
+    the store, however slow it is.
+    """
 
     def __init__(self, context: Context, job: Job, stack: contextlib.ExitStack) -> None:
         self.context, self.job, self.stack = context, job, stack
@@ -33,6 +39,7 @@ class Watch:
         self.tracker: Tracker | None = None
         self.opened = self.failed = False
         self.run_id = ""
+        self.sending: threading.Thread | None = None
 
     def log(self, row: dict[str, Any]) -> None:
         """Take a row of metrics; the store sees it within seconds, once the training is a long one."""
@@ -42,16 +49,41 @@ class Watch:
             self.flush()
 
     def flush(self) -> None:
-        """Send what has gathered."""
+        """Send what has gathered, unless it is still sending what had gathered before."""
+        if self.sending is not None and self.sending.is_alive():
+            return
         rows, self.rows, self.flushed = self.rows, [], time.monotonic()
+        self.sending = threading.Thread(target=self._send, args=(rows,), daemon=True)
+        self.sending.start()
+
+    def _send(self, rows: list[dict[str, Any]]) -> None:
         with self._guard():
             if not self.opened:
                 self.opened = True
                 self.tracker = self.stack.enter_context(open_tracker(self.context))
-                if self.tracker is not None:
+            if self.tracker is None:
+                return
+            with alone(self.context, self.job):
+                if not self.run_id:
                     self.run_id = start_training(self.tracker, self.context, self.job, self.job.key)
-            if self.tracker is not None and rows:
                 self.tracker.rows(self.run_id, rows)
+
+    def close(self, failed: bool = False) -> None:
+        """Send the rest, and say so where the training failed; what takes too long is left to `rediffuse track`."""
+        patience = PATIENCE_FAILED if failed else PATIENCE
+        end = time.monotonic() + patience
+        if self.sending is None:
+            return
+        self.sending.join(patience)
+        self.flush()
+        self.sending.join(max(end - time.monotonic(), 0))
+        if self.sending.is_alive():
+            print("tracking: the store is too slow; `rediffuse track` logs the rest later", file=sys.stderr)
+            self.tracker = None
+        elif failed and self.tracker is not None:
+            tracker = self.tracker
+            with self._guard():
+                within(patience, lambda: tracker.finish(self.run_id, "FAILED"))
 
     def snapshot(self, step: int, averaged: nn.Module, raw: nn.Module) -> None:
         """Draw and score a snapshot of a run that is scored along its training; a failure of that stops nothing."""
@@ -73,10 +105,9 @@ class Watch:
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
         try:
-            with store_errors() if self.opened else contextlib.nullcontext():
-                yield
-        except TrackingFailed as error:
-            print(f"tracking: {error}; `rediffuse track` logs the rest later", file=sys.stderr)
+            yield
+        except Exception as error:  # a server may answer anything
+            print(f"tracking: {first_line(error)}; `rediffuse track` logs the rest later", file=sys.stderr)
             self.tracker = None
 
 
@@ -88,9 +119,6 @@ def watching(context: Context, job: Job) -> Iterator[Watch]:
         try:
             yield watch
         except BaseException:
-            if watch.tracker is not None:
-                with watch._guard():
-                    watch.tracker.finish(watch.run_id, "FAILED")
+            watch.close(failed=True)
             raise
-        if watch.opened:
-            watch.flush()
+        watch.close()

@@ -45,7 +45,7 @@ def open_store(uri: str, root: Path) -> "MlflowClient":
         OSError: there is no server where the URI says, or it does not answer.
         ImportError, sqlalchemy.exc.SQLAlchemyError: there is no driver of its database, or no database.
     """
-    _wait_for(_knock, uri)
+    within(PATIENCE, lambda: _knock(uri))
     # MLflow's own patience is one of minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -75,21 +75,25 @@ def open_store(uri: str, root: Path) -> "MlflowClient":
             os.close(descriptor)
 
 
-def _wait_for(knock: Callable[[str], None], uri: str) -> None:
-    """Let it knock for some seconds altogether: time limits of libraries hold for each answer, or for none."""
+def within(seconds: float, work: Callable[[], None]) -> None:
+    """Do something that may take so long altogether: time limits of libraries hold for each answer, or for none.
+
+    Raises what it raises, and TimeoutError when the time is over; it is then left alone, in a thread that ends with the
+    process.
+    """
     errors: list[Exception] = []
 
     def attempt() -> None:
         try:
-            knock(uri)
+            work()
         except Exception as error:
             errors.append(error)
 
-    knocking = threading.Thread(target=attempt, daemon=True)
-    knocking.start()
-    knocking.join(PATIENCE)
-    if knocking.is_alive():
-        raise TimeoutError(f"no whole answer within {PATIENCE} seconds")
+    working = threading.Thread(target=attempt, daemon=True)
+    working.start()
+    working.join(seconds)
+    if working.is_alive():
+        raise TimeoutError(f"no whole answer within {seconds:.0f} seconds")
     if errors:
         raise errors[0]
 

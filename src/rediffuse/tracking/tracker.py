@@ -11,7 +11,9 @@ from typing import Any
 
 from rediffuse.errors import UserError, one_line
 from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.plan import Job
+from rediffuse.pipeline.work import lock_file
 from rediffuse.tracking.store import first_line, is_remote, move_in, open_store
 
 KEY = "rediffuse.key"
@@ -141,6 +143,19 @@ def open_tracker(context: Context) -> Iterator[Tracker | None]:
         yield tracker
     except TrackingFailed as error:
         print(f"tracking: {error}; `rediffuse track` logs the rest later", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def alone(context: Context, job: Job) -> Iterator[None]:
+    """Keep other processes of this project from the MLflow runs that a job logs to: two at once would both find that
+    something is not there yet, and log it twice.
+    """
+    whose = job.name if job.of_run is None else f"{job.run.name}-seed{job.seed}"
+    held = lock(lock_file(context, f"tracking-{whose}"), f"logging of {whose}", wait=True)
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 class TrackingFailed(Exception):

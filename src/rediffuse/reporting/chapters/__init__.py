@@ -41,6 +41,7 @@ PARTS = {
             "rediffuse.reporting.chapters.memorisation:chapter",
         ),
         *("rediffuse.reporting.chapters.classes:chapter", "rediffuse.reporting.chapters.colours:chapter"),
+        "rediffuse.reporting.chapters.arithmetic:chapter",
     ),
     "documents": (
         "rediffuse.reporting.chapters.tried_mistakes:chapter",

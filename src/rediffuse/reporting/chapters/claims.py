@@ -22,9 +22,9 @@ def short_table(verdicts: list[Verdict]) -> Table:
     """Each claim and its verdict, with a link to its evidence."""
     rows = Rows()
     for place, item in enumerate(verdicts, 1):
-        rows.add(item.claim.claim, item.claim.source, mark(item.verdict), Links((f"C{place}",)))
+        rows.add(item.claim.claim, mark(item.verdict), item.claim.source, Links((f"C{place}",)))
     caption = "What the papers say, and whether it holds here. The last column leads to the values that decide."
-    return Table("verdicts", caption, headers("Claim | Source | Verdict here | Evidence"), rows)
+    return Table("verdicts", caption, headers("Claim | Verdict here | Source | Evidence"), rows)
 
 
 def table(frames: Frames, verdicts: list[Verdict]) -> Table:

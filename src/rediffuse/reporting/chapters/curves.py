@@ -9,12 +9,39 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rediffuse.reporting.experiments.material import Material
-from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.read.frames import Frames, final_loss, of_run
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, handle, outside_legend, plain_log
-from rediffuse.reporting.terms import diffusion_runs, run_colours
+from rediffuse.reporting.render.table import Rows, Table, headers
+from rediffuse.reporting.terms import diffusion_runs, run_colours, seeds_of
 from rediffuse.reporting.values import NOT_RUN
 from rediffuse.runs import facts
+
+#: A loss that document D0, section 3.1, sees passed early.
+PASSED = 0.1
+
+
+def summary(frames: Frames) -> Table | None:
+    """From what to what the loss of each run and seed fell, as D4 (section 3.6.2) sums a training up."""
+    rows = Rows()
+    for run, seed in seeds_of(diffusion_runs(frames.loaded)):
+        history = of_run(frames.history, run, seed)
+        if history.empty:
+            continue
+        losses, steps = history["loss"].to_numpy(), history["step"].to_numpy()
+        first, end, least = float(losses[0]), final_loss(history), int(losses.argmin())
+        passed = int(steps[losses < PASSED][0]) if (losses < PASSED).any() else "never"
+        told = (first, end, 100 * (1 - end / first), float(losses[least]), int(steps[least]), passed)
+        rows.add(run.label, seed, *told, frames.pedigree.links(history["file"].iloc[:1]))
+    columns = headers(
+        "Run | Seed | First logged loss | Loss at the end | Fall (%) | Least logged loss | At step | "
+        f"First below {PASSED:g} at step | From"
+    )
+    note = (
+        "Each loss is a run's own objective, a mean over the logged interval; at the end: the mean of the last tenth of "
+        "training. Different objectives and schedules are not to be ranked by it."
+    )
+    return Table("loss-summary", "What the training loss came to.", columns, rows, notes=(note,)) if rows else None
 
 
 def loss_curves(frames: Frames) -> Picture | None:
@@ -26,9 +53,11 @@ def loss_curves(frames: Frames) -> Picture | None:
     if history["mse"].notna().any():
         panels.append(("mse", "squared error of the prediction", "Squared error, without weights or bound"))
     panels.append(("grad_norm", "gradient norm before clipping", "Gradient norm"))
+    if history["learning_rate"].notna().any():
+        panels.append(("learning_rate", "Adam's step size", "Learning rate"))
     figure, grid = plt.subplots(len(panels), 1, figsize=(WIDTH, 3.1 * len(panels)), sharex=True, squeeze=False)
     for axes, (column, label, title) in zip(grid[:, 0], panels, strict=True):
-        _draw_history(frames, axes, history, column)
+        _draw_history(frames, axes, history, column, log=column != "learning_rate")
         axes.set(ylabel=label, title=title, xlabel="")
     held_out = history["held_out_loss"].notna().any()
     if held_out:
@@ -39,11 +68,11 @@ def loss_curves(frames: Frames) -> Picture | None:
         handles.append(handle("on held-out images", "#444444", linestyle="dotted", marker="D"))
     outside_legend(figure, handles)
     caption = (
-        "Training loss and gradient norm along training, each point a mean over the logged "
+        "Training loss, gradient norm and learning rate along training, each point a mean over the logged "
         f"interval{'; one thin line a seed' if _many_seeds(frames) else ''}. Runs whose schedule or objective differs "
         "do not share a loss scale: read the shape, not the height."
     )
-    alt = "Curves of loss and gradient norm against training step, one for each run."
+    alt = "Curves of loss, gradient norm and learning rate against training step, one for each run."
     return finish(figure, "loss-curves", caption, alt)
 
 
@@ -72,13 +101,19 @@ def loss_by_quartile(frames: Frames) -> Picture | None:
 
 
 def _draw_history(
-    frames: Frames, axes: Axes, history: pd.DataFrame, column: str, linestyle: str = "solid", marker: str | None = None
+    frames: Frames,
+    axes: Axes,
+    history: pd.DataFrame,
+    column: str,
+    linestyle: str = "solid",
+    marker: str | None = None,
+    log: bool = True,
 ) -> None:
     rows, what = history.dropna(subset=[column]), {"x": "step", "y": column, "hue": "run", "units": "seed"}
     look: dict[str, Any] = {"linewidth": 1.0, "alpha": 0.8} if _many_seeds(frames) else {"linewidth": 1.6, "alpha": 1.0}
     look |= {"palette": run_colours(frames.loaded), "linestyle": linestyle, "marker": marker}
     sns.lineplot(rows, **what, **look, estimator=None, legend=False, ax=axes)
-    if (rows[column] > 0).all() and len(rows):
+    if log and (rows[column] > 0).all() and len(rows):
         axes.set_yscale("log")
         plain_log(axes)
 
@@ -94,7 +129,7 @@ def _run_handles(frames: Frames, history: pd.DataFrame) -> list[Line2D]:
 
 
 def chapter(material: Material) -> Chapter | None:
-    """Loss, gradient norm, and loss by quartile of t."""
+    """What the loss came to; loss, gradient norm and learning rate, and loss by quartile of t."""
     frames = material.frames
     curves = loss_curves(frames) or f"History of training: {NOT_RUN}."
-    return chapter_of("curves", "Loss during training", curves, loss_by_quartile(frames))
+    return chapter_of("curves", "Loss during training", summary(frames), curves, loss_by_quartile(frames))

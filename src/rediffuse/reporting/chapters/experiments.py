@@ -28,7 +28,17 @@ from rediffuse.reporting.terms import (
     run_label,
     training_of,
 )
-from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, Estimate, Value, counted, listed, setting_text, short
+from rediffuse.reporting.values import (
+    NOT_ASKED,
+    NOT_RECORDED,
+    NOT_RUN,
+    Estimate,
+    Value,
+    counted,
+    listed,
+    setting_text,
+    short,
+)
 from rediffuse.runs import facts
 
 #: Images in a strip; metrics that stand beside one another in a picture.
@@ -67,6 +77,7 @@ def table(material: Material, result: Result, metrics: tuple[str, ...] | None = 
     of_network = planned.trains and not sides
     counts = of_network and "parameters" not in metrics
     states = any(row.state for row in result.rows)
+    asked = {} if sides or planned.trains else _asked(material, result)
     several = any(len(cell.seeds) > 1 for _, cell in result.known())
     for line in result.lines():
         first, *_ = line.values()
@@ -76,6 +87,8 @@ def table(material: Material, result: Result, metrics: tuple[str, ...] | None = 
             cells += [_value(material, line.get(name), metric) for name in sides or [""]]
             if len(sides) == 2:
                 cells.append(_better(sides, [line[name].cells[metric] if name in line else None for name in sides]))
+        if asked:
+            cells.append(asked.get(first.member.cell, NOT_RUN))
         cells += [first.parameters] * counts + [first.loss] * of_network
         cells += [known[0].n if known else NOT_ASKED]
         cells += [setting_text(known[0].seeds) if known else NOT_ASKED] * several
@@ -89,7 +102,7 @@ def table(material: Material, result: Result, metrics: tuple[str, ...] | None = 
     columns = headers(
         [t if len(t) == 1 else capital(t) for place, t in enumerate(result.titles) if place != across],
         titles,
-        ["Parameters"] * counts + ["Loss at the end"] * of_network,
+        ["Network evaluations"] * bool(asked) + ["Parameters"] * counts + ["Loss at the end"] * of_network,
         ["n"],
         ["Seeds"] * several,
         ["State"] * states,
@@ -100,6 +113,15 @@ def table(material: Material, result: Result, metrics: tuple[str, ...] | None = 
     note = f"{capital(REAL_LABEL)} score {listed([f'{short} {value}' for short, value in real])}."
     notes, name = (note,) if real else (), f"experiment-{planned.name}"
     return Table(name, caption, columns, rows, notes, folded=len(rows) > 24, narrow=True)
+
+
+def _asked(material: Material, result: Result) -> dict[str, int]:
+    """Network evaluations of an image by cell, where the numbers of steps do not say them."""
+    counted = evaluations(material.frames)
+    places = {row.member.cell: (row.member.run, row.member.setting) for row in result.rows}
+    found = {cell: round(counted[place]) for cell, place in places.items() if place in counted}
+    said = all(str(count) == places[cell][1].rpartition("-")[2] for cell, count in found.items())
+    return {} if said else found
 
 
 def _label(row: Row, place: int) -> Value:

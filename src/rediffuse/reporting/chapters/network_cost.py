@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 from rediffuse.cost.gains import LIGHTER
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames, cost_file
-from rediffuse.reporting.render.blocks import Chapter, chapter_of
+from rediffuse.reporting.render.blocks import Bullets, Chapter, Item, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, log_steps, plain_log
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import BASELINE, IMPROVED, VARIANTS, run_label
@@ -63,16 +63,19 @@ def configurations(frames: Frames) -> Table | None:
     return Table("configurations", "What the networks hold and compute.", columns, rows, notes=(note,))
 
 
-def light(frames: Frames) -> str | None:
+def light(frames: Frames) -> Item:
     """Whether lighter blocks save what D0 hopes, for the network of Ho et al. and for the study's own."""
     if frames.cost is None:
         return None
     sentences = [_saving(*pair) for pair in _pairs(frames, frames.cost)]
     if not sentences:
         return None
-    return (
-        f"D0 (section 4.2.2) hopes that depthwise-separable blocks save {HOPED_PARAMETERS} % of the parameters and "
-        f"{HOPED_MEMORY} % of the memory. {' '.join(sentences)}"
+    return Bullets(
+        (
+            f"D0 (section 4.2.2) hopes that depthwise-separable blocks save {HOPED_PARAMETERS} % of the parameters and "
+            f"{HOPED_MEMORY} % of the memory.",
+            *sentences,
+        )
     )
 
 

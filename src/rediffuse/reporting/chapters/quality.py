@@ -94,8 +94,8 @@ def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> pic
         plt.close(figure)
         return None
     marks = one_pass_points(frames, clock, cells, axes, terms.MAIN)
-    _scale(axes, cells, terms.MAIN)
     _reference_lines(frames.loaded, axes, cells, terms.MAIN)
+    _scale(axes, cells, terms.MAIN)
     axes.set_xscale("log")
     picture.plain_log(axes, "x")
     picture.label_points(axes, labels)

@@ -14,7 +14,6 @@ from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, r
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import compared_runs, run_colours
 from rediffuse.reporting.values import NOT_ASKED, Estimate, Value
-from rediffuse.runs import facts
 
 SHOWN = 8
 LABELS = 3.0  # inches for the names of rows
@@ -23,13 +22,13 @@ INPUTS = {"inpainting": "middle quarter missing", "denoising": "noise added", "s
 
 def restored(frames: Frames) -> list[Found]:
     """What main runs, and then those that experiments trained, made of damaged images."""
-    main = (one for one in records(frames, "restoration/psnr.json", "tasks") if facts.restores(one.run))
+    main = (one for one in records(frames, "restoration/psnr.json", "tasks") if one.run.restores)
     return [*main, *(Found(*one) for one in restorations(frames))]
 
 
 def _shown(frames: Frames) -> list[ResolvedRun]:
     """The compared runs that restored images."""
-    runs = (run for run in compared_runs(frames.loaded) if facts.restores(run))
+    runs = (run for run in compared_runs(frames.loaded) if run.restores)
     return [run for run in runs if restoration_images(frames, run) is not None]
 
 
@@ -111,7 +110,7 @@ def film(frames: Frames) -> Picture | None:
             show(grid[2 * i, j], mosaic(arrays["film-x"][j][:1], 1), title)
             show(grid[2 * i + 1, j], mosaic(arrays["film-x0"][j][:1], 1))
         colour = run_colours(frames.loaded)[run.name]
-        row_label(grid[2 * i, 0], f"{run.label}\n$x_t$", colour)
+        row_label(grid[2 * i, 0], f"{run.label}\nxₜ", colour)
         row_label(grid[2 * i + 1, 0], "estimate\nof x₀", colour)
     caption = (
         f"How a sample comes about: x_t and the network's estimate of x_0 from it, along "

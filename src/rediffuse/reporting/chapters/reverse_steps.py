@@ -25,7 +25,7 @@ from rediffuse.reporting.render.picture import (
 )
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import MAIN, OTHER, REAL, direction, run_colours, run_seed
-from rediffuse.reporting.values import NOT_ASKED, Estimate, listed, number
+from rediffuse.reporting.values import NOT_ASKED, Estimate, listed, number, signed
 from rediffuse.samplers.registry import SAMPLERS
 
 #: How much farther or nearer than the last one an estimate of x0 may be to count as good as it.
@@ -78,10 +78,11 @@ def words(frames: Frames, found: list[Path]) -> str:
     """When the estimate of x0 is as good as the last one, whether the last is the best, and how far x_t strays."""
     record, short = found[0].record, metric_short(MAIN, frames.features)
     settled = [f"{path.settled:.0f} % ({_name(path)})" for path in found]
-    strays = [f"{path.strays:+.1f} % ({_name(path)})" for path in found]
+    strays = [f"{signed(path.strays, 1)} % ({_name(path)})" for path in found]
     texts = [
-        f"{record['n']} images in {record['steps']} steps, looked at {len(found[0].estimates)} times. From which share of "
-        f"the steps on is the {short} of the estimate of x0 within a tenth of its last value? {listed(settled)}."
+        f"{record['n']} images were sampled in {record['steps']} steps, and looked at {len(found[0].estimates)} times. The "
+        f"{short} of the estimate of x0 comes within a tenth of its last value, and stays there, after this share of the "
+        f"steps: {listed(settled)}."
     ]
     for path in found:
         best, last = min(path.estimates, key=lambda point: point["distance"]), path.estimates[-1]
@@ -91,8 +92,8 @@ def words(frames: Frames, found: list[Path]) -> str:
                 f"{number(best['distance'])}, in the end it is at {number(last['distance'])}."
             )
     texts.append(
-        "Where it is farthest off, the standard deviation of x_t lies beside that of q(x_t), which noising real images "
-        f"gives, by {listed(strays)}."
+        "Where the standard deviation of x_t is farthest from that of q(x_t), which noising real images gives, it differs "
+        f"by {listed(strays)}."
     )
     return " ".join(texts)
 
@@ -142,7 +143,7 @@ def strip(frames: Frames, found: list[Path]) -> Picture | None:
         f"The estimate of x0 after {listed([str(point['step']) for point in found[0].estimates])} steps, from the same "
         "x_T in every row: of the first image, which was not picked."
     )
-    return plots.strips(plots.Drawing("reverse-steps-images", "run and sampler", "", caption), rows) if rows else None
+    return plots.strips(plots.Drawing("reverse-steps-images", "run and sampler", caption), rows) if rows else None
 
 
 def table(frames: Frames, found: list[Path]) -> Table:

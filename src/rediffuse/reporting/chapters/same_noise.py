@@ -74,7 +74,7 @@ def picture(frames: Frames, runs: list[ResolvedRun], setting: str) -> Picture:
         f"The first {SHOWN} images of each run with {title}, from the same x_T in every column; none was picked. Where "
         "columns show one image, networks that never met found the same map from noise to images."
     )
-    drawing = plots.Drawing("same-noise", "run", "", caption)
+    drawing = plots.Drawing("same-noise", "run", caption)
     return plots.strips(drawing, [(run.label, sample_images(frames, run, setting, SHOWN)) for run in runs])
 
 

@@ -1,5 +1,7 @@
 """The opening: the question, the answer in three sentences, images, quality against steps, and the verdicts."""
 
+import re
+
 from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.chapters.claims import short_table
 from rediffuse.reporting.chapters.quality import quality_by_sampler
@@ -13,14 +15,19 @@ from rediffuse.reporting.terms import MAIN, capital, compared_runs
 from rediffuse.reporting.values import NOT_RUN, listed
 
 
+def _sides(name: str) -> str:
+    """A data set's name with × between the sides of its images."""
+    return re.sub(r"(?<=\d)x(?=\d)", "×", capital(name))
+
+
 def _question(frames: Frames) -> str:
     """What the study asks of its main runs."""
     pair, data = main_pair(frames), (frames.card or {}).get("title") or frames.loaded.study.data.name
     if pair is None:
         labels = listed([run.label for run in compared_runs(frames.loaded)])
-        return f"{capital(data)}: how good are the images of {labels}, and what do they cost?"
+        return f"{_sides(data)}: how good are the images of {labels}, and what do they cost?"
     baseline, improved = (run.label for run in pair)
-    return f"{capital(data)}: does {improved} make better images than {baseline}, and in how few steps?"
+    return f"{_sides(data)}: does {improved} make better images than {baseline}, and in how few steps?"
 
 
 def _measure(frames: Frames) -> str:

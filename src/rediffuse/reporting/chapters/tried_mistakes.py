@@ -88,9 +88,8 @@ def trials(frames: Frames) -> list[Trial]:
 
 def places(variant: str) -> str:
     """Where a document says it first."""
-    return listed(
-        [f"{one.document} {one.place}" for one in entries() if any(e.damage == variant for e in one.evidence)]
-    )
+    found = [one for one in entries() if any(e.damage == variant for e in one.evidence)]
+    return listed(list({one.document: f"{one.document} {one.place}" for one in reversed(found)}.values())[::-1])
 
 
 def table(frames: Frames, found: list[Trial]) -> Table:

@@ -49,9 +49,9 @@ def pairs_of(found: Iterable[tuple[str, Cell | None, Cell | None]]) -> list[Pair
 
 
 def won(pairs: list[Pair], first: str, second: str) -> str:
-    """How many pairs each of the two runs wins, and where by the most: "B in 7 (most with …), A in none and 6 …"."""
+    """How many pairs each run wins, and where by the most: "B is clearly better in 7 (most with …), A in none; 6 …"."""
     parts = []
-    for outcome, winner in (("better", second), ("worse", first)):
+    for outcome, winner in (("better", f"{second} is clearly better"), ("worse", first)):
         found = [pair for pair in pairs if pair.how.outcome == outcome]
         if found:
             gap = max(
@@ -63,7 +63,8 @@ def won(pairs: list[Pair], first: str, second: str) -> str:
         else:
             parts.append(f"{winner} in none")
     undecided = sum(pair.how.outcome == "undecided" for pair in pairs)
-    return listed(parts + ([f"{undecided} {'is' if undecided == 1 else 'are'} undecided"] if undecided else []))
+    rest = f"; {undecided} {'is' if undecided == 1 else 'are'} undecided" if undecided else ""
+    return ", ".join(parts) + rest
 
 
 def contest(
@@ -75,10 +76,10 @@ def contest(
         return f"{capital(title)} of {listed(list(labels))}: {NOT_RUN}."
     missing = f"; {counted(len(found) - len(pairs), 'pair')} {NOT_RUN}" if len(pairs) < len(found) else ""
     if metric != MAIN:
-        return f"By {title} ({direction(metric)} is better): {won(pairs, *labels)}{missing}."
+        return f"By {title} ({direction(metric)} is better), {won(pairs, *labels)}{missing}."
     return (
-        f"Of {counted(len(pairs), 'pair')} with the same sampler and steps, one is clearly better by {title} "
-        f"({direction(metric)} is better, n = {pairs[0].first.n} images a value): {won(pairs, *labels)}{missing}."
+        f"Of {counted(len(pairs), 'pair')} with the same sampler and steps, compared by {title} ({direction(metric)} is "
+        f"better, n = {pairs[0].first.n} images a value), {won(pairs, *labels)}{missing}."
     )
 
 

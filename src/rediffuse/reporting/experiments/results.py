@@ -27,7 +27,7 @@ from rediffuse.reporting.terms import (
     run_label,
     setting_words,
 )
-from rediffuse.reporting.values import NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text
+from rediffuse.reporting.values import NOT_RECORDED, NOT_RUN, Value, counted, listed, number, setting_text, signed
 
 COMMAND = "snakemake --cores 8 ablations"
 #: More runs than these do not fit side by side.
@@ -219,13 +219,14 @@ def _fewest(result: Result) -> list[str]:
         worse = (place for place, n in enumerate(counts) if compare(cells[n], cells[counts[0]]).outcome == "worse")
         fewest = counts[next(worse, len(counts)) - 1]
         if len(counts) >= LEAST_STEPS:
-            found[f"{fewest} of {counts[0]}{' with ' * bool(name)}{name}"] = fewest < counts[0]
+            found[f"{fewest} of {counts[0]} steps{' with ' * bool(name)}{name}"] = fewest < counts[0]
     if not found:
         return []
     fewer = [text for text, less in found.items() if less]
-    rest = "all others are" if fewer and len(fewer) < len(found) else "" if fewer else "All are"
-    told = [f"Not clearly worse than the most steps: down to {listed(fewer)}"] if fewer else []
-    return ["; ".join(told + [f"{rest} clearly worse with fewer"] * bool(rest)) + "."]
+    if not fewer:
+        return ["Every smaller number of steps is clearly worse than the most."]
+    rest = "; elsewhere every smaller number is clearly worse" if len(fewer) < len(found) else ""
+    return [f"How few are not clearly worse than the most: {listed(fewer)}{rest}."]
 
 
 def _contests(frames: Frames, result: Result, sides: dict[str, str]) -> list[str]:
@@ -265,9 +266,7 @@ def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, steps: int 
     name = row.name(steps) if where else capital(row.name())
     text = f"{where}{name} is best ({short} {number(cell.value)}{made_of(cell)})"
     if len(near) == len(others) > 1:
-        text = (
-            f"{where}{'no' if where else 'No'} value is clearly better than the others; the best has {row.name(steps)}"
-        )
+        text = f"{where}{'no' if where else 'No'} value is clearly better than the others; the best is that of {row.name(steps)}"
         return f"{text} ({short} {number(cell.value)}{made_of(cell)})."
     if not near:
         return f"{text}, clearly better than {'all others' if len(others) > 1 else others[0][0].name(steps)}."
@@ -326,7 +325,7 @@ def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
             changed = start != _untouched(loaded, row.member.run) or (_arm(result, row) != _arm(result, base))
             if start == of and changed and _sampled(result, row) == way:
                 comparison: Comparison = compare(cell, theirs)
-                change = f" ({100 * (cell.value / theirs.value - 1):+.0f} %)" if theirs.value > 0 else ""
+                change = f" ({signed(100 * (cell.value / theirs.value - 1))} %)" if theirs.value > 0 else ""
                 found[comparison.outcome].append(f"{_arm(result, row)}{change}")
                 if comparison.outcome != "undecided" and min(cell.value, theirs.value) > 0:
                     clear.append((abs(math.log(cell.value / theirs.value)), found[comparison.outcome][-1]))
@@ -341,6 +340,6 @@ def _beside_base(loaded: LoadedStudy, result: Result, short: str) -> list[str]:
         ]
         if parts:
             most = f" What changes it most: {max(clear)[1]}." if sum(map(len, found.values())) > 2 and clear else ""
-            beside = f"{short} beside {base.name()} ({number(theirs.value)}{made_of(theirs)})"
-            texts.append(f"{beside}: {'; '.join(parts)}.{most}")
+            against = f"Against {base.name()} ({short} {number(theirs.value)}{made_of(theirs)})"
+            texts.append(f"{against}: {'; '.join(parts)}.{most}")
     return texts

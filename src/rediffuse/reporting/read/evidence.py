@@ -98,7 +98,7 @@ def _record(loaded: LoadedStudy, plan: Plan, root: Path, run: ResolvedRun, seed:
     train = receipts["train"]
     if train.get("settings") != json.loads(json.dumps(plan.find("train", run.name, seed).settings)):
         return None
-    restored = read_json(folder / "restoration" / "psnr.json") if facts.restores(run) else None
+    restored = read_json(folder / "restoration" / "psnr.json") if run.restores else None
     told = read_json(folder / "probe" / "probe.json") if run.probed else None
     counts, logged = read_parameters(folder / "run.yaml"), pd.read_csv(history, float_precision="round_trip")
     return {

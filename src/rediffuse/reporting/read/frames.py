@@ -10,7 +10,7 @@ import pandas as pd
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.sampling import Pace
 from rediffuse.errors import UserError
-from rediffuse.evaluation.metrics import CLASS_METRICS, COLOUR_METRICS, METRICS
+from rediffuse.evaluation.metrics import CLASS_METRICS, COLOUR_METRICS, METRICS, RESTORED
 from rediffuse.pipeline.evidence import evidence_file
 from rediffuse.pipeline.plan import Plan
 from rediffuse.reporting.read.files import read_json
@@ -113,8 +113,9 @@ def read_frames(loaded: LoadedStudy, root: Path, plan: Plan | None = None) -> Fr
         if loaded.study.evaluation.lpips:
             quality += _perceptual(root, run, seed, held_out=not any(r["metric"] == LPIPS for r in quality))
         likelihood += [{**who, **row} for row in _likelihood(root, folder / "likelihood" / "nll.json")]
-        path = folder / "probe" / "probe.json"
-        network += [{**row, **who, "file": str(path)} for row in network_rows(read_json(root / path), path)]
+        for name, rows in (("probe/probe.json", network_rows), ("restoration/psnr.json", restored_rows)):
+            path = folder / name
+            network += [{**row, **who, "file": str(path)} for row in rows(read_json(root / path), path)]
         one_pass = facts.is_one_pass(run)
         needed = ("step",) if one_pass else ("step", "loss", "grad_norm")
         losses = _csv(root, folder / "history.csv", needed, "is not a training history")
@@ -179,6 +180,21 @@ def network_rows(record: dict[str, Any] | None, path: object) -> list[dict[str, 
         ]
     except (KeyError, AttributeError, TypeError):
         raise UserError(f"{path}: does not say what a network tells by itself; remove it and run `dvc repro`") from None
+
+
+def restored_rows(record: dict[str, Any] | None, path: object) -> list[dict[str, Any]]:
+    """One row for each way of making damaged images good, without run, seed and file; UserError if it is no such record."""
+    try:
+        tasks, rows = {} if record is None else record["tasks"], []
+        for setting, (task, method, _) in RESTORED.items():
+            score = tasks.get(task, {})
+            found = score.get("damaged") if method == "damaged" else score.get("restored", {}).get(method)
+            if found is not None:
+                numbers = {name: found[name] for name in ("value", "low", "high", "n", "interval")}
+                rows.append({"metric": "psnr", "setting": setting, "per_image": found.get("per_image"), **numbers})
+        return rows
+    except (KeyError, AttributeError, TypeError):
+        raise UserError(f"{path}: does not say how well images were restored; remove it and run `dvc repro`") from None
 
 
 def of_run(frame: pd.DataFrame, run: ResolvedRun, seed: int, setting: str | None = None) -> pd.DataFrame:

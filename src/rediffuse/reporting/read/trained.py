@@ -8,7 +8,7 @@ import pandas as pd
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.sampling import PACES, Pace
 from rediffuse.reporting.read.evidence import overrides
-from rediffuse.reporting.read.frames import Frames, metric_rows, network_rows
+from rediffuse.reporting.read.frames import Frames, metric_rows, network_rows, restored_rows
 from rediffuse.reporting.read.pedigree import ablation_place
 from rediffuse.reporting.terms import RUN_SETTINGS
 from rediffuse.runs import facts
@@ -28,7 +28,8 @@ def trained_rows(frames: Frames) -> pd.DataFrame:
     rows = []
     for entry in entries(frames):
         who, place = {"run": entry["ablation"], "seed": entry["seed"]}, ablation_place(frames.ablations_file, entry)
-        rows += [{**row, **who, "file": place} for row in network_rows(entry.get("network"), place)]
+        own = network_rows(entry.get("network"), place) + restored_rows(entry.get("restoration"), place)
+        rows += [{**row, **who, "file": place} for row in own]
         for setting, record in entry["metrics"].items():
             if record.get("features") == frames.features:
                 rows += [{**row, **who, "setting": setting, "file": place} for row in metric_rows(record)]
@@ -74,7 +75,7 @@ def restorations(frames: Frames) -> Iterator[tuple[ResolvedRun, int, dict[str, A
     """(run, seed, record, place) of what these runs made of damaged images."""
     for entry in entries(frames):
         run = frames.loaded.ablations[entry["ablation"]]
-        if "restoration" in entry and facts.restores(run):
+        if "restoration" in entry and run.restores:
             yield run, entry["seed"], entry["restoration"], ablation_place(frames.ablations_file, entry)
 
 

@@ -71,6 +71,9 @@ def _environment(autoescape: bool) -> jinja2.Environment:
 
 def _inline(text: str) -> Markup:
     """Text with `code` and [references](report.md) to the parts as HTML."""
+    text = re.sub(
+        r"(?<=\d) %|(?<=\bn) = (?=\d)", lambda found: found[0].replace(" ", "\xa0"), text
+    )  # lines end elsewhere
     parts = [html.escape(part) for part in MARKED.split(text)]
     for i in range(1, len(parts), 2):
         name, _, page = parts[i][1:].rpartition("](")
