@@ -67,5 +67,5 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 # Exact versions for everyone, without hashes or addresses.
 lock:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --extra lint --no-header --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --extra lint --extra cluster --extra team --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links pyproject.toml --output-file requirements.lock

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -189,6 +190,12 @@ def ablated(repeated: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone.run("snakemake --cores 8 --quiet all -- ablations")
     clone.run("dvc repro")
     return clone
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:

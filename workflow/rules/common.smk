@@ -1,7 +1,9 @@
 # The plan of the active study, and which of its jobs have to run.
 
 import functools
+import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from rediffuse.errors import UserError
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.lock import lock
+from rediffuse.pipeline.resources import resources
 from rediffuse.pipeline.schedule import schedule
 from rediffuse.pipeline.stage import stages
 from snakemake.exceptions import WorkflowError
@@ -23,6 +26,19 @@ PLAN = CONTEXT.plan
 HARDWARE = CONTEXT.loaded.study.hardware
 REDIFFUSE = f"{shlex.quote(sys.executable)} -m rediffuse"
 STATE = f"state/{PLAN.study}"
+
+# On a cluster each job asks its scheduler for a GPU; `--resources gpu=N` limits those that run here.
+resource_scopes:
+    gpu="local",
+
+
+# A cluster runs a Snakemake of its own for each job: it hears here which jobs begin anew, and none does so twice.
+FORCED = "REDIFFUSE_FORCED"
+if workflow.is_main_process or "SLURM_RESTART_COUNT" in os.environ:
+    os.environ[FORCED] = ""
+
+if not workflow.is_main_process:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # the job hears it: its time is nearly over
 
 
 onstart:
@@ -48,6 +64,7 @@ def due():
         force_targets=settings.forcetargets,
     )
     workflow.dag.forcefiles.update(decided.files)
+    os.environ[FORCED] = " ".join(decided.forced)
     return decided
 
 
@@ -68,7 +85,7 @@ def command_of(job):
     """The command of a job: it is told to begin anew where the user asks for that."""
 
     def command(wildcards):
-        forced = workflow.is_main_process and job.name in due().forced
+        forced = job.name in os.environ.get(FORCED, "").split()
         return f"{REDIFFUSE} {job.command.removeprefix('rediffuse ')} --later{' --force' if forced else ''}"
 
     return command

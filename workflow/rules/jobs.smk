@@ -31,10 +31,11 @@ for job in PLAN.jobs.values():
         priority: stage.first
         threads: HARDWARE.threads
         resources:
-            gpu=int(HARDWARE.device == "cuda" and stage.computes),
+            **resources(job, CONTEXT.root, Path(f"{STATE}/benchmarks/{job.name}.tsv"), HARDWARE.device),
         params:
             command=command_of(job),
         message:
             f"{stage.doing}: {job.name}"
         shell:
-            "{params.command} 2>&1 | tee {log}"
+            # The job itself ends in its own time when it is asked to: shell and log wait for it.
+            "trap : TERM; {params.command} 2>&1 | (trap '' TERM; tee {log})"

@@ -80,6 +80,7 @@ class Stage:
     resumes: whether a job that was stopped goes on where it was.
     watched: whether MLflow looks on while it works.
     computes: whether it needs the GPU of a study that has one.
+    minutes, memory_mb: what a cluster's scheduler is asked for where no earlier job of the kind tells better.
     first: jobs with a higher number start before others that could.
     log: what writes a finished job to MLflow, as "module:function".
     shown: (file, caption file in workflow/report, category) for `snakemake --report`.
@@ -103,6 +104,8 @@ class Stage:
     resumes: bool = False
     watched: bool = False
     computes: bool = True
+    minutes: int = 60
+    memory_mb: int = 4000
     first: int = 0
     log: str | None = None
     shown: tuple[str, str, str] | None = None

@@ -21,6 +21,7 @@ from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.outside import named, own_program
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.receipts import clear_damage, require, why_stale, write_receipt
+from rediffuse.pipeline.stopping import saving_first
 from rediffuse.registry import load
 from rediffuse.runs import facts
 
@@ -78,7 +79,7 @@ def _do(context: Context, job: Job, force: bool, later: bool) -> None:
         forget(context, job)
     clear_damage(job, context.root)
     start = time.monotonic()
-    with _watching(context, job) as watch:
+    with saving_first(context, job), _watching(context, job) as watch:
         measured = _measured(job, replace(context, watch=watch))
     _keep_only(context, job)
     missing = [str(path) for path in (*job.outputs, *job.loose) if not (context.root / path).exists()]

@@ -31,6 +31,7 @@ STAGE = Stage(
     keeps=("classifier/",),
     applies=lambda run: run.classifier is not None,
     resumes=True,
+    minutes=240,
     first=2,
     log="rediffuse.tracking.jobs:log_classifier",
 )

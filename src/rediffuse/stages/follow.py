@@ -46,6 +46,7 @@ STAGE = Stage(
     files=files,
     keeps=("previews/", "during-training/"),
     applies=lambda run: bool(facts.snapshot_steps(run)),
+    minutes=120,
     log="rediffuse.tracking.jobs:log_follow",
 )
 

@@ -39,6 +39,7 @@ STAGE = Stage(
     keeps=("likelihood/",),
     applies=facts.bounds_likelihood,
     resumes=True,
+    minutes=240,
     log="rediffuse.tracking.jobs:log_likelihood",
 )
 

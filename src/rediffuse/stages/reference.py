@@ -27,6 +27,7 @@ STAGE = Stage(
     settings=settings,
     files=lambda subject: FILES,
     keeps=FILES,
+    memory_mb=8000,
     first=3,  # it is cheap, and trainings are scored against it while they work
 )
 

@@ -42,6 +42,8 @@ STAGE = Stage(
     ablations=True,
     by_images=True,
     resumes=True,
+    minutes=480,
+    memory_mb=8000,
     first=2,  # the longest way to the report leads over it
 )
 

@@ -1,0 +1,96 @@
+"""A study built by a real SLURM of one node: its jobs ask for what they need, and a training stopped there goes on."""
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rediffuse.pipeline.context import Context
+from tests.cluster.conftest import needs, trained
+from tests.cluster.slurm import Slurm, missing
+from tests.pipeline.conftest import ROOT, Clone
+from tests.stages.conftest import do
+
+#: The plugin looks at the queue every 40 seconds unless it is told otherwise.
+QUICKLY = "--slurm-init-seconds-before-status-checks 8 --slurm-status-command squeue --slurm-keep-successful-logs"
+TRAIN = "train_baseline_seed0"
+#: The two commands of docs/cluster.md that build something.
+COMMANDS = re.findall(
+    r"^    (snakemake --profile profiles/slurm.*?)(?: +#.*)?$", (ROOT / "docs/cluster.md").read_text(), re.M
+)
+
+pytestmark = [
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+    needs("slurm"),
+]
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    with Slurm(tmp_path_factory.mktemp("slurm")) as slurm:
+        yield slurm
+
+
+def wait_for(ready: Callable[[], object], what: str, seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def job_of(slurm: Slurm, rule: str) -> dict[str, str]:
+    """What SLURM says of the job of a rule; nothing before it is submitted."""
+    for text in slurm.run("scontrol", "show", "job").split("\n\n"):
+        if f"Comment=rule_{rule} " in text:
+            return dict(re.findall(r"(\S+?)=(\S+)", text))
+    return {}
+
+
+def test_a_study_built_by_slurm_its_training_stopped_by_time_and_by_an_urgent_job_has_the_same_bytes(
+    slurm: Slurm, clone: Clone, here: Context, tmp_path: Path
+):
+    for stage, run in (("reference", None), ("sample", "baseline"), ("evaluate", "baseline")):
+        do(here, stage, run)
+    project = clone.copy(tmp_path / "project")
+    project.environment = slurm.around(project.environment)
+    lock = project.folder / "state/tiny/baseline/seed0/train/lock"
+
+    def hold(after: str = "") -> str:
+        """Stop the training that has begun after another one, so that it is not over before SLURM has acted."""
+        wait_for(lambda: lock.exists() and lock.read_text() not in ("", after), "the training does not begin")
+        os.kill(int(lock.read_text()), signal.SIGSTOP)
+        return lock.read_text()
+
+    assert COMMANDS[0].startswith("snakemake --profile profiles/slurm")
+    build = project.start(f"{COMMANDS[0]} {QUICKLY} --set-resources {TRAIN}:gpu=1 --latency-wait 5 -- evaluated")
+    try:
+        first, job = hold(), job_of(slurm, TRAIN)
+        asked = {key: job.get(key) for key in ("TimeLimit", "MinMemoryNode", "TresPerJob", "Requeue")}
+        assert asked == {"TimeLimit": "12:00:00", "MinMemoryNode": "8000M", "TresPerJob": "gres:gpu:1", "Requeue": "1"}
+        # What SLURM itself sends two minutes before the time limit, as the profile asks for it.
+        slurm.run("scancel", "--signal=USR1", job["JobId"])
+        os.kill(int(first), signal.SIGCONT)
+        # For a job that must have the node SLURM wakes and ends what runs there.
+        hold(after=first)
+        slurm.run("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=true")
+        output, _ = build.communicate(timeout=400)
+    finally:
+        if build.poll() is None:
+            os.killpg(build.pid, 9)
+    assert build.returncode == 0, output[-4000:]
+
+    [log] = (project.folder / f".snakemake/slurm_logs/rule_{TRAIN}").glob("*.log")
+    said = re.findall(r"was asked to stop \((\w+)\)", log.read_text())
+    assert said == ["SIGUSR1", "SIGTERM"]
+    assert job_of(slurm, TRAIN)["Restarts"] == "2"
+    # The study saves nothing within its 300 steps, so what it goes on from was saved for the signals.
+    assert json.loads((project.folder / "runs/tiny/baseline/seed0/timing/train.json").read_text())["resumed_from"] > 0
+    assert trained(project.folder) == trained(here.root)
+    for file in ("samples/ancestral-5.npz", "metrics/ancestral-5.json", "receipts/evaluate.json"):
+        name = f"runs/tiny/baseline/seed0/{file}"
+        assert (project.folder / name).read_bytes() == (here.root / name).read_bytes(), file
