@@ -16,6 +16,8 @@ from tests.cluster.conftest import needs
 from tests.pipeline.conftest import ROOT, Clone
 
 TSV = Path("benchmark.tsv")
+#: The commands of docs/cluster.md.
+PAGE = re.findall(r"^    (\S.*?)(?: +#.*)?$", (ROOT / "docs/cluster.md").read_text(), re.M)
 
 
 def asked(context: Context, stage: str, attempt: int = 1) -> tuple[int, int]:
@@ -57,15 +59,14 @@ def test_seconds_ask_for_ten_minutes_and_two_gigabytes_at_least(here: Context):
     assert asked(here, "prepare") == (10, 2000)
 
 
-@needs("slurm")
-def test_only_what_computes_asks_for_a_gpu_and_only_where_the_study_has_one(clone: Clone, tmp_path: Path):
-    project = clone.copy(tmp_path / "project")
-    project.environment["SNAKEMAKE_PROFILE"] = "profiles/slurm"  # as it is set for `dvc repro`, which calls the rest
-    command = "snakemake -n --cores all -- evaluated"
-    assert "gpu=" not in project.run(command)
-    project.edit("params.yaml", "device: cpu", "device: cuda")
-    said = re.findall(r"^rule (\w+):.*?resources: (.*?)$", project.run(command), re.M | re.S)
-    assert {rule for rule, what in said if "gpu=1" in what} == {"train", "reference"}
+def test_only_what_computes_asks_for_a_gpu_and_only_where_the_study_has_one(context: Context):
+    def with_gpu(device: str) -> set[str]:
+        jobs = context.plan.jobs.values()
+        return {job.stage for job in jobs if resources(job, context.root, TSV, device).get("gpu") == 1}
+
+    assert with_gpu("cpu") == set()
+    assert {"train", "sample", "evaluate"} <= with_gpu("cuda")
+    assert "prepare" not in with_gpu("cuda")
 
 
 def test_a_pod_asks_for_the_memory_cores_and_gpus_of_its_job_on_the_shared_volume(tmp_path: Path):
@@ -95,9 +96,13 @@ def test_a_pod_is_said_to_have_ended_as_it_did(tmp_path: Path, conditions: str, 
     assert subprocess.run(command, env=names, check=True, capture_output=True, text=True).stdout == f"{said}\n"
 
 
-@needs("cluster-generic")
-def test_snakemake_takes_the_profile_for_kubernetes(clone: Clone):
-    [command] = re.findall(
-        r"^    (snakemake --profile profiles/kubernetes.*?)  ", (ROOT / "docs/cluster.md").read_text(), re.M
-    )
-    assert "Training: train/baseline/seed0" in clone.run(command)
+DRY_RUNS = {
+    # What DVC's stages call, with what docs/cluster.md sets for `dvc repro`.
+    "slurm": "SNAKEMAKE_PROFILE=profiles/slurm snakemake -n --cores all --",
+    "cluster-generic": next(line for line in PAGE if line.startswith("snakemake --profile profiles/kubernetes")),
+}
+
+
+@pytest.mark.parametrize("executor", [pytest.param(name, marks=needs(name)) for name in DRY_RUNS])
+def test_snakemake_takes_the_profiles(clone: Clone, executor: str):
+    assert "Training: train/baseline/seed0" in clone.run(f"{DRY_RUNS[executor]} trained")

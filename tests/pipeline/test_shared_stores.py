@@ -19,7 +19,9 @@ PAGE = (ROOT / "docs/team.md").read_text()
 LINES = re.findall(r"^    (\S.*)$", PAGE, re.M)
 BUCKET = "our-bucket"
 PACKAGES = ("boto3", "dvc_s3", "moto", "psycopg2")
-POSTGRES = shutil.which("pg_ctl") or next(iter(sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")))), None)
+POSTGRES = shutil.which("pg_ctl") or next(
+    iter(sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")))), None
+)
 
 absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 pytestmark = pytest.mark.skipif(bool(absent), reason=f"not installed: {', '.join(absent)}")
@@ -76,7 +78,9 @@ def keys(folder: str) -> list[str]:
     """What lies in a folder of the bucket."""
     import boto3
 
-    return [found["Key"] for found in boto3.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=folder).get("Contents", [])]
+    return [
+        found["Key"] for found in boto3.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=folder).get("Contents", [])
+    ]
 
 
 def line(start: str) -> str:
