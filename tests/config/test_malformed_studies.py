@@ -210,10 +210,15 @@ MISTAKES = {
         "metric: class_accuracy\n        better: improved/ancestral-5",
         ["experiments.comparison.claims.0.better", "has no class_accuracy"],
     ),
+    "axis by a key that is none of many": (
+        "vary: {diffusion.schedule: [cosine, linear]}",
+        "vary: {training.momentum: [0.9, 0.5]}",
+        ["experiments.schedule.vary.training.momentum", "unknown key", "the likest of "],
+    ),
     "metric by a name much like one": (
         "better: improved/ancestral-5",
         "metric: psnrs\n        better: improved/ancestral-5",
-        ["experiments.comparison.claims.0.metric", "likest of 20 are psnr, ", "docs/study.md lists all"],
+        ["experiments.comparison.claims.0.metric", " are psnr, ", "docs/study.md lists all"],
     ),
     "restoration by a method that nobody asks for": (
         "methods: [ancestral, ddim]}",

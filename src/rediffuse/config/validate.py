@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from rediffuse.errors import UserError, shown
+from rediffuse.errors import UserError, one_of, shown
 from rediffuse.options import in_words
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -56,7 +56,7 @@ def _line(model: type[BaseModel], error: Any, where: tuple[str, ...]) -> str:
     if kind == "extra_forbidden":
         allowed = _keys_at(model, [str(part) for part in error["loc"][:-1]])
         close = difflib.get_close_matches(str(error["loc"][-1]), allowed, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(allowed)}"
+        hint = f"did you mean {close[0]!r}?" if close else one_of(error["loc"][-1], allowed)
         return f"{key}: unknown key; {hint}"
     if kind == "missing":
         return f"{key}: is missing; give it"
