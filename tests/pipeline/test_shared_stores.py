@@ -135,7 +135,7 @@ def test_mlflow_keeps_runs_in_postgresql_and_artefacts_in_s3(
         [training] = [run for run in runs if run.info.run_name == "baseline-seed0"]
         with sqlalchemy.create_engine(postgresql).connect() as database:
             [(count,)] = database.execute(sqlalchemy.text("SELECT count(*) FROM runs"))
-        assert count == len(runs) > 5
+        assert count == len(runs) > 3
         folder = f"mlflow/{experiment.experiment_id}/{training.info.run_id}/artifacts/"
         assert {f"{folder}run.yaml", f"{folder}history.csv"} <= set(keys(folder))
         file = client.download_artifacts(training.info.run_id, "history.csv", str(tmp_path))
