@@ -24,7 +24,7 @@ import psutil
 from benchmarks.reliability.project import (
     Clone,
     Forked,
-    do_jobs,
+    built,
     end_all,
     family,
     jobs_of,
@@ -40,6 +40,7 @@ from benchmarks.reliability.project import (
 )
 
 from rediffuse.pipeline.plan import Job
+from rediffuse.pipeline.receipts import read_timing
 from rediffuse.pipeline.stage import stages
 
 SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT}
@@ -62,10 +63,10 @@ def kill_jobs(clone: Clone, jobs: list[Job], each: int, chance: random.Random, s
     """Do all jobs one after the other, each killed so many times at moments spread over its time before it is done."""
     kills: list[Kill] = []
     log = clone.folder.parent / "job.log"
-    for job in jobs:
+    for position, job in enumerate(jobs):
         words = words_for(job)
         for number in range(each):
-            name = list(SIGNALS)[number % len(SIGNALS)]
+            name = list(SIGNALS)[(number + position) % len(SIGNALS)]
             forked = Forked(words, clone.folder, log)
             if forked.wait((number + chance.random()) / each * seconds[job.stage]) is not None:
                 continue  # it was done before
@@ -86,9 +87,9 @@ def kill_make(clone: Clone, jobs: list[Job], each: int, chance: random.Random, s
     """Build in one process, which is killed so many times in each job."""
     kills: list[Kill] = []
     log = clone.folder.parent / "make.log"
-    for job in jobs:
+    for position, job in enumerate(jobs):
         for number in range(each):
-            name = list(SIGNALS)[number % len(SIGNALS)]
+            name = list(SIGNALS)[(number + position) % len(SIGNALS)]
             forked = Forked(["make"], clone.folder, log)
             while not (begun := any(line.endswith(f"] {job.name}") for line in forked.said)):
                 if forked.wait(0.01) is not None:
@@ -229,11 +230,13 @@ def main(arguments: list[str] | None = None) -> None:
                 random.Random(f"{options.seed} {by}"),
             )
             if by in TOOLS:
+                whole = project(folder / f"{by}-whole")
                 whole.run(TOOLS[by])
                 kills = kill_tool(clone, by, options.tools_each, options.every, chance, usual(whole))
             else:
-                alone = do_jobs(whole, jobs, folder / "log")
-                kills = (kill_jobs if by == "job" else kill_make)(clone, jobs, options.jobs_each, chance, alone)
+                whole, jobs = built(folder / f"{by}-whole", options)
+                seconds = {job.stage: read_timing(job, whole.folder)["seconds"] for job in jobs}
+                kills = (kill_jobs if by == "job" else kill_make)(clone, jobs, options.jobs_each, chance, seconds)
             last = TOOLS.get(by, "rediffuse make" if by == "make" and not options.stages else "true")
             end = end_of(clone, last, results(whole), whole.run("git status --porcelain"))
             record(f"kills-{by}", options.results, began, summary(kills, end, options.seed))
