@@ -72,7 +72,7 @@ def kill_jobs(clone: Clone, jobs: list[Job], each: int, chance: random.Random, s
                 continue  # it was done before
             forked.kill(SIGNALS[name])
             asked = time.monotonic()
-            code = forked.wait(60)
+            code = forked.wait(600)
             assert code is not None, f"{job.name} lives on after SIG{name}"
             if code != 0:  # the signal came when it had just ended
                 kills.append(Kill("job", "job", name, (job.stage,), round(time.monotonic() - asked, 3)))
@@ -221,6 +221,9 @@ def main(arguments: list[str] | None = None) -> None:
     parse.add_argument("--tools-each", type=int, default=2, help="kills of each tool in each stage")
     parse.add_argument("--every", type=int, default=1, help="tools are killed in every so-many-th stage only")
     options = parse.parse_args(arguments)
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # which shells ignore for what they start in the background
     with scratch(options.folder) as folder:
         for by in options.by:
             whole, clone = project(folder / f"{by}-whole"), project(folder / by)
