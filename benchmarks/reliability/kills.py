@@ -226,12 +226,8 @@ def main(arguments: list[str] | None = None) -> None:
     )  # which shells ignore for what they start in the background
     with scratch(options.folder) as folder:
         for by in options.by:
-            whole, clone = project(folder / f"{by}-whole"), project(folder / by)
-            jobs, began, chance = (
-                jobs_of(whole, options.stages),
-                time.monotonic(),
-                random.Random(f"{options.seed} {by}"),
-            )
+            clone, chance = project(folder / by), random.Random(f"{options.seed} {by}")
+            began = time.monotonic()
             if by in TOOLS:
                 whole = project(folder / f"{by}-whole")
                 whole.run(TOOLS[by])
