@@ -219,46 +219,15 @@ def damage() -> Iterator[str]:
         ],
     )  # fmt: skip
     yield (
-        f"\n{one['files']} files; {one['made again']} of them made again. Wrong: {listed(one['wrong'])}. Jobs not up to date "
+        f"\n{one['files']} files of {one['jobs']} jobs; {one['made again']} of them made again. Wrong: {listed(one['wrong'])}. Jobs not up to date "
         f"in the end: {listed(one['stale in the end'])}.\n"
     )
     yield measured(one["about"], "damage")
 
 
-def together() -> Iterator[str]:
-    """Two tools at once, clocks, places."""
-    yield "\n## Two at once, another clock, another place\n\n"
-    yield (
-        "Two tools start in one folder in which most has to be made again. One may be refused; the next `dvc repro` must end\n"
-        "with the bytes of a build that had the folder for itself. Dates of files decide nothing: a built project whose files\n"
-        "are dated elsewhere, whose clock goes back, or that was copied or moved (into folders with spaces, a quote and an\n"
-        "accent) has nothing to do, and after a change makes what differs.\n\n"
-    )
-    if (one := found("together")) is None:
-        yield "Not measured yet: `python -m benchmarks.reliability.together`.\n"
-        return
-    yield table(
-        ["at once", "second starts after, s", "exit codes", "said", "results that differ"],
-        [
-            [name, r["offset, s"], ", ".join(map(str, r["codes"])), listed(r["refusal"]), listed(r["different"])]
-            for name, rounds in one["at once"].items() for r in rounds
-        ],
-    )  # fmt: skip
-    yield "\n"
-    rows = []
-    for name, c in {**one["clocks"], **one["places"]}.items():
-        if isinstance(c, str):
-            rows.append([name, c, ""])
-        else:
-            rows.append([name, len(c["stale"]) if "stale" in c else "", listed(c["different after a change"])])
-    yield table(["project", "jobs to be done before a change", "results that differ after a change"], rows)
-    yield f"\n{one['files']} results are compared.\n"
-    yield measured(one["about"], "together")
-
-
 def page() -> str:
     """The whole page."""
-    chapters = (kills, disk, writers, server, damage, together)
+    chapters = (kills, disk, writers, server, damage)
     return INTRODUCTION + "".join(part for chapter in chapters for part in chapter())
 
 

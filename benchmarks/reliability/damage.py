@@ -58,7 +58,8 @@ def damaged(jobs: list[Job], context: Any, where: Path) -> Iterator[dict[str, An
             files += 1
             right, kept = path.read_bytes(), where / "kept"
             shutil.copy2(path, kept)
-            for number, (name, damage) in enumerate(DAMAGES.items()):
+            turn = files % len(DAMAGES)
+            for name, damage in [*list(DAMAGES.items())[turn:], *list(DAMAGES.items())[:turn]]:
                 try:
                     damage(path)
                 except (StopIteration, UnicodeDecodeError):
@@ -70,7 +71,7 @@ def damaged(jobs: list[Job], context: Any, where: Path) -> Iterator[dict[str, An
                     noticed[name]["noticed"] += 1
                 else:
                     wrong.append(f"{path.relative_to(context.root)}: {name}")
-                if number == files % len(DAMAGES):
+                if again < files:
                     again += 1
                     wrong += made_again(job, path, right, context, where)
                 if path.is_dir():

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 from benchmarks.reliability import damage, kills, server
-from benchmarks.reliability.project import project
-from benchmarks.reliability.together import date
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -91,10 +89,3 @@ def test_the_relay_hands_on_so_many_requests_and_then_misbehaves(answering: int)
     assert answers == [b"yes", b"yes", b"<!doctype"]
     with pytest.raises(OSError):
         socket.create_connection(relay.server_address, timeout=1)
-
-
-def test_dates_of_a_project_move(tmp_path: Path):
-    clone = project(tmp_path / "project")
-    before = (clone.folder / "params.yaml").stat().st_mtime
-    assert date(clone, 3600) > 300
-    assert (clone.folder / "params.yaml").stat().st_mtime == pytest.approx(before + 3600, abs=1)

@@ -131,6 +131,18 @@ def test_a_training_never_waits_for_a_store_that_hangs(
     assert "`rediffuse track` logs the rest later" in line
 
 
+def test_a_job_ends_though_its_store_never_ends_an_answer(
+    smoke: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.setattr("rediffuse.tracking.tracker.PATIENCE", 0.2)
+    monkeypatch.setattr("rediffuse.tracking.tracker.Tracker", lambda context, uri: time.sleep(600))
+    began = time.monotonic()
+    log_or_leave(smoke, smoke.plan.find("train", "baseline", 0), later=False)
+    assert time.monotonic() - began < 5
+    [line] = capsys.readouterr().err.splitlines()
+    assert "`rediffuse track` logs it later" in line
+
+
 @pytest.mark.parametrize("answer", [TypeError("'int' object is not subscriptable"), TimeoutError("too slow")])
 def test_whatever_a_server_answers_the_job_is_done_and_waits_to_be_logged(
     smoke: Context, answer: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture

@@ -16,8 +16,8 @@ from rediffuse.registry import load
 from rediffuse.tracking.store import first_line, within
 from rediffuse.tracking.tracker import Tracker, TrackingFailed, alone, connect, open_tracker, store_errors, tracking_uri
 
-#: Seconds that a job waits for its own logging, whatever the store answers and how slowly.
-PATIENCE = 120.0
+#: Seconds that a job waits for its own logging, and `track` for that of each job, however slowly a store answers.
+PATIENCE, PATIENCE_LATER = 120.0, 600.0
 #: A job that took longer is logged at once even where others wait to be logged together.
 PAYS_AFTER_SECONDS = 60.0
 
@@ -34,16 +34,23 @@ def log_or_leave(context: Context, job: Job, *, later: bool) -> None:
     with open_tracker(context) as tracker:
         if tracker is not None:
             try:
-                within(PATIENCE, lambda: _log(tracker, context, job))
+                _log(tracker, context, job, PATIENCE)
             except Exception as error:  # a server may answer anything, and the job is done
                 raise TrackingFailed(first_line(error)) from None
             mark.unlink(missing_ok=True)
 
 
-def _log(tracker: Tracker, context: Context, job: Job) -> None:
-    assert job.declaration.log is not None
-    with alone(context, job):
-        load(job.declaration.log)(tracker, context, job)
+def _log(tracker: Tracker, context: Context, job: Job, patience: float) -> None:
+    log = load(job.declaration.log or "")
+
+    def logged() -> None:
+        with alone(context, job):
+            log(tracker, context, job)
+
+    try:
+        within(patience, logged)
+    except TimeoutError as error:
+        raise TrackingFailed(first_line(error)) from None
 
 
 def waiting(context: Context) -> bool:
@@ -65,7 +72,7 @@ def track(context: Context) -> None:
     try:
         for job in context.plan.jobs.values():
             if job.declaration.log is not None and is_made(context, job):
-                _log(tracker, context, job)
+                _log(tracker, context, job, PATIENCE_LATER)
                 logged += job.stage == "train"
         close_killed(context, tracker)
     except UserError:

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rediffuse.errors import UserError, one_line
 from rediffuse.files import why_not_writable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 
+T = TypeVar("T")
 #: Seconds for a store to show that it is there.
 PATIENCE = 10
 
@@ -75,27 +76,29 @@ def open_store(uri: str, root: Path) -> "MlflowClient":
             os.close(descriptor)
 
 
-def within(seconds: float, work: Callable[[], None]) -> None:
-    """Do something that may take so long altogether: time limits of libraries hold for each answer, or for none.
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """What something gives that may take so long altogether: time limits of libraries hold for each answer, or for none.
 
     Raises what it raises, and TimeoutError when the time is over; it is then left alone, in a thread that ends with the
     process.
     """
+    found: list[T] = []
     errors: list[Exception] = []
 
     def attempt() -> None:
         try:
-            work()
+            found.append(work())
         except Exception as error:
             errors.append(error)
 
     working = threading.Thread(target=attempt, daemon=True)
     working.start()
     working.join(seconds)
-    if working.is_alive():
-        raise TimeoutError(f"no whole answer within {seconds:.0f} seconds")
     if errors:
         raise errors[0]
+    if not found:
+        raise TimeoutError(f"no whole answer within {seconds:.0f} seconds")
+    return found[0]
 
 
 def _knock(uri: str) -> None:

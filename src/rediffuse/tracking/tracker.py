@@ -14,9 +14,11 @@ from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.work import lock_file
-from rediffuse.tracking.store import first_line, is_remote, move_in, open_store
+from rediffuse.tracking.store import first_line, is_remote, move_in, open_store, within
 
 KEY = "rediffuse.key"
+#: Seconds that a store may take to be opened, which its first user fills with tables.
+PATIENCE = 120.0
 BATCH = 1000  # MLflow's own limit of metrics in one request
 
 
@@ -120,7 +122,7 @@ class Tracker:
 def connect(context: Context, uri: str) -> Tracker:
     """The study's tracker at `uri`. Raises UserError where its store cannot be used."""
     try:
-        return Tracker(context, uri)
+        return within(PATIENCE, lambda: Tracker(context, uri))
     except Exception as error:
         if isinstance(error, ImportError) and error.name == "mlflow":
             raise UserError("tracking: mlflow is not installed, so nothing is logged") from None
