@@ -46,6 +46,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
+        if tag in ("td", "tr") and self._open:
+            self.handle_endtag("td")  # which HTML lets out
         self.sources += [values[name] or "" for name in ("src", "srcset", "data") if name in values]
         if tag == "link":
             self.sources.append(values.get("href") or "")
@@ -61,8 +63,10 @@ class Page(HTMLParser):
             self._open[-1].append(data)
 
     def handle_endtag(self, tag: str) -> None:
+        if tag == "tbody" and self._open:
+            self.handle_endtag("td")
         if tag in TEXT:
-            text = "".join(self._open.pop())
+            text = "".join(self._open.pop()).rstrip()
             if tag in ("h2", "h3"):
                 self.headings.append(("## " if tag == "h2" else "### ") + text.removesuffix("#"))
             else:
@@ -118,7 +122,12 @@ def test_every_file_that_markdown_names_exists(built: StudyTree) -> None:
 def test_markdown_and_html_say_the_same_in_their_tables(built: StudyTree) -> None:
     cells = markdown_cells(markdown(built)) + markdown_cells(timings(built))
     start = cells.index("What it does")  # the list of commands has a header in Markdown alone
-    assert cells[: start - 1] + cells[start + 1 :] == page(built).cells
+    cells, there = cells[: start - 1] + cells[start + 1 :], page(built).cells
+    assert len(cells) == len(there)
+    for place, (said, shown) in enumerate(zip(cells, there, strict=True)):
+        # Of the files of one job the page says once what they share; these tables have 5 and 7 columns.
+        assert said == shown or (shown == "" and said in (cells[place - 5], cells[place - 7])), (place, said, shown)
+    assert sum(map(bool, there)) > len(cells) / 2
 
 
 def test_markdown_and_html_have_the_same_headings(built: StudyTree) -> None:
@@ -146,7 +155,7 @@ def test_chapters_stand_under_questions_experiments_first_and_this_machine_last(
         *("### How far do the numbers move with the training seed?", "### Same noise, same image?"),
         "### Which recipe trains more steadily?",
         *("### Training stability", "### Loss during training", "### Fidelity and variety", "### The number of images"),
-        *("### Memorisation", "### Classes", "### Colours"),
+        *("### Memorisation", "### Classes", "### Colours", "### Does the arithmetic hold?"),
         *("## What did the documents get wrong?", "### Every mistake, and what is right"),
         "## How was it done?",
         *("### What was run and on what", "### How to repeat", "### Settings", "### Every value", "### Pedigree"),
@@ -177,7 +186,7 @@ def test_each_verdict_has_a_sign_and_leads_to_its_evidence(built: StudyTree) -> 
     text = (built.out / "report.html").read_text()
     opening = text.split('id="table-verdicts"')[1].split("</table>")[0]
     assert re.findall(r'<span class="(\w+)">([^<]*)</span>', opening) == [("holds", "✓ holds")] * 2
-    assert re.findall(r'href="#(c\d)"', opening) == ["c1", "c2"]
+    assert re.findall(r"href=#(c\d)>", opening) == ["c1", "c2"]
     assert {"c1", "c2"} <= set(page(built).ids)
 
 

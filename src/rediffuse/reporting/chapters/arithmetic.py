@@ -208,7 +208,7 @@ def agreement(material: Material) -> Table:
                 f"Parameters: {presets[name]['parameters']:,}", where, f"{count:,}: {'the same' if same else 'other'}"
             )
     for what, other, test in HELD:
-        rows.add(what, other, f"`{test}`")
+        rows.add(what, other, test)
     columns = headers("What | Beside what | Their figure, or the test that compares")
     return Table("agreement", "Agreement with public implementations.", columns, rows)
 

@@ -69,11 +69,11 @@ def chapter(material: Material) -> Chapter | None:
 
 
 def table(frames: Frames) -> Table:
-    """For every file: the job that made it, its command, key and code."""
+    """For every file: the command of the job that made it, its key and code."""
     rows = Rows()
     for one in frames.pedigree.sources.values():
-        rows.add(Anchor(one.id), one.path, one.job, one.command, short(one.key), short(one.code), one.state)
-    columns = headers("Id | `File` | Job | `Command` | `Key` | `Code` | State")
+        rows.add(Anchor(one.id), one.path, one.command, short(one.key), short(one.code), one.state)
+    columns = headers("Id | `File` | `Command` | `Key` | `Code` | State")
     caption = "Where every number comes from. Key and code are shortened to their first characters."
     notes = (
         f"In MLflow, search the runs of experiment {frames.loaded.study.study} for "
@@ -81,7 +81,7 @@ def table(frames: Frames) -> Table:
         "State: whether the file is byte for byte the one its receipt describes. When, where and at which commit "
         "each was made stands with the times of this machine.",
     )
-    return Table("pedigree", caption, columns, rows, notes=notes, folded=True)
+    return Table("pedigree", caption, columns, rows, notes=notes, folded=True, grouped=2)
 
 
 def timings(material: Material, clock: Timings) -> Chapter | None:
@@ -95,5 +95,5 @@ def timings(material: Material, clock: Timings) -> Chapter | None:
         "machine, and no digest covers them; a job without one is not shown."
     )
     what = "Where the times come from, and at which commit, when, each job was done. Key and commit are shortened."
-    table = Table("timing-files", what, columns, rows, (note,), folded=True) if rows else None
+    table = Table("timing-files", what, columns, rows, (note,), folded=True, grouped=2) if rows else None
     return chapter_of("timing-files", "Files of times", table)

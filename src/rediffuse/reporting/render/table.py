@@ -60,7 +60,8 @@ class Table:
     """A table with its caption and notes.
 
     marked: rows that stand out on the page; folded: it opens on demand; narrow: intervals may stand below their values,
-    for tables of many columns.
+    for tables of many columns. grouped: a column by which rows belong together: on the page, what is as in the row above
+    stands there once.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Table:
     marked: frozenset[int] = frozenset()
     folded: bool = False
     narrow: bool = False
+    grouped: int | None = None
 
     def __post_init__(self) -> None:
         wrong = [row for row in self.rows if len(row) != len(self.columns)]
@@ -172,12 +174,12 @@ def _markdown(column: Column, value: Value, home: str) -> str:
 def cell_html(column: Column, value: Value) -> str:
     """A cell as HTML."""
     if isinstance(value, Links):
-        return " ".join(f'<a href="#{html.escape(i.lower())}">{html.escape(i)}</a>' for i in value.ids)
+        return " ".join(f"<a href=#{i.lower()}>{i}</a>" for i in value.ids)  # letters and digits
     if isinstance(value, Anchor):
-        return f'<span id="{html.escape(value.id.lower())}">{html.escape(value.id)}</span>'
+        return f"<i id={value.id.lower()}>{value.id}</i>"
     if isinstance(value, Estimate):
         head, gap, tail = str(value).partition(" ")
-        return head + (f" <span class=w>{html.escape(tail)}</span>" if gap else "")
+        return head + (f" <i>{html.escape(tail)}</i>" if gap else "")
     text = html.escape(plain(value))
     if isinstance(value, Mark):
         return f'<span class="{value.tone}">{text}</span>'
