@@ -13,7 +13,7 @@ import pytest
 from rediffuse.pipeline.context import Context
 from tests.cluster.conftest import needs, trained
 from tests.cluster.slurm import Slurm, missing
-from tests.pipeline.conftest import ROOT, Clone
+from tests.pipeline.conftest import ROOT, SERVICES, Clone
 from tests.stages.conftest import do
 
 #: The plugin looks at the queue every 40 seconds unless it is told otherwise.
@@ -25,6 +25,7 @@ COMMANDS = re.findall(
 )
 
 pytestmark = [
+    SERVICES,
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
     needs("slurm"),
 ]

@@ -16,6 +16,10 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Tests that start a SLURM, a PostgreSQL or an S3 server of their own take minutes, and are asked for by name.
+SERVICES = pytest.mark.skipif(
+    os.environ.get("REDIFFUSE_SERVICES") != "1", reason="starts services of its own: REDIFFUSE_SERVICES=1 runs it"
+)
 BIN = Path(sys.executable).parent
 
 ONE_RUN = ("role: improved\n", "role: improved\n    training: {learning_rate: 5e-4}\n")

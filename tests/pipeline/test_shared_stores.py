@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import ROOT, Clone, free_port
+from tests.pipeline.conftest import ROOT, SERVICES, Clone, free_port
 from tests.pipeline.test_dvc import page
 
 PAGE = (ROOT / "docs/team.md").read_text()
@@ -24,7 +24,7 @@ POSTGRES = shutil.which("pg_ctl") or next(
 )
 
 absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(absent), reason=f"not installed: {', '.join(absent)}")
+pytestmark = [SERVICES, pytest.mark.skipif(bool(absent), reason=f"not installed: {', '.join(absent)}")]
 
 
 @pytest.fixture(scope="module")
