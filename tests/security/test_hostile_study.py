@@ -103,12 +103,21 @@ class Read(HTMLParser):
         self.elements.add(tag)
         self.attributes |= {name for name, _ in attrs}
         self.addresses |= {value or "" for name, value in attrs if name in ("href", "src")}
+        self.let_out(*{"td": ("td",), "tr": ("td", "tr")}.get(tag, ()))
         if tag not in self.ALONE:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
+        if tag == "tbody":
+            self.let_out("td", "tr")
         if not self.open or self.open.pop() != tag:
             self.bad.append(tag)
+
+    def let_out(self, *tags: str) -> None:
+        """End what HTML ends by itself."""
+        for tag in tags:
+            if self.open[-1:] == [tag]:
+                self.open.pop()
 
     def handle_data(self, data: str) -> None:
         if self.open[-1:] not in (["script"], ["style"]):
@@ -119,7 +128,7 @@ class Read(HTMLParser):
 
 
 OURS = re.compile(
-    "a|b|body|button|code|details|div|figcaption|figure|footer|h1|h2|h3|head|html|img|input|label|li|main|"
+    "a|b|body|button|code|details|div|figcaption|figure|footer|h1|h2|h3|head|html|i|img|input|label|li|main|"
     "meta|nav|ol|p|script|section|span|style|summary|table|tbody|td|th|thead|title|tr|ul"
 )
 SAID = re.compile(
