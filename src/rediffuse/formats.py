@@ -20,6 +20,14 @@ def write_json(path: str | Path, value: Any) -> None:
     write_atomically(path, json_text(value))
 
 
+def write_records(path: str | Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write records as a JSON list of one line each, whole or not at all: git then keeps of a new one that line alone."""
+    lines = (
+        json.dumps(one, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False) for one in records
+    )
+    write_atomically(path, "[\n" + ",\n".join(lines) + "\n]\n")
+
+
 def csv_text(rows: Iterable[dict[str, Any]]) -> str:
     """Rows as CSV; floats in the shortest form that reads back the same."""
     rows = list(rows)

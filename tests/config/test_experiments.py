@@ -149,6 +149,16 @@ def test_a_training_is_shared_whatever_run_it_is_said_to_start_from(load):
     assert whole.ablations == {}
 
 
+def test_a_way_that_another_run_has_trains_nothing_but_seeds_that_are_new(load):
+    both = {"diffusion": {"schedule": "cosine", "variance": "learned-range", "loss": "hybrid"}}
+    loaded = load(whole={"arms": {"both": both}, "seeds": [0, 1]})
+    assert cells(loaded, "whole") == ["baseline-seeds/ddim-5", "improved-seeds/ddim-5"]
+    assert {name: run.seeds for name, run in loaded.ablations.items()} == {
+        "baseline-seeds": (1,),
+        "improved-seeds": (1,),
+    }
+
+
 def test_the_run_that_arms_start_from_is_sampled_as_they_are(load):
     arms = {"narrow": {"network": {"channels": 4}}}
     loaded = load(width={"arms": arms, "samplers": {"plms": {"steps": [7]}}})
@@ -275,6 +285,13 @@ def test_a_tolerance_is_one_axis(load):
     assert cells(loaded, "tolerance") == ["baseline/ode-adaptive-tol0.1", "baseline/ode-adaptive-tol0.01"]
 
 
+def test_a_tolerance_does_not_repeat_a_sampler_that_has_none(load):
+    vary = {"sampler": ["ode-adaptive", "ddim"], "sampler.tolerance": [0.1, 0.01], "steps": [5]}
+    loaded = load(tolerance={"vary": vary})
+    adaptive = ["baseline/ode-adaptive-tol0.1", "baseline/ode-adaptive-tol0.01"]
+    assert cells(loaded, "tolerance") == [*adaptive, "baseline/ddim-5"]
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
@@ -286,6 +303,7 @@ def test_a_tolerance_is_one_axis(load):
         ),
         ({"vary": {"steps": list(range(1, 51)), "sampler.eta": [n / 10 for n in range(11)]}}, "use at most 400"),
         ({"vary": {"sampler": ["plms"]}}, "names no steps"),
+        ({"curves": True}, "curves: draws losses beside one another, and this trains nothing; leave it out"),
         (
             {"samplers": {"flow-euler": {"steps": [5]}}},
             "none of them samples baseline, which predicts eps; use some of ancestral",

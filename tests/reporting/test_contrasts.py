@@ -83,6 +83,13 @@ def test_the_same_seeds_are_paired_and_other_seeds_are_not() -> None:
     assert apart.half == pytest.approx((wanted.high - wanted.low) / 2)
 
 
+def test_of_more_seeds_those_are_paired_that_both_have() -> None:
+    ours, theirs = [100.0, 120, 90], [104.0, 125, 93, 300, 310]
+    found = contrast(of_seeds(ours), of_seeds(theirs))
+    wanted = scipy.stats.ttest_rel(ours, theirs[:3]).confidence_interval(0.95)
+    assert (found.value - found.half, found.value + found.half) == pytest.approx((wanted.low, wanted.high))
+
+
 def test_several_seeds_against_one_are_compared_by_the_seed_that_both_have() -> None:
     """The further seeds say nothing of a sampler that was tried with the first alone."""
     parts = (Part(0, 10.0, (9.0, 11.0, 10.0)), Part(1, 50.0, (49.0, 51.0, 50.0)))

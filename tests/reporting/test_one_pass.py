@@ -100,6 +100,15 @@ def test_quoted_rows_are_marked_and_have_no_pedigree():
     found = rows(one_pass.quoted())
     assert {row["State here"] for row in found} == {"quoted, not run"}
     assert "From" not in found[0]
+
+
+def test_sizes_beside_the_quoted_ones_are_those_of_the_published_networks():
+    """PyTorch's DCGAN tutorial has 3,576,704 + 2,765,568 parameters, google/ddpm-cifar10-32 35,746,307."""
+    found = {row["Model"]: row for row in rows(one_pass.quoted())}
+    ours, making = "Ours, trained (millions)", "of which make images (millions)"
+    assert (float(found["DCGAN"][ours]), float(found["DCGAN"][making])) == (6.342, 3.577)
+    assert float(found["DDPM"][ours]) == float(found["DDPM"][making]) == 35.75
+    assert found["PGAN"][ours] == "—"
     assert "PGAN" in {row["Model"] for row in found}
 
 

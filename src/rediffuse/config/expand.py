@@ -148,9 +148,10 @@ class _Expanding:
             self.into.written[place] = (self.asks, self.name, key)
         axes = [axis for axis in dict.fromkeys(key for at, _, _ in found for key in at) if self._tells(axis, found)]
         members = dict.fromkeys(Member(tuple(at.get(axis) for axis in axes), run, name) for at, run, name in found)
-        return Planned(
-            self.name, self.asks, tuple(axes), tuple(members), any(m.run in self.into.trained for m in members)
-        )
+        trains = any(member.run in self.into.trained for member in members)
+        if self.asks.curves and not trains:
+            raise self.wrong("curves", "draws losses beside one another, and this trains nothing; leave it out")
+        return Planned(self.name, self.asks, tuple(axes), tuple(members), trains)
 
     def _tells(self, axis: str, found: list[tuple[dict[str, Any], str, str]]) -> bool:
         return len({json.dumps(at.get(axis)) for at, _, _ in found}) > 1
@@ -226,14 +227,13 @@ class _Expanding:
         self, at: dict[str, Any], of: str, overrides: dict[str, Any], name: str, key: str, arm: Arm | None = None
     ) -> Way:
         overrides, values = self._changed(of, overrides, key)
+        if overrides and (itself := next((name for name, run in self.values.items() if _same(run, values)), None)):
+            of, overrides = itself, {}
         samplers, theirs = arm.samplers if arm else None, self.into.samplers[of]
         seeds = self.asks.seeds or self.study.seeds
         more = [seed for seed in seeds if overrides or seed not in self.study.seeds]
-        if overrides and set(seeds) <= set(self.study.seeds):
-            itself = next((name for name, main in self.values.items() if _same(main, values)), None)
-            of, more = (itself, []) if itself else (of, more)
         if not more:
-            return Way(at, of, of, values["diffusion"], samplers, self.into.samplers[of])
+            return Way(at, of, of, values["diffusion"], samplers, theirs)
         if self.study.runs[of].weights is not None:
             raise self.wrong(key if overrides else "seeds", f"{of} has weights from elsewhere, and is not trained here")
         trained = next((one for one in self.into.trained.values() if _same(one.values, values)), None)

@@ -180,6 +180,7 @@ class Experiment(Section):
     picture: Literal["line", "dots", "heat-map", "images", "table"] = Field(
         "dots", description="how it is drawn: a line needs numbers, a heat-map two axes"
     )
+    curves: bool = Field(False, description="whether the training losses are drawn too, one beside the other")
     quoted: tuple[Quote, ...] = Field((), max_length=100, description="figures of the source to stand beside")
     claims: tuple[Claim, ...] = Field((), max_length=100, description="what it puts to the test")
 

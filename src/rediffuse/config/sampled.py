@@ -66,7 +66,12 @@ class Sampled:
                 if (spec.path == "interpolant") != flow:
                     continue
                 by = spec.paced_by
-                at = {"sampler": key, **dict(zip(self.options, options, strict=True))}
+                # The pace of another kind of sampler tells nothing of this one.
+                of_others = {f"sampler.{pace}" for pace in PACES if pace != by}
+                at = {
+                    "sampler": key,
+                    **{o: v for o, v in zip(self.options, options, strict=True) if o not in of_others},
+                }
                 chosen = [changed.pop(by)] if by in changed else self.vary.get(by) or entry.get(by) or ()
                 full = {name: value for name, value in full.items() if name not in PACES}
                 name = key + self._told_apart(way, key, entry, changed)

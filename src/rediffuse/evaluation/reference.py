@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from rediffuse.arrays import write_arrays
 from rediffuse.errors import UserError
 from rediffuse.evaluation.features import Features
 from rediffuse.evaluation.frechet import moments
-from rediffuse.files import atomic_path, kind_of_file, sha256
+from rediffuse.files import kind_of_file, sha256
 from rediffuse.formats import write_json
 
 _AGAIN = "run `rediffuse reference` to make it"
@@ -102,8 +103,7 @@ def write_reference(path: Path, reference: Reference, network_card: dict[str, An
         arrays["features"] = reference.features
     if reference.class_marginal is not None:
         arrays["class_marginal"] = reference.class_marginal
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    write_arrays(path, **arrays)
     digest = sha256(path)
     card = {
         **asdict(identity),

@@ -7,7 +7,7 @@ from rediffuse.config.experiment import Experiment
 from rediffuse.config.sampling import Pace, Setting
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.evaluation.metrics import METRICS, RESTORED, RUN_METRICS, find_metric, metric_title
-from rediffuse.reporting.values import listed, setting_text
+from rediffuse.reporting.values import NOT_ASKED, listed, setting_text
 from rediffuse.runs import facts
 from rediffuse.samplers.registry import SAMPLERS
 from rediffuse.training.options import TrainingConfig
@@ -247,4 +247,6 @@ def axis_value(loaded: LoadedStudy, asks: Experiment, axis: str, value: object) 
         return name.replace(",", "") + bracket + notes  # it stands in lists
     if axis == "steps" and isinstance(value, str):
         return facts.in_words(value)
+    if value is None and None not in asks.vary.get(axis, ()):
+        return NOT_ASKED
     return f"[{setting_text(value)}]" if isinstance(value, tuple) else setting_text(value)

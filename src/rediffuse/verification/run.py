@@ -12,7 +12,7 @@ from typing import Any
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
 from rediffuse.files import files_below, read_json, remove
-from rediffuse.formats import json_text, write_json
+from rediffuse.formats import json_text, write_records
 from rediffuse.machine import environment, machine
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.evidence import evidence_file
@@ -147,7 +147,7 @@ def _keep_notes(case: Case, evidence: Path) -> None:
     for record in records:
         if (note := notes.get((record["ablation"], record["seed"]))) is not None:
             record["accepted"] = note
-    write_json(evidence, records)
+    write_records(evidence, records)
 
 
 def _made(case: Case) -> Files:

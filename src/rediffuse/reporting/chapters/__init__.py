@@ -25,6 +25,7 @@ PARTS = {
         "rediffuse.reporting.chapters.network_cost:chapter",
     ),
     "parts": (
+        "rediffuse.reporting.chapters.sensitivity:chapter",
         "rediffuse.reporting.chapters.prediction_errors:chapter",
         "rediffuse.reporting.chapters.classifiers:chapter",
         "rediffuse.reporting.chapters.restoration:chapter",

@@ -8,10 +8,12 @@ from rediffuse.config.claims import has
 from rediffuse.config.expand import Planned
 from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.chapters.quality import evaluations
+from rediffuse.reporting.chapters.training_curves import curves
+from rediffuse.reporting.experiments.answers import answers
 from rediffuse.reporting.experiments.cells import Cell, bounds, estimate, made_of, recorded
 from rediffuse.reporting.experiments.contrasts import compare
 from rediffuse.reporting.experiments.material import Material
-from rediffuse.reporting.experiments.results import COMMAND, Result, Row, answers, result_of
+from rediffuse.reporting.experiments.results import COMMAND, Result, Row, result_of
 from rediffuse.reporting.read.records import sample_images
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render import plots
@@ -63,6 +65,7 @@ def _chapter(material: Material, result: Result) -> Chapter | None:
         Bullets(tuple(claims)) if claims else None,
         _picture(material, result),
         table(material, result),
+        curves(material, result) if asks.curves else None,
         quotes(result),
         Folded("How it was done", (Bullets(tuple(_how(material, result))),)),
     ]
@@ -244,7 +247,7 @@ def _picture(material: Material, result: Result) -> Picture | None:
                 seeds = tuple(part.value for part in cell.parts) if len(cell.parts) > 1 else ()
                 points.append(plots.Point(x, series, cell.value, bounds(cell), seeds))
         real = _real(material, metric)
-        label = f"{metric_short(metric, features)} ({direction(metric)} is better)"
+        label = f"{metric_short(metric, features)}\n({direction(metric)} is better)"
         if points:
             panels.append(plots.Panel(label, points, real and real.value, direction(metric) == "lower"))
     drawing = replace(drawing, panels=tuple(panels), caption=_caption(material, result, kind, left))

@@ -3,7 +3,7 @@
 What the two have in common is taken out of the difference, by a t-interval of paired differences:
 - one training seed each: group g of every setting starts from the same noise and is scored against the same reference,
   so the differences of groups are taken, of as many groups as both have; of likelihoods, those of the same images;
-- the same several seeds: the differences of seeds.
+- several seeds each, all those of one among those of the other: the differences of the seeds that both have.
 A cell of several seeds is held against one of a single seed by that seed, where both have it. Anything else (held-out
 images and noise, one-pass models, other seeds) has nothing in common: Welch's interval. A value without an interval
 counts as a point beside one that has one.
@@ -172,7 +172,7 @@ def _pairs(first: Cell, second: Cell) -> tuple[str, Sequence[float], Sequence[fl
     """What of two cells belongs together: (kind, values of the first, values of the second), None where nothing does."""
     ours, theirs = ({part.seed: part for part in cell.parts} for cell in (first, second))
     shared = [seed for seed in ours if seed in theirs]
-    if len(shared) > 1 and len(shared) == len(ours) == len(theirs):
+    if len(shared) > 1 and len(shared) == min(len(ours), len(theirs)):
         return "training seed", [ours[s].value for s in shared], [theirs[s].value for s in shared]
     if len(shared) == 1 and 1 in (len(ours), len(theirs)):
         one, other = ours[shared[0]], theirs[shared[0]]

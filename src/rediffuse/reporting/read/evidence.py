@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rediffuse.config import LoadedStudy, ResolvedRun
-from rediffuse.formats import write_json
+from rediffuse.formats import write_records
 from rediffuse.pipeline.evidence import evidence_file, times_file
 from rediffuse.pipeline.plan import Plan
 from rediffuse.pipeline.receipts import read_receipt, read_timing
@@ -29,7 +29,7 @@ def write_ablations(loaded: LoadedStudy, plan: Plan, root: Path) -> int:
     study = loaded.study.study
     for path, found in ((evidence_file(study), records), (times_file(study), times)):
         if found:
-            write_json(root / path, found)
+            write_records(root / path, found)
     return len(records)
 
 
@@ -50,7 +50,7 @@ def accept_kept(loaded: LoadedStudy, plan: Plan, root: Path, because: str) -> li
             record |= {"keys": keys, "accepted": [*record.get("accepted", []), said]}
             taken.append(f"{run.name}/seed{record['seed']}")
     if taken:
-        write_json(path, records)
+        write_records(path, records)
     return taken
 
 

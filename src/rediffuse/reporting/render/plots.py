@@ -85,7 +85,7 @@ class Drawing:
     @property
     def y(self) -> str:
         """The metrics, for those who cannot see them."""
-        return " and ".join(panel.y for panel in self.panels)
+        return " and ".join(" ".join(panel.y.split()) for panel in self.panels)
 
 
 def line(drawing: Drawing, steps: bool, ticks: Sequence[float] = ()) -> Picture:

@@ -1,0 +1,162 @@
+"""What an experiment's values say, in a few sentences."""
+
+import math
+
+import numpy as np
+
+from rediffuse.config.claims import has
+from rediffuse.evaluation.metrics import metric_short
+from rediffuse.reporting.experiments.beside import Base, bases_of
+from rediffuse.reporting.experiments.cells import Cell, made_of
+from rediffuse.reporting.experiments.comparison import contest
+from rediffuse.reporting.experiments.contrasts import compare
+from rediffuse.reporting.experiments.results import COMMAND, Result, Row
+from rediffuse.reporting.read.frames import Frames
+from rediffuse.reporting.terms import capital, cell_label, direction, run_label, setting_words
+from rediffuse.reporting.values import counted, listed, number, signed
+
+#: Numbers of steps from which on it is told how few do.
+LEAST_STEPS = 4
+
+
+def answers(frames: Frames, result: Result) -> list[str]:
+    """What the values say, in sentences; what is missing, and how it is made."""
+    known = result.known()
+    members = [row.member for row in result.rows if row.cells[result.main] is None]
+    # A metric of classes is asked of those runs alone that have it.
+    absent = [member for member in members if has(result.main, frames.loaded.run(member.run), member.setting)]
+    tail = []
+    if absent:
+        there = {row.member.run for row, _ in known}
+        trains = {member.run for member in absent} & set(frames.loaded.ablations)
+        # A run of which nothing is there is named alone; of others, what is missing.
+        missing = list(
+            dict.fromkeys(
+                cell_label(frames.loaded, member.run, member.setting)
+                if member.run in there
+                else run_label(frames.loaded, member.run)
+                for member in absent
+            )
+        )
+        how = f"; `{COMMAND}`, then `dvc repro`, makes {'it' if len(missing) == 1 else 'them'}" if trains else ""
+        tail = [f"Not run: {listed(missing)}{how}."]
+    if len(known) < 2:
+        return [_alone(frames, result, *one) for one in known] + tail
+    short, several = metric_short(result.main, frames.features), _over_seeds(result)
+    if len(sides := result.sides()) == 2:
+        return several + _contests(frames, result, sides) + _fewest(result) + tail
+    changed = [text for base in bases_of(frames.loaded, result) if (text := _beside(base, short))]
+    return several + (changed or _best(result, short)) + _fewest(result) + tail
+
+
+def _alone(frames: Frames, result: Result, row: Row, cell: Cell) -> str:
+    spread = (
+        f", from {number(cell.low)} to {number(cell.high)}" if cell.low is not None and cell.high is not None else ""
+    )
+    of = counted(len(cell.seeds), "training seed")
+    who = f"{capital(row.name())}: " if row.names else ""
+    short = metric_short(result.main, frames.features)
+    return f"{who}{short} {number(cell.value)}{spread} ({cell.interval}; {of}, n = {cell.n})."
+
+
+def _over_seeds(result: Result) -> list[str]:
+    """How far training again moves the values, where the experiment names seeds of its own."""
+    found = [(row.name(), [part.value for part in cell.parts]) for row, cell in result.known() if len(cell.parts) > 1]
+    if result.planned.asks.seeds is None or not found:
+        return []
+    spreads = sorted(
+        (100 * float(np.std(values, ddof=1)) / abs(float(np.mean(values))), name) for name, values in found
+    )
+    (least, calm), (most, wild) = spreads[0], spreads[-1]
+    to = f" ({calm}) to {number(most, 2)} % ({wild})" if len(spreads) > 1 else ""
+    of = counted(len(found[0][1]), "training seed")
+    return [f"Over {of} the standard deviation of a value is {number(least, 2)} %{to} of its mean."]
+
+
+def _fewest(result: Result) -> list[str]:
+    """How few steps do: down to which number none is clearly worse than the most."""
+    if (steps := result.place("steps")) is None:
+        return []
+    series: dict[str, dict[int, Cell]] = {}
+    for row, cell in result.known():
+        if isinstance(count := row.member.at[steps], int):
+            series.setdefault(row.name(steps), {})[count] = cell
+    found = {}
+    for name, cells in series.items():
+        counts = sorted(cells, reverse=True)
+        worse = (place for place, n in enumerate(counts) if compare(cells[n], cells[counts[0]]).outcome == "worse")
+        fewest = counts[next(worse, len(counts)) - 1]
+        if len(counts) >= LEAST_STEPS:
+            found[f"{fewest} of {counts[0]} steps{' with ' * bool(name)}{name}"] = fewest < counts[0]
+    if not found:
+        return []
+    fewer = [text for text, less in found.items() if less]
+    if not fewer:
+        return ["Every smaller number of steps is clearly worse than the most."]
+    rest = "; elsewhere every smaller number is clearly worse" if len(fewer) < len(found) else ""
+    return [f"How few are not clearly worse than the most: {listed(fewer)}{rest}."]
+
+
+def _contests(frames: Frames, result: Result, sides: dict[str, str]) -> list[str]:
+    """Two runs that are sampled in the same ways, by each metric."""
+    both = [(line[first], line[second]) for line in result.lines() for first, second in [sides] if len(line) == 2]
+    words = [setting_words(frames.loaded, two.member.run, two.member.setting) for _, two in both]
+    labels = list(sides.values())
+    return [
+        contest(
+            frames,
+            metric,
+            (labels[0], labels[1]),
+            [(text, one.cells[metric], two.cells[metric]) for text, (one, two) in zip(words, both, strict=True)],
+        )
+        for metric in result.planned.asks.metrics
+    ]
+
+
+def _best(result: Result, short: str) -> list[str]:
+    """Which is best, and which are clearly worse; of few and of many steps, where steps are varied beside other things."""
+    steps = result.place("steps")
+    if steps is None or len(result.planned.axes) == 1:
+        return [_best_of(result.known(), result.main, short)]
+    numbers = sorted({n for row, _ in result.known() if isinstance(n := row.member.at[steps], int)})
+    chosen = dict.fromkeys((*numbers[-1:], *numbers[:1]))
+    groups = {n: [(row, cell) for row, cell in result.known() if row.member.at[steps] == n] for n in chosen}
+    texts = [_best_of(group, result.main, short, steps) for group in groups.values() if len(group) > 1]
+    return texts or [_best_of(result.known(), result.main, short)]
+
+
+def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, steps: int | None = None) -> str:
+    sign = 1 if direction(metric) == "lower" else -1
+    ranked = sorted(known, key=lambda pair: sign * pair[1].value)
+    (row, cell), others = ranked[0], ranked[1:]
+    near = [other.name(steps) for other, theirs in others if compare(cell, theirs).outcome != "better"]
+    where = "" if steps is None else f"With {row.names[steps]} "
+    name = row.name(steps) if where else capital(row.name())
+    text = f"{where}{name} is best ({short} {number(cell.value)}{made_of(cell)})"
+    if len(near) == len(others) > 1:
+        text = f"{where}{'no' if where else 'No'} value is clearly better than the others; the best is that of {row.name(steps)}"
+        return f"{text} ({short} {number(cell.value)}{made_of(cell)})."
+    if not near:
+        return f"{text}, clearly better than {'all others' if len(others) > 1 else others[0][0].name(steps)}."
+    fewer = len(near) < len(others)
+    apart = f", clearly better than {len(others) - len(near)} of the {len(others)} others" if fewer else ""
+    shown = near if len(near) <= 5 else [*near[:4], f"{len(near) - 4} more"]
+    return f"{text}{apart}; not clearly apart from {listed(shown)}."
+
+
+def _beside(base: Base, short: str) -> str:
+    """Each way beside the run that it starts from; of three or more the one that changes most. Nothing of none."""
+    found: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
+    clear: list[tuple[float, str]] = []
+    for way in base.ways:
+        change = "" if way.factor is None else f" ({signed(100 * (way.factor - 1))} %)"
+        found[way.how.outcome].append(f"{way.name}{change}")
+        if way.how.outcome != "undecided" and way.factor is not None and way.factor > 0:
+            clear.append((abs(math.log(way.factor)), found[way.how.outcome][-1]))
+    words = {"better": "clearly better:", "worse": "clearly worse:", "undecided": "not decided:"}
+    parts = [f"{said} {listed(found[outcome])}" for outcome, said in words.items() if found[outcome]]
+    if not parts:
+        return ""
+    most = f" What changes it most: {max(clear)[1]}." if len(base.ways) > 2 and clear else ""
+    against = f"Against {base.row.name()} ({short} {number(base.cell.value)}{made_of(base.cell)})"
+    return f"{against}: {'; '.join(parts)}.{most}"
