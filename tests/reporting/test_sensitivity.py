@@ -1,12 +1,14 @@
-"""Which choices of a training matter: what the report concludes from the values of all experiments."""
+"""Trainings beside one another: which choices matter, and how the loss fell."""
 
 from dataclasses import replace
 
 import pytest
 
-from rediffuse.reporting.chapters import sensitivity
+from rediffuse.reporting.chapters import sensitivity, training_curves
 from rediffuse.reporting.experiments.contrasts import Comparison
 from rediffuse.reporting.experiments.material import Material
+from rediffuse.reporting.experiments.results import result_of
+from rediffuse.reporting.read.trained import losses
 from rediffuse.reporting.render.picture import styled
 from tests.reporting.made_experiments import experiments
 
@@ -53,3 +55,14 @@ def test_the_table_has_the_least_and_the_most_of_each(material):
     assert rows["Causes"][3:6] == ["half the width", "-25.0", "clearly better"]
     assert rows["Causes"][6:9] == ["noise in the steps", "50.0", "clearly worse"]
     assert picture.name == "sensitivity"
+
+
+def test_the_curve_of_each_training_is_what_it_logged(material, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(training_curves, "finish", lambda figure, *rest: figure)
+    with styled():
+        figure = training_curves.curves(material, result_of(material, material.loaded.experiments["scales"]))
+    drawn = [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in figure.axes[0].lines]
+    logged = losses(material.frames)
+    assert drawn == [list(logged["baseline", 0].rows), list(logged["scales-1-1", 0].rows)]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["multipliers = [1, 2]", "multipliers = [1, 1]"]
