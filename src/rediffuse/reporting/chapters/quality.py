@@ -27,14 +27,17 @@ from rediffuse.samplers.registry import SAMPLERS
 
 
 def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
-    """The main metric against the evaluations of the network, a panel for each kind of sampler."""
+    """The main metric against the evaluations of the network, a panel for each kind of sampler.
+
+    None where all samplers take the same number of them: there is nothing to see along an axis.
+    """
     loaded, metric, asked = frames.loaded, terms.MAIN, evaluations(frames)
     panels: dict[str, list[tuple[str, str, list[tuple[float, str]]]]] = {}
     for (run, key), settings in _lines(loaded, cells).items():
         kind = loaded.run(run).sampling.samplers[key].kind or key
         counted = [(asked[run, setting], setting) for setting, _, _ in settings if (run, setting) in asked]
         panels.setdefault(kind, []).append((run, key, counted))
-    if not panels:
+    if len({n for lines in panels.values() for _, _, counted in lines for n, _ in counted}) < 2:
         return None
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)

@@ -126,28 +126,30 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
     loaded, pair = frames.loaded, main_pair(frames)
     runs = list(pair) if pair else compared_runs(loaded)[:3]
     real, short = held_out_images(frames, 64), metric_short("frechet_distance", frames.features)
-    places = [(run, setting) for run in runs for setting in _most_and_fewest(runs, run)]
+    rows = [[(run, setting) for setting in _most_and_fewest(runs, run)] for run in runs]
+    places = [place for row in rows for place in row]
     found = [sample_images(frames, run, setting, 32) for run, setting in places]
     if all(images is None for images in found):
         return None
-    across = len(places) // len(runs)
+    across = max(map(len, rows))
     tallest = max(-(-len(images) // 8) for images in found if images is not None)
     size = WIDTH / (across + 1)
     figure = plt.figure(figsize=(WIDTH, len(runs) * (size * tallest / 8 + 0.75)))
     grid = figure.add_gridspec(len(runs), across + 1)
     line = cells.get(("real", "held-out", "frechet_distance"))
     sheets: list[tuple[Any, str, np.ndarray | None, Any]] = [(grid[:, 0], capital(REAL_LABEL), real, line)]
-    for place, ((run, setting), images) in enumerate(zip(places, found, strict=True)):
+    spots = [grid[down, 1 + right] for down, row in enumerate(rows) for right in range(len(row))]
+    for spot, (run, setting), images in zip(spots, places, found, strict=True):
         title = f"{run.label}\n{setting_title(loaded, run.name, setting)}"
         cell = cells.get((run.name, setting, "frechet_distance"))
-        sheets.append((grid[place // across, 1 + place % across], title, images, cell))
+        sheets.append((spot, title, images, cell))
     for where, title, images, cell in sheets:
         sheet = None if images is None else mosaic(images, 8)
         show(figure.add_subplot(where), sheet, title, f"{short} {number(cell.value)}" if cell else "")
     n = loaded.study.evaluation.group_size
     caption = (
         f"Real images (left: {0 if real is None else len(real)} held-out ones, spread evenly over the split) beside the "
-        "first samples of each run at the most and at the fewest steps of its first sampler; sample i starts from the "
+        f"first samples of each run {'by' if across == 1 else 'at the most and at the fewest steps of'} its first sampler; sample i starts from the "
         f"same noise everywhere and none was picked. Below each: its {short} from {n} images, lower is better."
     )
     alt = "A grid of real images beside grids of samples, one row for each run: at many steps and at few."
@@ -160,7 +162,7 @@ def _most_and_fewest(runs: list[ResolvedRun], run: ResolvedRun) -> list[str]:
     shared = set.intersection(*({s for s, _, _ in facts.comparable_settings(other)} for other in runs))
     own = [s for s in facts.comparable_settings(run) if s[1] == key] or [facts.shown_setting(run)]
     chosen = sorted((s for s in own if s[0] in shared), key=facts.fineness) or own
-    return [chosen[0][0], chosen[-1][0]]
+    return list(dict.fromkeys((chosen[0][0], chosen[-1][0])))
 
 
 def chapter(material: Material) -> Chapter | None:

@@ -10,7 +10,7 @@ from rediffuse.reporting.experiments.claims import tally
 from rediffuse.reporting.experiments.comparison import in_short, main_pair
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.render.blocks import Bullets, Chapter, Lead, chapter_of
+from rediffuse.reporting.render.blocks import Bullets, Chapter, Item, Lead, chapter_of
 from rediffuse.reporting.terms import MAIN, capital, compared_runs
 from rediffuse.reporting.values import NOT_RUN, listed
 
@@ -21,13 +21,17 @@ def _sides(name: str) -> str:
 
 
 def _question(frames: Frames) -> str:
-    """What the study asks of its main runs."""
-    pair, data = main_pair(frames), (frames.card or {}).get("title") or frames.loaded.study.data.name
+    """What the study asks of its main runs; of files that a user names, the study's title says what they are."""
+    pair, data = main_pair(frames), frames.loaded.study.data
+    named = data.source in (None, data.name)
+    of = f"{_sides((frames.card or {}).get('title') or data.name)}: " if named else ""
     if pair is None:
         labels = listed([run.label for run in compared_runs(frames.loaded)])
-        return f"{_sides(data)}: how good are the images of {labels}, and what do they cost?"
-    baseline, improved = (run.label for run in pair)
-    return f"{_sides(data)}: does {improved} make better images than {baseline}, and in how few steps?"
+        question = f"how good are the images of {labels}, and what do they cost?"
+    else:
+        baseline, improved = (run.label for run in pair)
+        question = f"does {improved} make better images than {baseline}, and in how few steps?"
+    return of + question if of else capital(question)
 
 
 def _measure(frames: Frames) -> str:
@@ -48,6 +52,8 @@ def chapter(material: Material) -> Chapter | None:
     frames, cells, verdicts = material.frames, material.cells, material.verdicts
     answer = Bullets((in_short(frames, cells), tally(verdicts), _measure(frames)))
     images = real_beside_generated(frames, cells) or f"Real images beside generated ones: {NOT_RUN}."
-    steps = quality_by_sampler(frames, cells) or f"Quality against steps: {NOT_RUN}."
+    steps: Item = quality_by_sampler(frames, cells)
+    if steps is None and not any(metric == MAIN for _, _, metric in cells):
+        steps = f"Quality against steps: {NOT_RUN}."
     table = short_table(verdicts) if verdicts else None
     return chapter_of("summary", "", Lead(_question(frames)), frames.loaded.study.summary, answer, images, steps, table)
