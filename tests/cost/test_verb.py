@@ -42,6 +42,16 @@ def test_the_profile_names_operators(monkeypatch, capsys, tmp_path: Path):
     assert "convolution" in capsys.readouterr().out.split("by operator", 1)[1]
 
 
+def test_advice_says_what_to_set_and_what_it_rests_on(monkeypatch, capsys, tmp_path: Path):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert run(monkeypatch, tmp_path, "--preset", "micro-digits", "--batch", "2", "--advise") == 0
+    printed = capsys.readouterr().out
+    assert "precision: bfloat16, channels_last: true" in printed
+    assert "there is no C++ compiler" in printed
+    assert "Median of 7 rounds" in printed
+    assert ("Set hardware: {" in printed) != ("Keep the study's settings" in printed)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -53,6 +63,7 @@ def test_the_profile_names_operators(monkeypatch, capsys, tmp_path: Path):
         (("--preset", "micro-digits", "--json", "params.yaml"), "--json: must be a file ending in .json"),
         (("--preset", "micro-digits", "--json", "params.yaml/x.json"), "--json: params.yaml/x.json cannot be written"),
         (("--record", "--exact"), "--record"),
+        (("--preset", "micro-digits", "--advise", "--exact"), "--advise goes with a run or --preset"),
         (("nope",), "nope"),
         (("baseline",), "rediffuse prepare"),
     ],

@@ -107,6 +107,9 @@ def cost(
         bool, typer.Option("--profile", help="Print torch's profile of a training pass as well.")
     ] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Count only; measure no time and no peak memory.")] = False,
+    advise: Annotated[
+        bool, typer.Option("--advise", help="Time the first network under other hardware settings; say which to set.")
+    ] = False,
     record: Annotated[bool, typer.Option("--record", help="As the pipeline does: write runs/<study>/cost/.")] = False,
     study: StudyFile = ACTIVE,
     force: Force = False,
@@ -114,10 +117,12 @@ def cost(
 ) -> None:
     """Say what networks cost: parameters, FLOPs, memory, seconds of training and sampling."""
     if record or force or later:
-        if runs or presets or batches or resolutions or steps or json_file or profile or exact:
+        if runs or presets or batches or resolutions or steps or json_file or profile or exact or advise:
             raise UserError("--record measures the study as the pipeline does; give it no run and no other option")
         do_stage(open_study(study), "cost", force=force, later=later)
         return
+    if advise and (resolutions or steps or json_file or profile or exact):
+        raise UserError("--advise goes with a run or --preset, and --batch; leave the other options out")
     from rediffuse.cost.table import CostRequest, show_cost
     from rediffuse.loose.output import check_output
 
@@ -132,6 +137,7 @@ def cost(
         json_file,
         profile,
         exact,
+        advise,
     )
     show_cost(request, study)
 

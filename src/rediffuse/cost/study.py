@@ -107,7 +107,7 @@ def measured_record(
             f"train {what}": training_passes(module, *inputs(config, training, way), bfloat16=low),
             f"sample {what}": inference_pass(module, *inputs(config, sampling, way), bfloat16=low),
         }
-        if compiled and (wrong := _fails(work)):
+        if compiled and (wrong := fails(work)):
             left_out[what] = wrong
         else:
             jobs |= work
@@ -164,7 +164,7 @@ def batch_sizes(run: ResolvedRun) -> tuple[int, int]:
     return max(1, run.training.batch_size // parts), min(run.sampling.batch_size, run.sampling.images)
 
 
-def _fails(work: dict[str, Timed]) -> str | None:
+def fails(work: dict[str, Timed]) -> str | None:
     """Why compiled work cannot be done here, in a line; its compiler may want any of many things."""
     try:
         for job in work.values():

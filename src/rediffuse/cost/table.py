@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rediffuse.config import ResolvedRun, load_study
+from rediffuse.cost.advice import advise, told
 from rediffuse.cost.exact import Exact, exact_cost
 from rediffuse.cost.model import CostModel
 from rediffuse.cost.operators import profiled
@@ -46,6 +47,7 @@ class CostRequest:
     json_file: Path | None = None
     profile: bool = False
     exact: bool = False
+    advise: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be. Raises `UserError` naming the option."""
@@ -91,9 +93,12 @@ def show_cost(request: CostRequest, study: Path) -> None:
     for name in request.presets:
         networks += _at_sides(name, preset(name), request.batches or (1,), request, None)
     torch.set_num_threads(hardware.threads)
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    if request.advise:
+        _print_advice(console, networks[0], hardware)
+        return
     if not request.exact:
         _measure(networks, hardware)
-    console = Console() if sys.stdout.isatty() else Console(width=140)
     console.print(_counts(networks))
     if not request.exact:
         console.print(_times(networks, hardware))
@@ -135,6 +140,38 @@ def _measure(networks: list[_Network], hardware: Hardware) -> None:
             network.passes[batch] = Passes.of(batch, seconds[f"{index} training {batch}"])
             network.forward[batch] = Spread.of(seconds[f"{index} sampling {batch}"]["forward"])
             network.peaks[batch] = count
+
+
+def _print_advice(console: Console, network: _Network, hardware: Hardware) -> None:
+    """What to set on this machine for the first network that is asked for, and what it rests on."""
+    training, sampling = batch_sizes(network.run) if network.run else (network.batches[0], network.batches[-1])
+    found = advise(network.config, training, sampling, hardware)
+    table = _table(
+        f"{network.name}: other settings of hardware than the study's",
+        "Settings",
+        f"Training, {training} images (times as fast)",
+        f"Sampling, {sampling} images (times as fast)",
+        "Compiling (s)",
+    )
+    for one in found.tried:
+        gains = [
+            f"{g.median:.2f} ({g.low:.2f} to {g.high:.2f})" if g else "" for g in (one.gain.training, one.gain.sampling)
+        ]
+        table.add_row(
+            told(one.hardware, hardware), *gains, f"{one.compile_seconds:.0f}" if one.hardware.compile else ""
+        )
+    for name, why in found.left_out.items():
+        table.add_row(name, "left out", why, "")
+    console.print(table)
+    rounds = found.tried[0].gain.sampling.repeats if found.tried else 0
+    console.print(f"Median of {rounds} rounds, in brackets the smallest and largest ratio.", highlight=False)
+    if (best := found.best) is None:
+        text = "Keep the study's settings: nothing was faster in every round."
+    else:
+        text = f"Set hardware: {{{told(best.hardware, hardware)}}}: training {best.gain.training.median:.2f} times as fast."  # type: ignore[union-attr]
+        if best.hardware.precision != hardware.precision:
+            text += " Precision changes every number: try what it costs with `vary: {hardware.precision: [float32, bfloat16]}`."
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _counts(networks: list[_Network]) -> Table:
