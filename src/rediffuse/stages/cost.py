@@ -27,8 +27,13 @@ def settings(subject: Subject) -> dict[str, Any]:
         "hardware": study.hardware.model_dump(mode="json"),
         "compile": study.cost.compile,
         "runs": runs,
-        "presets": {name: preset_fields(name) for name in study.cost.presets},
+        "presets": {name: _as_read(preset_fields(name)) for name in study.cost.presets},
     }
+
+
+def _as_read(fields: dict[str, Any]) -> dict[str, Any]:
+    """With lists for tuples, as a receipt gives them back."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
 STAGE = Stage(
