@@ -52,8 +52,9 @@ def test_the_table_has_the_least_and_the_most_of_each(material):
     assert chapter is not None
     _, picture, table = chapter.items
     rows = {row[0]: [str(value) for value in row] for row in table.rows}
-    assert rows["Causes"][3:6] == ["half the width", "-25.0", "clearly better"]
-    assert rows["Causes"][6:9] == ["noise in the steps", "50.0", "clearly worse"]
+    assert rows["What of causes?"][3:6] == ["half the width", "-25.0", "clearly better"]
+    assert rows["What of causes?"][6:9] == ["noise in the steps", "50.0", "clearly worse"]
+    assert rows["What of scales?"][3:9] == ["multipliers = [1, 1]", "25.0", "clearly worse", "—", "—", "—"]
     assert picture.name == "sensitivity"
 
 

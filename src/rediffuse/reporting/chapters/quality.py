@@ -62,7 +62,7 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
         picture.log_steps(axes, [round(n) for _, _, counted in lines for n, _ in counted])
         axes.set(title=SAMPLERS[kind].title, xlabel="network evaluations")
         axes.tick_params(axis="x", labelsize=9)
-    _scale(grid[0, 0], cells, metric)  # of what is drawn: it ends the fitting of the axis
+    _scale(loaded, grid[0, 0], cells, metric)  # of what is drawn: it ends the fitting of the axis
     for axes in grid[:, 0]:
         better = terms.direction(metric)
         axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")
@@ -98,7 +98,7 @@ def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> pic
         return None
     marks = one_pass_points(frames, clock, cells, axes, terms.MAIN)
     _reference_lines(frames.loaded, axes, cells, terms.MAIN)
-    _scale(axes, cells, terms.MAIN)
+    _scale(frames.loaded, axes, cells, terms.MAIN)
     axes.set_xscale("log")
     picture.plain_log(axes, "x")
     picture.label_points(axes, labels)
@@ -164,9 +164,12 @@ def _handles(loaded: LoadedStudy, lines: Iterable[tuple[str, str]]) -> list[Line
     ]
 
 
-def _scale(axes: Axes, cells: Cells, metric: str) -> None:
-    """Of all values of a metric, real images and noise too."""
-    chosen = [cell for cell in cells.values() if cell.metric == metric]
+def _scale(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str) -> None:
+    """Of what is compared here by a metric, real images and noise too."""
+    drawn = {(run, setting) for (run, _), settings in _lines(loaded, cells).items() for setting, _, _ in settings}
+    drawn |= {("real", name) for name in terms.REAL_LINES}
+    drawn |= {(model.name, facts.ONE_PASS[0]) for model in terms.one_pass_runs(loaded)}
+    chosen = [cell for (run, setting, name), cell in cells.items() if name == metric and (run, setting) in drawn]
     picture.far_apart(axes, [cell.value for cell in chosen], min(bounds(cell)[0] for cell in chosen))
 
 

@@ -17,7 +17,7 @@ from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_l
 from rediffuse.reporting.render.plots import PALETTE
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import MAIN, axis_title, capital, setting_words
-from rediffuse.reporting.values import counted, listed, signed
+from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, signed
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Choice:
     """An experiment that changes a training: what is chosen there, the run as it is, and the ways that have a factor."""
 
     what: str
+    question: str
     base: Base
     ways: tuple[Changed, ...]
 
@@ -55,7 +56,7 @@ def choices(material: Material) -> list[Choice]:
         if result.main != MAIN:
             continue
         tried = [
-            Choice(_what(planned.name, planned.asks), base, ways)
+            Choice(_what(planned.name, planned.asks), planned.asks.question, base, ways)
             for base in bases_of(material.loaded, result)
             if (ways := tuple(way for way in base.ways if way.factor is not None and way.factor > 0))
         ]
@@ -95,18 +96,22 @@ def table(material: Material, found: list[Choice]) -> Table:
     short, rows = metric_short(MAIN, material.frames.features), Rows()
     for choice in found:
         ranked = sorted(choice.ways, key=lambda way: way.factor or 1.0)
-        low, high = ranked[0], ranked[-1]
-        files = dict.fromkeys(file for cell in (choice.base.cell, low.cell, high.cell) for file in cell.files)
+        ends = ranked[:1] + ranked[1:][-1:]
+        files = dict.fromkeys(file for one in (choice.base, *ends) for file in one.cell.files)
+        told: list[Value] = []
+        for way in ends:
+            told += [way.name, round(100 * ((way.factor or 1.0) - 1), 1) + 0.0, _verdict(way)]
         rows.add(
-            capital(choice.what),
+            choice.question,
             _sampled(material, choice),
             choice.base.cell.value,
-            *(part for way in (low, high) for part in (way.name, 100 * ((way.factor or 1.0) - 1), _verdict(way))),
+            *told,
+            *[NOT_ASKED] * (6 - len(told)),
             f"{len(choice.clear)} of {len(choice.ways)}",
             material.frames.pedigree.links(files),
         )
     columns = headers(
-        f"Choice | Sampled by | {short} as it is | Lowest | moves it by (%) | Verdict | Highest | moved by (%) | "
+        f"Question | Sampled by | {short} as it is | Lowest | moves it by (%) | Verdict | Highest | moved by (%) | "
         "verdict | Clear changes | From"
     )
     notes = (

@@ -24,7 +24,7 @@ matplotlib.use("Agg")
 
 WIDTH = 10.0
 #: Of a figure without photographs, on the page.
-LINE_COLOURS = 32
+LINE_COLOURS = 20
 DPI = 130
 #: Letters of a legend that stand beside one another.
 LETTERS = 135
