@@ -1,10 +1,10 @@
-"""Trainings beside one another: which choices matter, and how the loss fell."""
+"""Over all experiments: which choices of a training matter, how the loss fell, and which questions are answered."""
 
 from dataclasses import replace
 
 import pytest
 
-from rediffuse.reporting.chapters import sensitivity, training_curves
+from rediffuse.reporting.chapters import questions, sensitivity, training_curves
 from rediffuse.reporting.experiments.contrasts import Comparison
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.experiments.results import result_of
@@ -67,3 +67,11 @@ def test_the_curve_of_each_training_is_what_it_logged(material, monkeypatch: pyt
     assert drawn == [list(logged["baseline", 0].rows), list(logged["scales-1-1", 0].rows)]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["multipliers = [1, 2]", "multipliers = [1, 1]"]
+
+
+def test_a_question_is_answered_by_what_the_report_has(material):
+    found = questions.table(material, {"Samples"})
+    under = {row[3] for row in found.rows}
+    assert under == {"“Samples”", "docs/sampling.md of the project", "docs/diagnose.md of the project"}
+    assert "D0, section 3.1 (another study)" in found.notes[0]
+    assert "D3, section 4 (d3-lab)" in found.notes[0]

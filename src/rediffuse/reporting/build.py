@@ -29,6 +29,7 @@ def build_report(loaded: LoadedStudy, plan: "Plan", root: Path, out: Path) -> No
 
     `root`: the project's, below which runs/ and data/ lie. UserError: a file is damaged or belongs to another study.
     """
+    from rediffuse.reporting.chapters import questions as index
     from rediffuse.reporting.experiments.claims import claims_json
     from rediffuse.reporting.experiments.material import conclude
     from rediffuse.reporting.experiments.measured import measured_on
@@ -41,6 +42,9 @@ def build_report(loaded: LoadedStudy, plan: "Plan", root: Path, out: Path) -> No
     material, clock = conclude(read_frames(loaded, root, plan), plan), read_timings(loaded, plan, root)
     with styled():
         questions = [(key, HEADINGS[key], _chapters(material, key)) for key in PARTS]
+        titles = {chapter.title for _, _, chapters in questions for chapter in chapters}
+        if (asked := index.chapter(material, titles)) is not None:
+            next(chapters for key, _, chapters in questions if key == "documents").insert(0, asked)
         timings = [found for name in TIMINGS if (found := load(name)(material, clock)) is not None]
     told = ("What the machines that made this report took for it is told [apart](timings.md).",)
     report = Part("report", loaded.study.title, told, numbered(questions), "tables", "figures")

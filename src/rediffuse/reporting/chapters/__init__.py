@@ -45,7 +45,6 @@ PARTS = {
         "rediffuse.reporting.chapters.arithmetic:chapter",
     ),
     "documents": (
-        "rediffuse.reporting.chapters.questions:chapter",
         "rediffuse.reporting.chapters.tried_mistakes:chapter",
         "rediffuse.reporting.chapters.corrections:chapter",
     ),

@@ -1,51 +1,52 @@
 """What the documents ask, and where it is answered."""
 
+from collections.abc import Container
+
 from rediffuse.corrections.questions import Question, questions
-from rediffuse.reporting.experiments.answers import answers
+from rediffuse.reporting.experiments.claims import tally
 from rediffuse.reporting.experiments.material import Material
-from rediffuse.reporting.experiments.results import result_of
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import capital
-from rediffuse.reporting.values import counted, listed
+from rediffuse.reporting.values import NOT_ASKED, counted, listed
 
 #: A study of fewer experiments than this is about something else.
 FEWEST = 10
 
 
-def answered(material: Material, one: Question) -> tuple[str, str] | None:
-    """Where a question is answered, and what the answer comes to; None where this study does not ask it."""
+def answered(material: Material, titles: Container[str], one: Question) -> tuple[str, str] | None:
+    """Under which title a question is answered, and what became of its claims; None where this study does not ask it."""
     if one.page is not None:
-        return f"{one.page} of the project", "A command, not a number."
+        return f"{one.page} of the project", NOT_ASKED
     if one.chapter is not None:
-        return f"“{one.chapter}”", "See there."
+        return (f"“{one.chapter}”", NOT_ASKED) if one.chapter in titles else None
     planned = material.loaded.experiments.get(one.experiment or "")
     if planned is None or one.study not in (None, material.loaded.study.study):
         return None
-    first, *_ = answers(material.frames, result_of(material, planned))
-    return f"“{planned.asks.question}”", first
+    verdicts = [verdict for verdict in material.verdicts if verdict.experiment == planned.name]
+    return f"“{planned.asks.question}”", tally(verdicts) if verdicts else NOT_ASKED
 
 
-def table(material: Material) -> Table:
+def table(material: Material, titles: Container[str]) -> Table:
     """A row for each question that this study answers."""
     rows, left = Rows(), []
     for one in questions():
-        found = answered(material, one)
+        found = answered(material, titles, one)
         if found is None:
             left.append(one)
         else:
             rows.add(one.document, capital(one.place), one.asks, *found)
     elsewhere = [f"{one.document}, {one.place} ({one.study or 'another study'})" for one in left]
     notes = (f"Not asked by this study: {listed(elsewhere)}.",) if left else ()
-    columns = headers("Document | Where | Asks, in our words | Answered under | In short")
-    return Table("questions", "What the documents ask, and where it is answered.", columns, rows, notes, narrow=True)
+    columns = headers("Document | Where | Asks, in our words | Answered under | Claims")
+    return Table("questions", "What the documents ask, and where it is answered.", columns, rows, notes)
 
 
-def chapter(material: Material) -> Chapter | None:
-    """All questions, in a study that is about the documents."""
+def chapter(material: Material, titles: Container[str]) -> Chapter | None:
+    """All questions, in a study that is about the documents; `titles`: of the chapters that its report has."""
     if len(material.loaded.experiments) < FEWEST:
         return None
-    found = table(material)
+    found = table(material, titles)
     text = (
         f"The documents ask, announce or leave open {counted(len(questions()), 'thing')} that a pipeline can answer; "
         f"{len(found.rows)} of them are answered here."

@@ -97,7 +97,8 @@ def table(material: Material, found: list[Choice]) -> Table:
     for choice in found:
         ranked = sorted(choice.ways, key=lambda way: way.factor or 1.0)
         ends = ranked[:1] + ranked[1:][-1:]
-        files = dict.fromkeys(file for one in (choice.base, *ends) for file in one.cell.files)
+        cells = [choice.base.cell, *(way.cell for way in ends)]
+        files = dict.fromkeys(file for cell in cells for file in cell.files)
         told: list[Value] = []
         for way in ends:
             told += [way.name, round(100 * ((way.factor or 1.0) - 1), 1) + 0.0, _verdict(way)]
