@@ -303,6 +303,10 @@ def test_a_tolerance_does_not_repeat_a_sampler_that_has_none(load):
         ),
         ({"vary": {"steps": list(range(1, 51)), "sampler.eta": [n / 10 for n in range(11)]}}, "use at most 400"),
         ({"vary": {"sampler": ["plms"]}}, "names no steps"),
+        (
+            {"arms": {"a": {"network": {"channels": 4}}}, "against": "b"},
+            "against: 'b' is not one of the arms; use one of a",
+        ),
         ({"curves": True}, "curves: draws losses beside one another, and this trains nothing; leave it out"),
         (
             {"samplers": {"flow-euler": {"steps": [5]}}},

@@ -34,6 +34,14 @@ ASKED: dict[str, dict[str, Any]] = {
         },
         "samplers": {"ddim": {"steps": [5]}},
     },
+    "held": {
+        "against": "narrow",
+        "arms": {
+            "narrow": {"label": "half the width", "network": {"channels": 4}},
+            "fast": {"label": "a faster training", "training": {"learning_rate": 0.01}},
+        },
+        "samplers": {"ddim": {"steps": [5]}},
+    },
     "scales": {"vary": {"network.multipliers": [[1, 2], [1, 1]]}},
     "labels": {
         "of": "conditional",

@@ -71,6 +71,13 @@ def test_of_several_ways_the_one_that_changes_most_is_named_also_where_only_samp
     ]
 
 
+def test_ways_are_held_against_the_arm_that_the_study_names(material):
+    # 220 of 150; the run itself, 200, is no arm.
+    assert said(material, "held") == [
+        "Against half the width (Fréchet distance 150.0, n = 20): clearly worse: a faster training (+47 %)."
+    ]
+
+
 def test_a_trained_way_is_compared_whatever_the_run_calls_the_same_sampling(material):
     # Guidance 1 is `guided` in the run, and goes by the sampler's own name in what was trained.
     assert said(material, "labels") == [

@@ -163,6 +163,9 @@ class _Expanding:
                 raise self.wrong("of", f"{shown(of)} is not a run of a U-Net; use one of {', '.join(diffusing)}")
             if starts.count(of) > 1:
                 raise self.wrong("of", f"names {of} twice; name it once")
+        if self.asks.against is not None and self.asks.against not in self.asks.arms:
+            known = f"use one of {', '.join(self.asks.arms)}" if self.asks.arms else "leave it out"
+            raise self.wrong("against", f"{shown(self.asks.against)} is not one of the arms; {known}")
         cells = len(self.asks.arms) + 1
         for key, axis in self.vary.items():
             option = key.removeprefix("sampler.")

@@ -166,6 +166,9 @@ class Experiment(Section):
     arms: dict[Name, Arm] = Field(
         {}, max_length=100, description="ways that no axis names; each is trained beside the run itself"
     )
+    against: Name | None = Field(
+        None, description="the arm that the other arms are held against; the run itself when absent"
+    )
     samplers: dict[SamplerName, Sampler] = Field(
         {}, description="how all are sampled; `experiment_samplers` when absent and no axis names one"
     )

@@ -1,4 +1,4 @@
-"""Ways of training beside the run that they start from, each sampled as that is."""
+"""Ways of training beside the run that they start from, or beside one of them, each sampled as that is."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Base:
-    """A run as it is, in one way of sampling, and what was changed in its training."""
+    """What ways of training are held against, the run as it is or an arm, in one way of sampling; and those ways."""
 
     row: Row
     cell: Cell
@@ -34,26 +34,34 @@ class Base:
 
 
 def bases_of(loaded: LoadedStudy, result: Result) -> list[Base]:
-    """The runs that an experiment starts from, a base for each way of sampling; none where it trains nothing."""
+    """What an experiment holds its ways against, for each way of sampling; nothing where it trains nothing."""
     if not result.planned.trains:
         return []
     # The run itself comes first, before ways that only sample it differently.
     bases = {
         (_start(loaded, result, row), _sampled(result, row)): (row, cell)
         for row, cell in reversed(result.known())
-        if _untouched(loaded, row.member.run) == _start(loaded, result, row)
+        if _is_base(loaded, result, row)
     }
     found = []
     for (of, way), (base, theirs) in reversed(bases.items()):
         ways = []
         for row, cell in result.known():
             start, name = _start(loaded, result, row), training_name(result, row)
-            changed = start != _untouched(loaded, row.member.run) or name != training_name(result, base)
+            changed = not _is_base(loaded, result, row) or name != training_name(result, base)
+            if result.planned.asks.against is not None and start == _untouched(loaded, row.member.run):
+                continue  # arms are held against an arm
             if start == of and changed and _sampled(result, row) == way:
                 factor = cell.value / theirs.value if theirs.value > 0 else None
                 ways.append(Changed(name, row, cell, factor, compare(cell, theirs)))
         found.append(Base(base, theirs, tuple(ways)))
     return found
+
+
+def _is_base(loaded: LoadedStudy, result: Result, row: Row) -> bool:
+    if (against := result.planned.asks.against) is not None:
+        return row.member.at[result.planned.axes.index("arm")] == against
+    return _untouched(loaded, row.member.run) == _start(loaded, result, row)
 
 
 def training_name(result: Result, row: Row) -> str:
