@@ -17,7 +17,9 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import psutil
+import yaml
 from tests.pipeline.conftest import Clone, new_clone
+from tests.verification.conftest import STUDY
 
 import rediffuse
 from rediffuse.formats import write_json
@@ -27,42 +29,28 @@ from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.work import commit
 
 RESULTS = Path(__file__).parent / "results"
-#: Every stage has a job, and each takes a second or less besides importing.
-STUDY = """\
-study: tiny
-title: A study of seconds
-data: {name: smoke}
-hardware: {device: cpu, threads: 1}
-evaluation:
-  features: efficientnet-lite0
-  group_size: 8
-  groups: 2
-  batch_size: 16
-  likelihood_images: 2
-  probe: {images: 8, batches: 8}
-  during_training: {every: 3, images: 8, steps: 2}
-  trajectories: {images: 8, steps: 4, points: 2}
-restoration: {images: 8, steps: 2, resamples: 1, frames: 2}
-corrections: {images: 8, steps: 2, many_steps: 3}
-seeds: [0]
-defaults:
-  network: {channels: 4, multipliers: [1], blocks: 1, attention: [], groups: 2, middle_attention: false}
-  diffusion: {timesteps: 25}
-  training: {steps: 6, batch_size: 8, learning_rate: 1e-3, warmup: 2, log_every: 2, ema_decay: 0.5, checkpoint_every: 3}
-  sampling: {images: 16, batch_size: 16, samplers: {ancestral: {steps: [5]}}}
-runs:
-  baseline:
-    role: baseline
-    classifier: {channels: 4, steps: 8, batch_size: 8, warmup: 2, log_every: 2, checkpoint_every: 4}
-"""
 
 
-def project(folder: Path, study: str = STUDY) -> Clone:
+def every_stage() -> str:
+    """The tests' study of seconds with a job of every stage, each of which takes a second or less besides importing."""
+    study = yaml.safe_load(STUDY)
+    del study["tracking"]
+    study["evaluation"] |= {
+        "probe": {"images": 8, "batches": 8},
+        "during_training": {"every": 3, "images": 8, "steps": 2},
+        "trajectories": {"images": 8, "steps": 4, "points": 2},
+    }
+    study["corrections"] = {"images": 8, "steps": 2, "many_steps": 3}
+    classifier = {"channels": 4, "steps": 8, "batch_size": 8, "warmup": 2, "log_every": 2, "checkpoint_every": 4}
+    study["runs"]["baseline"]["classifier"] = classifier
+    return yaml.safe_dump(study, sort_keys=False)
+
+
+def project(folder: Path) -> Clone:
     """A clone of this project that has the study as its active one, committed and not built."""
     clone = new_clone(folder)
-    if study:
-        (clone.folder / "params.yaml").write_text(study)
-        clone.run("git add -A && git commit -qm 'the study'")
+    (clone.folder / "params.yaml").write_text(every_stage())
+    clone.run("git add -A && git commit -qm 'the study'")
     return clone
 
 
@@ -262,8 +250,9 @@ def scratch(folder: Path) -> Iterator[Path]:
 
 
 def record(name: str, results: Path, began: float, figures: dict[str, Any]) -> None:
-    """Keep what a script has found, with the machine, the day and the commit."""
+    """Keep what a script has found, with its command, the machine, the day and the commit."""
     about = {
+        "command": " ".join(["python", "-m", f"benchmarks.reliability.{name.partition('-')[0]}", *sys.argv[1:]]),
         "commit": commit(RESULTS.parents[2]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine("cpu", 1),
