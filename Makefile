@@ -9,11 +9,12 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # A study is dozens of processes: without Python's compiled files each would compile torch and MLflow anew, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro clone test lint ablations gpu ui clean install lock help
+.PHONY: repro clone test lint ablations smoke gpu ui clean install lock help
 
 help:
 	@echo "make repro      rebuild the active study (params.yaml): data, training, sampling, evaluation, report"
 	@echo "make ablations  run the study's ablations and write them into the report"
+	@echo "make smoke      make the report anew that CI verifies, after a change of code; commit it"
 	@echo "make gpu        a study (STUDY=cifar10-jpeg) in pieces of MINUTES=25, without DVC, Snakemake and MLflow"
 	@echo "make ui         open the MLflow page of all runs (http://127.0.0.1:5000, switched to Model training)"
 	@echo "make test       run the tests;  make lint: style, types and what may import what"
@@ -28,6 +29,11 @@ ablations: clone $(INSTALLED)
 	snakemake --cores all ablations
 	dvc repro
 	rediffuse build report
+
+# Its keys tell by which code it was made: `rediffuse verify smoke` says when it is out of date.
+smoke: clone $(INSTALLED)
+	rediffuse make --study studies/smoke.yaml --ablations
+	git add --all reports/smoke
 
 # With the Python that has torch for the machine's GPU; the environment of `make install` where there is one.
 STUDY ?= cifar10-jpeg

@@ -113,6 +113,16 @@ def test_a_number_that_was_edited_by_hand_is_noticed(project: Clone, verified: V
     assert (finding.file, finding.place) == ("metrics.json", "baseline.ancestral-5.frechet_distance")
 
 
+def test_a_processor_held_to_fewer_instructions_is_another_kind_of_machine(
+    project: Clone, verified: Verified, monkeypatch: pytest.MonkeyPatch
+):
+    assert not verified(study="tiny", only="headline").elsewhere
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    outcome = verified(study="tiny", only="headline")
+    assert outcome.elsewhere
+    assert "ATEN_CPU_CAPABILITY=default" in outcome.made_on
+
+
 def test_against_another_commit_only_jobs_with_another_key_are_done_and_named(project: Clone, verified: Verified):
     commit(project, "studies/tiny.yaml", "title: A study of seconds", "title: Another study")
     outcome = verified(study="tiny", against="HEAD~1")

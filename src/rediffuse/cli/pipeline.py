@@ -198,6 +198,10 @@ def build(
 
 @app.command()
 def make(
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Only these jobs, as `rediffuse status` names them, and what they need; all when absent."),
+    ] = None,
     study: StudyFile = ACTIVE,
     ablations: Annotated[bool, typer.Option("--ablations", help="Train what experiments ask for, too.")] = False,
     minutes: Annotated[
@@ -209,7 +213,7 @@ def make(
     open_study(study)  # its number of threads is set before anything computes
     from rediffuse.pipeline.in_turn import make as make_in_turn
 
-    done = make_in_turn(study, ablations=ablations, minutes=minutes)
+    done = make_in_turn(study, jobs or (), ablations=ablations, minutes=minutes)
     if done is None:
         print("rediffuse: time is up; the same command goes on where this one stopped", file=sys.stderr)
         raise SystemExit(1)

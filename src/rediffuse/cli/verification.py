@@ -28,7 +28,14 @@ def verify(
         int | None,
         typer.Option("--threads", help="Rebuild with another number of threads, as on another machine.", min=1),
     ] = None,
-    cores: Annotated[int | None, typer.Option("--cores", help="Cores to work on; all when absent.", min=1)] = None,
+    cores: Annotated[
+        int | None,
+        typer.Option(
+            "--cores",
+            help="Cores to work on; all when absent. One process does all on 1: quicker for small studies.",
+            min=1,
+        ),
+    ] = None,
 ) -> None:
     """Rebuild a study elsewhere and judge every number and file of its report; exit code 1 when anything differs."""
     from rich.console import Console

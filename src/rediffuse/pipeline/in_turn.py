@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rediffuse.errors import UserError
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.plan import Job
@@ -19,17 +20,26 @@ class TimeIsUp(BaseException):
     """No more time: raised in the middle of a job, which goes on where it was when it is begun again."""
 
 
-def make(study: Path, *, ablations: bool, minutes: float | None) -> int | None:
+def make(
+    study: Path, names: Iterable[str] = (), *, ablations: bool = False, minutes: float | None = None
+) -> int | None:
     """Do every job that is not up to date, those that others need first; how many there were, None when time was up.
 
+    names: only these jobs and what they need, where any is named.
+
     Raises:
-        UserError: a job cannot work as the study asks; what is done stays done.
+        UserError: there is no such job, or one cannot work as the study asks; what is done stays done.
     """
     done = 0
     try:
         with _at_most(minutes):
             context = Context.open(study)
             jobs = context.plan.jobs.values()
+            if wanted := set(names):
+                if unknown := wanted - context.plan.jobs.keys():
+                    raise UserError(f"make: there is no job {min(unknown)!r}; `rediffuse status` lists them")
+                needed = context.plan.upstream([job for job in jobs if job.name in wanted])
+                return _in_turn(context, [job for job in jobs if job.name in needed])
             if ablations:
                 done += _in_turn(context, [job for job in jobs if job.stage != "report"])
                 load("rediffuse.reporting:write_ablations")(context.loaded, context.plan, context.root)

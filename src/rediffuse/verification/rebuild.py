@@ -1,4 +1,4 @@
-"""The rebuild: Snakemake makes a study in a scratch folder, while its receipts tell how far it is."""
+"""The rebuild of a study in a scratch folder, while its receipts tell how far it is."""
 
 import os
 import signal
@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from shutil import copy2, copytree
 
@@ -28,9 +27,13 @@ USUAL, AT_WORK = 10.0, 0.95
 POLL = 0.25
 
 
-def rebuild(scratch: Scratch, plan: Plan, jobs: Iterable[Job], targets: list[str], root: Path, cores: str) -> int:
-    """Make targets, of which `jobs` tell how far it is; how many of them were to be done. UserError: one failed."""
-    watch, log = _Watch(plan.study, list(jobs), root, scratch), scratch.folder / LOG
+def rebuild(scratch: Scratch, plan: Plan, jobs: list[Job], targets: list[str], root: Path, cores: str) -> int:
+    """Make targets, which `jobs` are and what they need; how many jobs were to be done. UserError: one failed.
+
+    Snakemake does it; on one core a single process does, which loads what computes once and not for each job.
+    """
+    alone = [sys.executable, "-m", "rediffuse", "make", *(job.name for job in jobs)]
+    watch, log = _Watch(plan.study, jobs, root, scratch), scratch.folder / LOG
     done, seconds, _ = watch.look()
     due = len(watch.waiting)
     print(
@@ -42,7 +45,7 @@ def rebuild(scratch: Scratch, plan: Plan, jobs: Iterable[Job], targets: list[str
             time.sleep(POLL)
         with log.open("w") as stream:
             process = subprocess.Popen(
-                snakemake.command(*targets, cores=cores),
+                alone if cores == "1" else snakemake.command(*targets, cores=cores),
                 cwd=scratch.project,
                 env=snakemake.with_a_cache(scratch.environment),
                 stdout=stream,

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,6 +23,17 @@ from rediffuse.verification.judge import EVIDENCE, METRICS, FileResult, Judge, S
 from rediffuse.verification.noise import Noise, noise_of
 from rediffuse.verification.rebuild import rebuild, take_over
 from rediffuse.verification.scratch import Scratch
+
+#: Variables that hold libraries to fewer instructions than the processor has: results are those of another processor.
+LIMITS = (
+    "ATEN_CPU_CAPABILITY",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+)
 
 
 @dataclass(frozen=True)
@@ -202,7 +214,8 @@ def _machines(report: Files) -> list[tuple[str, ...]]:
 
 
 def _kind(here: dict[str, Any]) -> tuple[str, ...]:
-    return _named(*(str(here[name]) for name in ("cpu", "threads", "device", "torch")))
+    limits = (f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ)
+    return (*_named(*(str(here[name]) for name in ("cpu", "threads", "device", "torch"))), *limits)
 
 
 def _named(processor: str, threads: str, device: str, torch: str) -> tuple[str, ...]:
