@@ -1,5 +1,7 @@
 """Where verbs run and how they are called: what is wrong there is one line and exit code 2, never a traceback."""
 
+import errno
+import io
 import os
 import py_compile
 import shutil
@@ -8,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from rediffuse.cli import main
 from rediffuse.cli.base import app
+from rediffuse.pipeline import work
 
 ROOT = Path(__file__).resolve().parents[2]
 REDIFFUSE = [sys.executable, "-m", "rediffuse"]
@@ -144,6 +148,20 @@ def test_a_disk_that_fills_during_the_work_is_one_line_and_leaves_no_half_of_a_f
     [line] = result.stderr.splitlines()
     assert line.endswith("make room, then give the same command again")
     assert [path for path in (project / "data").rglob("*") if path.is_file()] == []
+
+
+def test_a_disk_that_fills_while_torch_saves_is_one_line(said, monkeypatch: pytest.MonkeyPatch):
+    class Full(io.BytesIO):
+        def write(self, content) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def save(*_: object, **__: object) -> None:
+        with pytest.raises(RuntimeError, match="unexpected pos"):  # torch's own words tell nothing
+            torch.save(torch.zeros(9), Full())
+        torch.save(torch.zeros(9), Full())
+
+    monkeypatch.setattr(work, "work", save)
+    assert "No space left on device; make room" in said("train", "baseline")
 
 
 def test_a_module_that_python_cut_short_on_a_full_disk_is_one_line(

@@ -175,5 +175,7 @@ def _of_the_machine(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in MACHINE:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}; {MACHINE[error.errno]}"
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        return _of_the_machine(error.__context__)  # torch complains once more as it closes what it could not write
     full = re.search("No space left on device|File too large|requested and .* written", str(error))
     return f"{os.strerror(errno.ENOSPC)}; {FULL}" if full else None
