@@ -127,6 +127,8 @@ def kills(files: Results) -> Iterator[str]:
         },
     )
     yield f"\nThese are {sum(one['kills'] for one in every.values())} kills. "
+    if absent := [by for by in BY.values() if by not in every]:
+        yield f"Not measured yet: {', '.join(absent)}. "
     yield "What the build that was killed so often ended with, beside one that was never killed:\n\n"
     yield table(
         [(by, one["end"]) for by, one in every.items()],

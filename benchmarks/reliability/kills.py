@@ -72,7 +72,7 @@ def kill_jobs(clone: Clone, jobs: list[Job], each: int, chance: random.Random, s
                 continue  # it was done before
             forked.kill(SIGNALS[name])
             asked = time.monotonic()
-            code = forked.wait(600)
+            code = forked.wait(3600)
             assert code is not None, f"{job.name} lives on after SIG{name}"
             if code != 0:  # the signal came when it had just ended
                 kills.append(Kill("job", "job", name, (job.stage,), round(time.monotonic() - asked, 3)))
@@ -169,7 +169,7 @@ def _kill(process: subprocess.Popen[bytes], tool: str, target: str, name: str) -
             member.send_signal(SIGNALS[name])
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(struck, timeout=120)
+    psutil.wait_procs(struck, timeout=3600)
     return Kill(tool, target, name, tuple(sorted(stage for stage, _ in jobs)), round(time.monotonic() - began, 3))
 
 

@@ -26,7 +26,9 @@ ONE_RUN = ("role: improved\n", "role: improved\n    training: {learning_rate: 5e
 
 
 class Clone:
-    """A git clone of the project as it stands in the working tree."""
+    """A git clone of the project as it stands in the working tree. `patience`: seconds that a command may take."""
+
+    patience = 1500.0
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,7 +51,7 @@ class Clone:
     def run(self, command: str, code: int = 0) -> str:
         """Run a shell command and return what it printed; it must exit with `code`."""
         process = self.start(command)
-        output, _ = process.communicate(timeout=1500)
+        output, _ = process.communicate(timeout=self.patience)
         assert process.returncode == code, f"{command} exited with {process.returncode}:\n{output[-6000:]}"
         return output
 
