@@ -194,12 +194,11 @@ def html(outcome: Outcome) -> str:
     """The page."""
     summary, details, moved = Rows(), Rows(), Rows()
     titles = [IN_WORDS[state] for state in State]
-    groups = [*kinds(outcome.files).items(), ("all", outcome.files)]
-    for kind, members in groups:
+    for kind, members in (("all", outcome.files), *kinds(outcome.files).items()):
         files, numbers = Counter(one.state for one in members), sum((m.numbers for m in members), Counter[State]())
-        summary.add(kind, "files", files.total(), *(files[state] for state in State))
-        if numbers:
-            summary.add(kind, "numbers", numbers.total(), *(numbers[state] for state in State))
+        for what, counts in (("files", files), ("numbers", numbers)):
+            if counts:
+                summary.add(kind, what, counts.total(), *(counts[state] or "" for state in State))
     for one in _wrong(outcome.files)[:LISTED]:
         mark = Mark("✗", IN_WORDS[one.state], "fails")
         details.add(one.file, one.place, _short(one.said), _short(one.made), _relative(one), mark, one.why)
@@ -213,8 +212,8 @@ def html(outcome: Outcome) -> str:
     ]
     changed = Rows((name, why) for name, why in outcome.changes.items())
     tables.insert(1, Table("changes", "Jobs whose key differs, and in what.", headers("`Job` | What differs"), changed))
-    told = (Lead(verdict(outcome)), machines(outcome), RULES)
-    chapter = Chapter("verified", "", (*told, *(table for table in tables if table.rows)))
+    told = (Lead(verdict(outcome)), machines(outcome))
+    chapter = Chapter("verified", "", (*told, *(table for table in tables if table.rows), RULES))
     title = f"Verification: {outcome.title}"
     part = Part("verify", title, (), numbered([("", "", [chapter])]), "", "")
     return page([part], "Made by `rediffuse verify`, which keeps all of it in `verify.json`.")
