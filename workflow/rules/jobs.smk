@@ -29,7 +29,7 @@ for job in PLAN.jobs.values():
             f"{STATE}/benchmarks/{job.name}.tsv"
         # What all else waits for starts first, and no core ends up alone with one of them.
         priority: stage.first
-        threads: HARDWARE.threads
+        threads: HARDWARE.threads * job.processes
         resources:
             **resources(job, CONTEXT.root, Path(f"{STATE}/benchmarks/{job.name}.tsv"), HARDWARE.device),
         params:

@@ -11,6 +11,7 @@ from rediffuse.data.registry import SOURCES, TAKES, Source
 from rediffuse.diffusion.named_schedules import scaled_ends
 from rediffuse.errors import UserError, shown
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS, LPIPS_LEAST
+from rediffuse.training.options import TrainingConfig
 
 #: Snapshots of weights that a training keeps to be scored.
 MOST_SCORINGS = 1000
@@ -52,6 +53,7 @@ def check_run(run: ResolvedRun, prepared: Source | None = None) -> None:
     if run.evaluation.lpips is not None:
         _check_lpips(run.evaluation.lpips, side)
     _check_counts(run, source)
+    _check_processes(run)
     if run.diffusion is None:
         _check_power(run, side)
     else:
@@ -69,6 +71,23 @@ def check_restoring(restoration: Restoration, runs: Mapping[str, ResolvedRun]) -
                 )
             if named.count(name) > 1:
                 raise ValueError(f"restoration.{key}: names {name} twice; name it once")
+
+
+def _check_processes(run: ResolvedRun) -> None:
+    processes = run.hardware.processes
+    if processes == 1 or run.weights is not None:
+        return
+    if not isinstance(run.training, TrainingConfig):
+        raise ValueError(
+            f"hardware.processes: {processes} cannot share the training of {run.name}, a {run.model}; use 1, or leave the "
+            "run out"
+        )
+    batch, parts = run.training.batch_size, run.training.accumulate
+    if batch % (processes * parts):
+        raise ValueError(
+            f"hardware.processes: {processes} cannot share the {batch // parts} images that a step of {run.name} takes at "
+            "once into equal parts; use a divisor"
+        )
 
 
 def _check_power(run: ResolvedRun, side: int | None) -> None:

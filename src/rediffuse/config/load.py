@@ -74,7 +74,7 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
             raise UserError(f"{path}: {where}: the name is kept for a folder of the pipeline's own; use another")
         if not model.one_pass:
             layered[name] = _layered(study, path, (("defaults", None), (where, run)))
-            layered[name]["hardware"] = study.hardware.model_dump(mode="json")
+            layered[name]["hardware"] = dict(study.hardware)
     _check_roles(study, path)
     runs: dict[str, ResolvedRun] = {}
     facts: dict[str, Any]

@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from rediffuse import hardware
 from rediffuse.config.sampling import Batch, Images, Name, Sampler, Sampling, Steps
 from rediffuse.errors import shown
-from rediffuse.hardware import Hardware
 from rediffuse.models.presets import preset_fields
 from rediffuse.options import Options, PathText, PositiveFloat, PositiveInt
 
@@ -36,6 +36,19 @@ __all__ = [
 
 #: A group of a study's keys.
 Section = Options
+
+
+class Hardware(hardware.Hardware):
+    """What the numbers depend on besides the seed: fixed here, never detected."""
+
+    # Dumped by nobody: only of a training does a result depend on it, and that stage states it (`stages/train.py`).
+    processes: PositiveInt = Field(
+        1,
+        le=1024,
+        exclude=True,
+        description="processes that share a training, sampling or likelihood of a U-Net, on one machine: a GPU each, or "
+        "`threads` each",
+    )
 
 
 class Data(Section):

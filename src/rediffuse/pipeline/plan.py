@@ -43,6 +43,8 @@ class Job:
     def __post_init__(self) -> None:
         said = frozenset(strings(self.settings).union(*(need.said for need in self.needs)))
         code = code_digest(self.declaration.code, said)
+        if "processes" in self.settings.get("hardware", {}):
+            code = digest([code, code_digest(str(self.declaration.divided), said)])
         parts = {"settings": self.settings, "code": code, "needs": {job.name: job.key for job in self.needs}}
         for name, value in (("said", said), ("code", code), ("key", digest(parts))):
             object.__setattr__(self, name, value)
@@ -63,6 +65,11 @@ class Job:
         """Its training seed. Only jobs of runs have one."""
         assert self.of_seed is not None
         return self.of_seed
+
+    @property
+    def processes(self) -> int:
+        """How many processes share its work."""
+        return 1 if self.of_run is None or self.declaration.divided is None else self.of_run.hardware.processes
 
     @property
     def ablation(self) -> bool:

@@ -22,7 +22,7 @@ def resources(job: Job, root: Path, benchmark: Path, device: str) -> dict[str, A
         "mem_mb": _by_attempt(lambda: memory(job, root / benchmark)),
         "runtime": _by_attempt(lambda: minutes(job, root)),
     }
-    return needed | ({"gpu": 1} if device == "cuda" and job.declaration.computes else {})
+    return needed | ({"gpu": job.processes} if device == "cuda" and job.declaration.computes else {})
 
 
 def _by_attempt(once: Callable[[], int]) -> Callable[[Any, int], int]:

@@ -30,7 +30,9 @@ def saving_first(context: Context, job: Job) -> Iterator[None]:
         return
     asked: list[int] = []
     folder = context.state(job)
-    options = vars(job.run.training) if job.stage == "train" and job.run.training is not None else {}
+    # One that several processes share saves by itself when these are asked to end.
+    saves = job.stage == "train" and job.run.training is not None and job.processes == 1
+    options = vars(job.run.training) if saves else {}
     every = {name: value for name, value in options.items() if name == "checkpoint_every_s"}
 
     saved = threading.Event()

@@ -79,7 +79,7 @@ def _do(context: Context, job: Job, force: bool, later: bool) -> None:
         forget(context, job)
     clear_damage(job, context.root)
     start = time.monotonic()
-    with saving_first(context, job), _watching(context, job) as watch:
+    with saving_first(context, job), watching(context, job) as watch:
         measured = _measured(job, replace(context, watch=watch))
     _keep_only(context, job)
     missing = [str(path) for path in (*job.outputs, *job.loose) if not (context.root / path).exists()]
@@ -99,6 +99,12 @@ def _do(context: Context, job: Job, force: bool, later: bool) -> None:
 
 def _measured(job: Job, context: Context) -> dict[str, Any]:
     """What the work of a job measured, which is done here."""
+    if job.processes > 1:
+        return load(str(job.declaration.divided))(job, context, in_one_process)
+    return in_one_process(job, context)
+
+
+def in_one_process(job: Job, context: Context) -> dict[str, Any]:
     run, run_stage = job.of_run, load(job.declaration.code)
     if run is None or not job.declaration.by_images or not run.sampling.images_of:
         return run_stage(job, context) or {}
@@ -136,7 +142,7 @@ def _keep_only(context: Context, job: Job) -> None:
 
 
 @contextlib.contextmanager
-def _watching(context: Context, job: Job) -> Iterator[Any]:
+def watching(context: Context, job: Job) -> Iterator[Any]:
     """What looks on while a training works; nothing where it is not tracked."""
     if not job.declaration.watched or not context.loaded.study.tracking.enabled:
         yield None

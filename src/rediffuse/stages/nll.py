@@ -41,6 +41,7 @@ STAGE = Stage(
     resumes=True,
     minutes=240,
     log="rediffuse.tracking.jobs:log_likelihood",
+    divided="rediffuse.jobs.divided:bound",
 )
 
 

@@ -45,6 +45,7 @@ STAGE = Stage(
     minutes=480,
     memory_mb=8000,
     first=2,  # the longest way to the report leads over it
+    divided="rediffuse.jobs.divided:sample",
 )
 
 

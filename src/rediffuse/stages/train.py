@@ -29,6 +29,8 @@ def settings(subject: Subject) -> dict[str, Any]:
         for name in ("preview_steps", "checkpoint_every", "checkpoint_every_s"):
             values["training"].pop(name, None)
         values["snapshots"] = list(facts.snapshot_steps(run))
+        if run.hardware.processes > 1:  # to rounding the same weights, and where there is dropout other draws
+            values["hardware"]["processes"] = run.hardware.processes
     else:
         values["weights"] = {"sha256": run.weights.sha256}
     return {"seed": subject.seed, **{name: value for name, value in values.items() if value is not None}}
@@ -63,6 +65,7 @@ STAGE = Stage(
     first=1,
     log="rediffuse.tracking.jobs:log_training",
     shown=("history.csv", "history.rst", "Training"),
+    divided="rediffuse.jobs.divided:train",
 )
 
 

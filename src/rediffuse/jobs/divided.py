@@ -1,0 +1,206 @@
+"""Jobs that several processes share (`hardware.processes`): a training step by step, others by whole batches of images."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rediffuse.arrays import read_arrays, write_arrays
+from rediffuse.data.image_set import ImageSet, open_image_set
+from rediffuse.diffusion.likelihood import bound_terms
+from rediffuse.diffusion.pixels import to_unit_range
+from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.diffusion.randomness import derive_seed
+from rediffuse.errors import UserError
+from rediffuse.files import digest, read_json, remove
+from rediffuse.jobs.processes import asked, group, heed_later, rank, size, together
+from rediffuse.jobs.sampling import sample_settings
+from rediffuse.jobs.training import objective, run_training, write_settings
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.plan import Job
+from rediffuse.pipeline.work import watching
+from rediffuse.registry import load
+from rediffuse.runs import facts
+from rediffuse.runs.hardware import set_threads
+from rediffuse.runs.networks import build_network, denoiser, trained_network
+from rediffuse.training import checkpoint
+from rediffuse.training.divided import DividedDenoising
+from rediffuse.training.options import TrainingConfig
+
+Alone = Callable[[Job, Context], dict[str, Any]]
+
+
+def train(job: Job, context: Context, alone: Alone) -> dict[str, Any]:
+    """Train a run's U-Net; weights that were trained elsewhere are taken by one process.
+
+    Raises:
+        UserError: the hardware cannot do what the run asks for, the loss is no longer finite, or a process died.
+    """
+    if job.run.weights is not None:
+        return alone(job, context)
+    load("rediffuse.stages.train:check_hardware")(job)
+    return _shared(_train, job, context)[0]
+
+
+def sample(job: Job, context: Context, alone: Alone) -> dict[str, Any]:
+    """Sample a run: each process draws its share of the batches of each setting, and this one joins them."""
+    before = _kept(job, context)
+    shares = [_new(share, before) for share in _shared(_sample, job, context)]
+    measured = alone(job, context)
+    settings = measured.setdefault("settings", {})
+    for setting in {name: None for share in shares for name in share}:
+        parts = [share[setting] for share in shares if setting in share]
+        images, seconds = sum(part["images"] for part in parts), max(part["seconds"] for part in parts)
+        settings[setting] = {
+            "seconds": seconds,
+            "images": images,
+            "batch_size": parts[0]["batch_size"],
+            "nfe": round(sum(part["nfe"] * part["images"] for part in parts) / images),
+            # Of the network at work, as one process measures it; images come from all at once.
+            "ms_per_step": max(part["ms_per_step"] for part in parts),
+            "ms_per_image": 1000 * seconds / images,
+        }
+    return measured
+
+
+def bound(job: Job, context: Context, alone: Alone) -> dict[str, Any]:
+    """Bound the likelihood: each process works out the terms of its share of the batches, and this one adds them up."""
+    _shared(_bound, job, context)
+    return alone(job, context)
+
+
+def _shared(work: Callable[..., Any], job: Job, context: Context) -> list[Any]:
+    if job.run.hardware.device == "cuda" and (gpus := torch.cuda.device_count()) < job.processes:
+        raise UserError(
+            f"hardware.processes: {job.processes} take a GPU each, and this machine has {gpus}; use {gpus or 1}"
+        )
+    return together(job.processes, work, job, replace(context, watch=None))
+
+
+def _ready(job: Job, context: Context) -> ImageSet:
+    """What each process begins with: its GPU or its threads, and the images."""
+    set_threads(job.run)
+    if job.run.hardware.device == "cuda":
+        torch.cuda.set_device(rank())
+    return open_image_set(context.data_folder)
+
+
+def _train(meeting: Path, job: Job, context: Context) -> dict[str, Any] | None:
+    heed_later()
+    image_set, config = _ready(job, context), job.run.training
+    assert isinstance(config, TrainingConfig)
+    with group(meeting, job.run.hardware.device):
+        learner = _learner(job, image_set, config)
+        if rank() > 0:
+            return learner.follow()
+        # A training that was stopped goes on whatever the number of processes: this is the job of any number.
+        one = replace(job, settings={**job.settings, "hardware": job.run.hardware.model_dump(mode="json")})
+        state, identity = context.state(job), _identity(one, config, learner)
+        kept = state / f"finished-{job.key[:16]}"
+        _only_own(state, kept, identity, config)
+        count = sum(p.numel() for p in learner.parameters)
+        with watching(context, job) as watch:
+            measured = run_training(one, replace(context, watch=watch), learner, config, (count, count))
+        write_settings(job, context, (count, count))
+        _move(state, kept, identity)
+        return {**measured, "processes": size()}
+    return None
+
+
+def _learner(job: Job, image_set: ImageSet, config: TrainingConfig) -> DividedDenoising:
+    """What `rediffuse.jobs.training.train_unet` trains, shared."""
+    run = job.run
+    images, labels = image_set.split("train")
+    held_out, held_out_labels = image_set.split("held-out")
+    if not facts.is_conditional(run):
+        labels = held_out_labels = None
+    diffusion = facts.diffusion(run)
+    return DividedDenoising(
+        build_network(run, image_set, derive_seed(job.seed, "weights")),
+        DiffusionProcess.create(diffusion.schedule, diffusion.timesteps),
+        objective(run),
+        images,
+        labels,
+        config,
+        job.seed,
+        run.hardware,
+        held_out=held_out,
+        held_out_labels=held_out_labels,
+        asked=lambda: bool(asked),
+    )
+
+
+def _identity(job: Job, config: TrainingConfig, learner: DividedDenoising) -> str:
+    """The name of the training's resume state, as `rediffuse.training.loop.train` makes it."""
+    options = config.model_dump(mode="json", exclude={"preview_steps", "checkpoint_every", "checkpoint_every_s"})
+    stamp = digest([job.key, torch.__version__])
+    return digest([stamp, job.seed, json.loads(json.dumps([options, learner.identity]))])
+
+
+def _only_own(state: Path, kept: Path, identity: str, config: TrainingConfig) -> None:
+    """Of finished trainings leave that of this very job: what another number of processes finished is another result."""
+    for other in state.glob("finished-*"):
+        if other != kept:
+            remove(other)
+    if kept.exists():
+        _move(kept, state, identity)
+    elif (saved := checkpoint.load(state, identity)) is not None and saved["step"] == config.steps:
+        checkpoint.discard(state, identity, "another number of processes finished it")
+
+
+def _move(here: Path, there: Path, identity: str) -> None:
+    for name in (f"snapshots/{identity[:16]}", checkpoint.name(identity)):
+        if (here / name).exists():
+            remove(there / name)
+            (there / name).parent.mkdir(parents=True, exist_ok=True)
+            (here / name).replace(there / name)
+
+
+def _own(images: int, batch: int) -> range:
+    """This process's share of the images: whole batches, as the last bits of an image depend on the size of its batch."""
+    batches = -(-images // batch)
+    first, last = (batches * place // size() * batch for place in (rank(), rank() + 1))
+    return range(first, min(last, images))
+
+
+def _sample(meeting: Path, job: Job, context: Context) -> dict[str, Any]:
+    image_set, found = _ready(job, context), {}
+    for part in facts.by_images(job.run):
+        own = _own(part.sampling.images, part.sampling.batch_size)
+        found |= sample_settings(replace(job, of_run=part), context, image_set, own)
+    return found
+
+
+def _kept(job: Job, context: Context) -> dict[str, Any]:
+    """What was measured of settings that were sampled before."""
+    try:
+        return dict(read_json(context.root / job.timing)["settings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _new(measured: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in measured.items() if before.get(name) != value}
+
+
+@torch.inference_mode()
+def _bound(meeting: Path, job: Job, context: Context) -> None:
+    """Leave the terms of this process's batches where `rediffuse.jobs.likelihood.diffusion_bound` looks for them."""
+    image_set, run, work = _ready(job, context), job.run, context.state(job) / job.key[:16]
+    held_out, labels = image_set.pick("held-out", run.evaluation.likelihood_images)
+    whole = denoiser(run, trained_network(run, image_set, context.root / job.folder / "weights.safetensors"))
+    batch, device = run.sampling.batch_size, run.hardware.device
+    for start in _own(len(held_out), batch)[::batch]:
+        path, part = work / f"{start:08d}.npz", slice(start, start + batch)
+        if read_arrays(path) is not None:
+            continue
+        indices = torch.arange(len(held_out))[part]
+        x0 = to_unit_range(torch.from_numpy(held_out[part]).to(device))
+        told = whole
+        if facts.is_conditional(run) and labels is not None:
+            told = whole.with_labels(torch.from_numpy(labels[part]).to(device))
+        terms = bound_terms(told, x0, indices, seed=derive_seed(job.seed, "likelihood"))
+        write_arrays(path, **{name: value.cpu().numpy() for name, value in vars(terms).items()})
