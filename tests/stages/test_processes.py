@@ -1,11 +1,9 @@
 """`hardware.processes`: what several processes make of a run, what stops them, and what they cannot do."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,10 +112,10 @@ class Shared:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Iterator[Shared]:
+def shared(tmp_path: Path) -> Shared:
     context = open_study(tmp_path, study(2))
     do(context, "prepare")
-    yield Shared(context)
+    return Shared(context)
 
 
 def ranks(started: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -131,7 +129,7 @@ def test_one_death_ends_all_in_one_line_and_other_numbers_of_processes_go_on(sha
     victims = ranks(started)
     assert len(victims) == 2
     victims[1].kill()
-    said = started.communicate(timeout=60)[1]
+    said = started.communicate(timeout=120)[1]
     assert (started.returncode, len(said.splitlines())) == (2, 1), said
     assert "process 1 of 2" in said
     assert "SIGKILL" in said
@@ -142,7 +140,7 @@ def test_one_death_ends_all_in_one_line_and_other_numbers_of_processes_go_on(sha
     assert len(ranks(started)) == 4
     assert shared.step() > reached
     started.send_signal(signal.SIGTERM)
-    said = started.communicate(timeout=60)[1]
+    said = started.communicate(timeout=120)[1]
     assert started.returncode == 130, said
     assert [line for line in said.splitlines() if not line.startswith("training:")] == [
         "train/baseline/seed0 was asked to stop (SIGTERM)",
@@ -173,7 +171,10 @@ def test_what_another_number_of_processes_finished_is_another_result(tmp_path: P
         ({"hardware": {"processes": 0}}, "hardware.processes: 0 is not allowed"),
         ({"hardware": {"processes": 3}}, "hardware.processes: 3 cannot share the 8 images"),
         ({"hardware": {"processes": 16}}, "hardware.processes: 16 cannot share the 8 images"),
-        ({"runs": {"vae": {"model": "vae"}}}, "hardware.processes: 2 cannot share the training of vae"),
+        (
+            {"runs": {"vae": {"model": "vae", "training": {"batch_size": 8}}}},
+            "hardware.processes: 2 cannot share the training of vae",
+        ),
     ],
 )
 def test_what_cannot_be_shared_is_refused(tmp_path: Path, change: dict[str, Any], words: str):

@@ -58,9 +58,10 @@ def together(processes: int, work: Callable[..., Any], *given: Any) -> list[Any]
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     # What it says of a death, in a dozen lines, is said below in one.
-    log = logging.getLogger("torch.distributed.elastic")
-    log.addHandler(logging.NullHandler())
-    log.propagate = False
+    for name in ("torch.distributed.elastic", "torch.multiprocessing.spawn"):
+        log = logging.getLogger(name)
+        log.addHandler(logging.NullHandler())
+        log.propagate = False
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(PATIENCE))
     multiprocessing.set_forkserver_preload(["rediffuse.jobs.divided"])  # which takes seconds: once, not in each
     with tempfile.TemporaryDirectory(prefix="rediffuse-") as folder:

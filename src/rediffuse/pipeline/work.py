@@ -105,6 +105,7 @@ def _measured(job: Job, context: Context) -> dict[str, Any]:
 
 
 def in_one_process(job: Job, context: Context) -> dict[str, Any]:
+    """Do the work of a job; what it measured."""
     run, run_stage = job.of_run, load(job.declaration.code)
     if run is None or not job.declaration.by_images or not run.sampling.images_of:
         return run_stage(job, context) or {}

@@ -37,7 +37,7 @@ class DividedDenoising(Denoising):
         self.rank, self.size, self.asked = dist.get_rank(), dist.get_world_size(), asked
         if self.config.batch_size % (self.size * self.config.accumulate):
             raise UserError(f"{self.size} processes cannot share batches of {self.config.batch_size} in equal parts")
-        self.compiled = DistributedDataParallel(self.compiled, broadcast_buffers=False)
+        self.compiled = DistributedDataParallel(self.compiled)
         self.forwards = 0  # of this step
         self.begun = self.last = False
 
