@@ -95,7 +95,8 @@ def _train(meeting: Path, job: Job, context: Context) -> dict[str, Any] | None:
     with group(meeting, job.run.hardware.device):
         learner = _learner(job, image_set, config)
         if rank() > 0:
-            return learner.follow()
+            learner.follow()
+            return None
         # A training that was stopped goes on whatever the number of processes: this is the job of any number.
         one = replace(job, settings={**job.settings, "hardware": job.run.hardware.model_dump(mode="json")})
         state, identity = context.state(job), _identity(one, config, learner)
@@ -167,7 +168,8 @@ def _own(images: int, batch: int) -> range:
 
 
 def _sample(meeting: Path, job: Job, context: Context) -> dict[str, Any]:
-    image_set, found = _ready(job, context), {}
+    image_set = _ready(job, context)
+    found: dict[str, Any] = {}
     for part in facts.by_images(job.run):
         own = _own(part.sampling.images, part.sampling.batch_size)
         found |= sample_settings(replace(job, of_run=part), context, image_set, own)

@@ -95,14 +95,15 @@ def together(processes: int, work: Callable[..., Any], *given: Any) -> list[Any]
             raise KeyboardInterrupt from None
         finally:
             signal.signal(signal.SIGHUP, before)
-    for _, error in found.values():
-        if error is not None:
-            raise error
+    for _, refusal in found.values():
+        if refusal is not None:
+            raise refusal
     return [found[number][0] for number in range(processes)]
 
 
 def _process(meeting: Path, work: Callable[..., Any], *given: Any) -> tuple[Any, Exception | None]:
     """What each process does: the work's result, or an error that is told in one line."""
+    found: tuple[Any, Exception | None]
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # whoever started them hears it, too, and ends them
     try:
         with contextlib.redirect_stderr(io.StringIO()) if rank() else contextlib.nullcontext():  # one tells of progress

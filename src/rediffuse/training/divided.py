@@ -37,7 +37,7 @@ class DividedDenoising(Denoising):
         self.rank, self.size, self.asked = dist.get_rank(), dist.get_world_size(), asked
         if self.config.batch_size % (self.size * self.config.accumulate):
             raise UserError(f"{self.size} processes cannot share batches of {self.config.batch_size} in equal parts")
-        self.compiled = DistributedDataParallel(self.compiled)
+        self.compiled = self.shared = DistributedDataParallel(self.compiled)
         self.forwards = 0  # of this step
         self.begun = self.last = False
 
@@ -98,7 +98,7 @@ class DividedDenoising(Denoising):
         """As `Denoising._predict`; only the last part of a step exchanges the gradients that have added up."""
         self.forwards += 1
         last = self.forwards == self.config.accumulate
-        with contextlib.nullcontext() if last else self.compiled.no_sync():  # type: ignore[operator]
+        with contextlib.nullcontext() if last else self.shared.no_sync():
             return super()._predict(x, t, y)
 
     def _seed_dropout(self, seed: int) -> None:
