@@ -29,8 +29,8 @@ RUN = Path("runs/tiny/baseline/seed0")
 def study(processes: int | None = None, **training: Any) -> dict[str, Any]:
     content = yaml.safe_load(STUDY)
     content["defaults"]["training"] |= training
-    content["defaults"]["sampling"] |= {"images": 18, "batch_size": 4}
-    content["evaluation"]["likelihood_images"] = 5
+    content["defaults"]["sampling"] |= {"images": 38, "batch_size": 4}
+    content["evaluation"] |= {"group_size": 18, "likelihood_images": 5}
     content["defaults"]["sampling"]["samplers"] = {"ancestral": {"steps": [5]}, "ode-adaptive": {"tolerance": [0.1]}}
     if processes is not None:
         content["hardware"]["processes"] = processes
@@ -42,7 +42,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """The study by one process."""
     context = open_study(tmp_path_factory.mktemp("one"), study())
     do(context, "prepare")
-    for stage in ("train", "sample", "nll"):
+    do(context, "reference")
+    for stage in ("train", "sample", "nll", "evaluate"):
         do(context, stage, "baseline")
     return context
 
@@ -60,11 +61,11 @@ def test_shares_of_images_join_to_the_bytes_of_one_process(built: Context):
     evaluations = read_json(built.root / RUN / "timing/sample.json")["settings"]["ode-adaptive-tol0.1"]["nfe"]
     for path in (*paths, built.root / RUN / "timing/sample.json"):
         path.unlink()
-    job = of(built, "sample", 3)  # 2, 2 and 1 of five batches
+    job = of(built, "sample", 3)  # 3, 3 and 4 of ten batches
     measured = divided.sample(job, built, work.in_one_process)["settings"]
     assert [path.read_bytes() for path in paths] == right
     assert job.key == built.plan.find("sample", "baseline", 0).key
-    assert {setting["images"] for setting in measured.values()} == {18}
+    assert {setting["images"] for setting in measured.values()} == {38}
     assert measured["ode-adaptive-tol0.1"]["nfe"] == pytest.approx(evaluations, abs=1)
 
 
@@ -74,6 +75,16 @@ def test_shares_of_the_likelihood_join_to_the_bytes_of_one_process(built: Contex
     for path in paths:
         path.unlink()
     divided.bound(of(built, "nll", 2), built, work.in_one_process)
+    assert [path.read_bytes() for path in paths] == right
+
+
+def test_scores_from_shared_features_have_the_bytes_of_one_process(built: Context):
+    paths = sorted((built.root / RUN / "metrics").iterdir())
+    right = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.unlink()
+    # Features are made of 32 images at once: of the 36 in groups by each, of the two beyond by the second alone.
+    divided.evaluate(of(built, "evaluate", 2), built, work.in_one_process)
     assert [path.read_bytes() for path in paths] == right
 
 

@@ -46,8 +46,8 @@ class Hardware(hardware.Hardware):
         1,
         le=1024,
         exclude=True,
-        description="processes that share a training, sampling or likelihood of a U-Net, on one machine: a GPU each, or "
-        "`threads` each",
+        description="processes that share the training, sampling, likelihood or evaluation of a U-Net, on one machine: a "
+        "GPU each, or `threads` each",
     )
 
 

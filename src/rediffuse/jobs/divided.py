@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.distributed as dist
 
 from rediffuse.arrays import read_arrays, write_arrays
 from rediffuse.data.image_set import ImageSet, open_image_set
@@ -15,15 +17,17 @@ from rediffuse.diffusion.pixels import to_unit_range
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import derive_seed
 from rediffuse.errors import UserError
+from rediffuse.evaluation.features import Features
+from rediffuse.evaluation.streaming import whole_batches
 from rediffuse.files import digest, read_json, remove
 from rediffuse.jobs.processes import asked, group, heed_later, rank, size, together
 from rediffuse.jobs.sampling import sample_settings
 from rediffuse.jobs.training import objective, run_training, write_settings
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
-from rediffuse.pipeline.work import watching
+from rediffuse.pipeline.work import in_one_process, watching
 from rediffuse.registry import load
-from rediffuse.runs import facts
+from rediffuse.runs import facts, judge
 from rediffuse.runs.hardware import set_threads
 from rediffuse.runs.networks import build_network, denoiser, trained_network
 from rediffuse.training import checkpoint
@@ -70,6 +74,12 @@ def bound(job: Job, context: Context, alone: Alone) -> dict[str, Any]:
     """Bound the likelihood: each process works out the terms of its share of the batches, and this one adds them up."""
     _shared(_bound, job, context)
     return alone(job, context)
+
+
+def evaluate(job: Job, context: Context, alone: Alone) -> dict[str, Any]:
+    """Score the samples of a run: each process extracts the features of its share of the batches."""
+    _shared(_evaluate, job, context)
+    return {}
 
 
 def _shared(work: Callable[..., Any], job: Job, context: Context) -> list[Any]:
@@ -206,3 +216,29 @@ def _bound(meeting: Path, job: Job, context: Context) -> None:
             told = whole.with_labels(torch.from_numpy(labels[part]).to(device))
         terms = bound_terms(told, x0, indices, seed=derive_seed(job.seed, "likelihood"))
         write_arrays(path, **{name: value.cpu().numpy() for name, value in vars(terms).items()})
+
+
+class _SharedJudge(judge.Judge):
+    """A judge in each process of a group: all have the same images to score, and put the features together."""
+
+    def features(self, images: np.ndarray, label: str | None) -> Features:
+        """See `Judge.features`."""
+        own = _own(len(images), whole_batches(self.evaluation.batch_size))
+        mine = super().features(images[own.start : own.stop], label) if own else None
+        parts: list[Features | None] = [None] * size()
+        dist.all_gather_object(parts, mine)
+        found = [part for part in parts if part is not None]
+        probabilities = [part.probabilities for part in found if part.probabilities is not None]
+        return replace(
+            found[0],
+            features=np.concatenate([part.features for part in found]),
+            probabilities=np.concatenate(probabilities) if probabilities else None,
+        )
+
+
+def _evaluate(meeting: Path, job: Job, context: Context) -> None:
+    """Do the job as one process does but for the features; what all write is the same."""
+    _ready(job, context)
+    with group(meeting, "cpu"):
+        judge.Judge = _SharedJudge  # type: ignore[misc]  # in this process, which does nothing else
+        in_one_process(job, context)

@@ -37,6 +37,7 @@ STAGE = Stage(
     minutes=120,
     memory_mb=8000,
     log="rediffuse.tracking.jobs:log_evaluation",
+    divided="rediffuse.jobs.divided:evaluate",
 )
 
 
