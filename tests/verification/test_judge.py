@@ -112,6 +112,18 @@ def test_elsewhere_what_is_stated_must_be_the_same():
     assert Judge(elsewhere=True).file("tables/settings.csv", said, made).state is State.DIFFERENT
 
 
+@pytest.mark.parametrize("form", ["data.csv: {},{},P1", "data.md: | {} | {} | P1 |", "data.tex: {} & {} & P1"])
+def test_elsewhere_only_the_digest_of_what_a_network_computed_may_be_another(form: str):
+    name, row = form.split(": ")
+
+    def judged(what: str) -> State:
+        said, made = (csv("What,Value,From", row.format(what, digest * 16)) for digest in ("8de5", "8de6"))
+        return Judge(elsewhere=True).file(f"tables/{name}", said, made).state
+
+    assert judged("SHA-256 of the reference") is State.UNJUDGED
+    assert judged("SHA-256 of the images") is State.DIFFERENT
+
+
 def test_elsewhere_a_verdict_may_become_undecided_but_not_turn_over():
     said, made, turned = (json.dumps([{"verdict": word}]).encode() for word in ("holds", "undecided", "does not hold"))
     assert Judge(elsewhere=True).file("claims.json", said, made).state is State.WITHIN

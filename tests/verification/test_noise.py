@@ -1,6 +1,7 @@
 """Replicate noise: what two trainings of the same code differ by is nearly never called different, gross errors are."""
 
 import numpy as np
+import pytest
 from scipy import stats
 
 from rediffuse.verification.noise import LEVEL, Cell, Noise, measure, standard_error
@@ -59,6 +60,18 @@ def test_the_factor_is_the_spread_over_seeds_in_standard_errors():
     assert noise.freedom == 2
     assert noise.loss is not None
     np.testing.assert_allclose(noise.loss, 0.1)  # standard deviation 0.01 of 0.1
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_a_metric_that_is_zero_everywhere_no_usual_error_is_known():
+    cells = [
+        Cell("a", "s", name, seed, value * seed, 0.5 * value)
+        for name, value in (("kid", 1.0), ("recall", 0.0))
+        for seed in (1, 2)
+    ]
+    noise = measure(cells, {}, {}, 1)
+    assert noise is not None
+    assert set(noise.usual) == {"kid"}
 
 
 def test_without_replicates_nothing_is_known():

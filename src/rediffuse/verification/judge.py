@@ -22,6 +22,8 @@ RELATIVE, ABSOLUTE = 1e-6, 1e-12
 PIXELS = 2
 #: Tables that say what was asked for, by which settings and code: the same on every machine.
 STATED = {"settings", "configurations", "runs", "data", "pedigree"}
+#: What of them is none the less computed by a network, whose last bits make another digest.
+COMPUTED = "SHA-256 of the reference"
 METRICS, EVIDENCE = "metrics.json", "evidence/ablations.json"
 #: Files that hold times, what a verification wrote, and receipts, whose digests are those of the files themselves.
 NOT_COMPARED = (
@@ -140,7 +142,8 @@ class Judge:
         return self._elsewhere(path, part, table, gone) if self.elsewhere else (gone, "")
 
     def _elsewhere(self, path: str, part: Part, table: dict[tuple[str, ...], float], gone: State) -> tuple[State, str]:
-        if PurePosixPath(path).stem in STATED or (path == EVIDENCE and "keys" in part.key):
+        stated = PurePosixPath(path).stem in STATED and COMPUTED not in f"{part.place} {part.said}"
+        if stated or (path == EVIDENCE and "keys" in part.key):
             return (State.UNJUDGED, "threads differ") if self.threads else (gone, "is stated")
         if path == "claims.json" and part.key[-1] == "verdict":
             flipped = {part.said, part.made} == {HOLDS, FAILS}

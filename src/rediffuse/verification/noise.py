@@ -113,7 +113,7 @@ def measure(
     return Noise(
         factors=factors,
         other=max(factors.values()),
-        usual={metric: float(np.median(values)) for metric, values in relative.items()},
+        usual={metric: float(np.median(values)) for metric, values in relative.items() if values},
         loss=float(np.mean(spread) ** 0.5) if spread else None,
         freedom=freedom,
         quantile=float(stdtrit(freedom, 1 - LEVEL / (2 * max(count, 1)))),

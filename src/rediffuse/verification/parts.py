@@ -87,9 +87,10 @@ def _table_parts(said: list[list[str]], made: list[list[str]]) -> Iterator[Part]
     header = said[0] if said else []
     nothing: list[str] = []
     for i, (old, new) in enumerate(zip_longest(said, made, fillvalue=nothing)):
+        label = " ".join((old or new)[:1])[:40]
         for j, (one, other) in enumerate(zip_longest(old, new)):
             column = header[j] if j < len(header) else f"column {j + 1}"
-            yield Part(f"row {i}, {column}", (str(i), column), _cell(one), _cell(other))
+            yield Part(f"row {i} ({label}), {column}", (str(i), column), _cell(one), _cell(other))
 
 
 def _cell(text: str | None) -> Any:
