@@ -159,6 +159,15 @@ def test_one_death_ends_all_in_one_line_and_other_numbers_of_processes_go_on(sha
     ]
 
 
+def test_processes_end_with_the_one_that_started_them(shared: Shared):
+    started = shared.start(2)
+    orphans = ranks(started)
+    started.kill()
+    started.communicate(timeout=60)
+    assert len(orphans) == 2
+    assert psutil.wait_procs(orphans, timeout=60)[1] == []
+
+
 def test_what_another_number_of_processes_finished_is_another_result(tmp_path: Path, capfd: pytest.CaptureFixture):
     context = open_study(tmp_path, study())
     do(context, "prepare")

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import tempfile
+import threading
 import time
 import traceback
 import uuid
@@ -104,6 +105,7 @@ def together(processes: int, work: Callable[..., Any], *given: Any) -> list[Any]
 def _process(meeting: Path, work: Callable[..., Any], *given: Any) -> tuple[Any, Exception | None]:
     """What each process does: the work's result, or an error that is told in one line."""
     found: tuple[Any, Exception | None]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # whoever started them hears it, too, and ends them
     try:
         with contextlib.redirect_stderr(io.StringIO()) if rank() else contextlib.nullcontext():  # one tells of progress
@@ -123,6 +125,13 @@ def _process(meeting: Path, work: Callable[..., Any], *given: Any) -> tuple[Any,
     if asked:
         raise SystemExit(STOPPED)
     return found
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(STOPPED)  # at once: what is written is whole, whenever
 
 
 def heed_later() -> None:
