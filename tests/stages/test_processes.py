@@ -168,13 +168,12 @@ def test_processes_end_with_the_one_that_started_them(shared: Shared):
     assert psutil.wait_procs(orphans, timeout=60)[1] == []
 
 
-def test_what_another_number_of_processes_finished_is_another_result(tmp_path: Path, capfd: pytest.CaptureFixture):
+def test_what_another_number_of_processes_finished_is_another_result(tmp_path: Path):
     context = open_study(tmp_path, study())
     do(context, "prepare")
     do(context, "train", "baseline")
     one = (tmp_path / RUN / "weights.safetensors").read_bytes()
     do(open_study(tmp_path, study(2)), "train", "baseline")
-    assert "another number of processes finished it" in capfd.readouterr().err
     timing = read_json(tmp_path / RUN / "timing/train.json")
     assert (timing["resumed_from"], timing["processes"]) == (None, 2)
     settings = yaml.safe_load((tmp_path / RUN / "run.yaml").read_text())
