@@ -5,6 +5,7 @@ python -m benchmarks.scale.gpu --minutes 4
 
 import argparse
 import csv
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-
 from benchmarks.scale import RESULTS, record
 from benchmarks.scale.networks import NETWORKS
+from PIL import Image
+
+import rediffuse
 from rediffuse.cost.study import inputs, on_device
 from rediffuse.cost.timing import Passes, Spread, inference_pass, interleaved, training_passes
 from rediffuse.files import read_json
@@ -92,10 +94,10 @@ def through_the_pipeline() -> dict[str, Any]:
         for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (1000, 32, 32, 3), np.uint8)):
             Image.fromarray(pixels).save(folder / "random" / f"{number:04}.png")
         (folder / "params.yaml").write_text(STUDY)
+        source = {**os.environ, "PYTHONPATH": str(Path(rediffuse.__file__).parents[1])}
         for words in (["prepare"], ["train", "baseline"], ["sample", "baseline"]):
-            done = subprocess.run(
-                [sys.executable, "-m", "rediffuse", *words], cwd=folder, capture_output=True, text=True
-            )
+            command = [sys.executable, "-m", "rediffuse", *words]
+            done = subprocess.run(command, cwd=folder, env=source, capture_output=True, text=True)
             if done.returncode:
                 return {"failed": words[0], "why": done.stderr.strip().splitlines()[-1][:300]}
         timing = folder / "runs/gpu/baseline/seed0/timing"

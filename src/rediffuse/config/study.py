@@ -67,7 +67,7 @@ class Study(Section):
     seeds: tuple[Seed, ...] = Field(..., min_length=1, max_length=100, description="training seeds of every run")
     defaults: Settings = Field(Settings(), description="settings that runs start from")
     runs: dict[Name, Run] = Field(
-        ..., min_length=1, max_length=100, description="the runs compared, in the report's order"
+        ..., min_length=1, max_length=10_000, description="the runs compared, in the report's order"
     )
     experiments: dict[Name, Experiment] = Field({}, max_length=1000, description="questions, in the report's order")
     experiment_samplers: dict[SamplerName, Sampler] = Field(
