@@ -13,10 +13,10 @@ from rediffuse.pipeline.work import commit
 RESULTS = Path(__file__).parent / "results"
 
 
-def record(name: str, results: Path, began: float, figures: dict[str, Any], device: str = "cpu") -> None:
+def record(name: str, script: str, results: Path, began: float, figures: dict[str, Any], device: str = "cpu") -> None:
     """Keep what a script has found, with its command, the machine, the day and the commit."""
     about = {
-        "command": " ".join(["python -m", f"benchmarks.scale.{name}", *sys.argv[1:]]),
+        "command": " ".join(["python -m", f"benchmarks.scale.{script}", *sys.argv[1:]]),
         "commit": commit(RESULTS.parents[2]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(device, 1),

@@ -69,7 +69,7 @@ def main(words: list[str] | None = None) -> None:
         for name in NETWORKS:
             if way == "eager" or time.monotonic() - began < 60 * options.minutes:
                 found[way][name] = passes(name, compiled=way == "compiled")
-                record("gpu", options.results, began, found, "cuda")
+                record("gpu", "gpu", options.results, began, found, "cuda")
                 print(f"{way} {name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
