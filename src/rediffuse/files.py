@@ -14,8 +14,10 @@ from rediffuse.errors import UserError
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, lasting: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well, fsync it and rename it to `path`.
+
+    lasting: False leaves out fsync, which takes milliseconds: after a loss of power the file may be empty.
 
     The temporary file keeps the suffix of `path`, because writers such as `numpy.save` choose a format by it.
     If the block raises, the temporary file is removed and `path` stays as it was.
@@ -34,10 +36,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        if lasting:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        if lasting:
+            _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -86,9 +90,9 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_atomically(path: str | Path, content: bytes | str) -> None:
-    """Write `content` (text as UTF-8) to `path`, whole or not at all."""
-    with atomic_path(path) as temporary:
+def write_atomically(path: str | Path, content: bytes | str, *, lasting: bool = True) -> None:
+    """Write `content` (text as UTF-8) to `path`, whole or not at all (`lasting`: see `atomic_path`)."""
+    with atomic_path(path, lasting=lasting) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

@@ -104,7 +104,7 @@ def write_plan(context: Context) -> None:
         place, text = root / path, json_text(content).encode()
         if not place.is_file() or place.read_bytes() != text:
             remove(place)
-            write_atomically(place, text)
+            write_atomically(place, text, lasting=False)  # of thousands; one that is damaged is written anew
     for path in (root / "plan" / study).iterdir():
         if path.relative_to(root) not in files:
             remove(path)
