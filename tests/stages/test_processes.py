@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,23 +70,24 @@ def test_shares_of_images_join_to_the_bytes_of_one_process(built: Context):
     assert measured["ode-adaptive-tol0.1"]["nfe"] == pytest.approx(evaluations, abs=1)
 
 
-def test_shares_of_the_likelihood_join_to_the_bytes_of_one_process(built: Context):
-    paths = [built.root / RUN / "likelihood" / name for name in ("nll.json", "terms.csv")]
+def same_again(paths: list[Path], work_again: Callable[[], object]) -> bool:
+    """Whether files that are gone are made with the bytes that they had."""
     right = [path.read_bytes() for path in paths]
     for path in paths:
         path.unlink()
-    divided.bound(of(built, "nll", 2), built, work.in_one_process)
-    assert [path.read_bytes() for path in paths] == right
+    work_again()
+    return [path.read_bytes() for path in paths] == right
+
+
+def test_shares_of_the_likelihood_join_to_the_bytes_of_one_process(built: Context):
+    paths = [built.root / RUN / "likelihood" / name for name in ("nll.json", "terms.csv")]
+    assert same_again(paths, lambda: divided.bound(of(built, "nll", 2), built, work.in_one_process))
 
 
 def test_scores_from_shared_features_have_the_bytes_of_one_process(built: Context):
     paths = sorted((built.root / RUN / "metrics").iterdir())
-    right = [path.read_bytes() for path in paths]
-    for path in paths:
-        path.unlink()
     # Features are made of 32 images at once: of the 36 in groups by each, of the two beyond by the second alone.
-    divided.evaluate(of(built, "evaluate", 2), built, work.in_one_process)
-    assert [path.read_bytes() for path in paths] == right
+    assert same_again(paths, lambda: divided.evaluate(of(built, "evaluate", 2), built, work.in_one_process))
 
 
 def test_only_where_several_processes_train_their_number_counts(tmp_path: Path):
