@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from rediffuse.pipeline.dvc import dvc_yaml
+from rediffuse.pipeline.glance import is_ready
 from tests.pipeline.conftest import ONE_RUN, ROOT, Clone, changed, jobs, logged
 
 OF_TRAINED = ("train", "corrections", "follow", "sample", "evaluate", "examine", "nll", "probe", "restore", "trace")
@@ -50,6 +51,18 @@ def test_dvc_has_a_stage_for_every_main_job_and_those_that_a_run_has_not_leave_e
     absent = listed - wanted - {"plan"}
     assert {"classifier@baseline-0", "nll@dcgan-0", "restore@vae-0"} <= absent
     assert list((repeated.folder / "runs/smoke/dcgan/seed0/likelihood").iterdir()) == []
+
+
+def test_what_a_run_has_not_is_settled_at_a_glance_and_planning_deletes_nothing_there(repeated: Clone):
+    assert is_ready(repeated.folder, "nll", "dcgan", 0)
+    kept = repeated.folder / "runs/smoke/dcgan/seed0/likelihood/of-an-earlier-study.json"
+    kept.write_text("{}")
+    assert not is_ready(repeated.folder, "nll", "dcgan", 0)
+    repeated.run("rediffuse plan")
+    assert kept.exists()
+    repeated.run("rediffuse build nll dcgan --seed 0")
+    assert not kept.exists()
+    assert is_ready(repeated.folder, "nll", "dcgan", 0)
 
 
 def test_dvc_yaml_is_what_the_declarations_say():

@@ -17,6 +17,7 @@ from rediffuse.pipeline.evidence import evidence_file, mend
 from rediffuse.pipeline.glance import plan_file
 from rediffuse.pipeline.outside import INPUTS, LINKS, link
 from rediffuse.pipeline.stage import Stage, stages
+from rediffuse.runs import facts
 
 FILLED = {
     "study": "${study}",
@@ -99,7 +100,7 @@ def write_plan(context: Context) -> None:
                 if context.plan.has(stage.name, run.name, seed):
                     files[path] = context.plan.find(stage.name, run.name, seed).places()
                 else:
-                    files[path] = {"job": f"{stage.name}/{run.name}/seed{seed}", "key": None}
+                    files[path] = _absent(context, stage, run.name, seed)
     for path, content in files.items():
         place, text = root / path, json_text(content).encode()
         if not place.is_file() or place.read_bytes() != text:
@@ -108,16 +109,34 @@ def write_plan(context: Context) -> None:
     for path in (root / "plan" / study).iterdir():
         if path.relative_to(root) not in files:
             remove(path)
+    for absent in files.values():
+        if absent["says"] is None and not any(
+            (root / path).exists() for path in (absent["receipt"], *absent["outputs"])
+        ):
+            _leave_empty(root, absent)  # here, at once: DVC asks for one after the other
     mend(root, study)
+
+
+def _absent(context: Context, stage: Stage, run: str, seed: int) -> dict[str, Any]:
+    """What the plan file of a job says that a run does not have."""
+    folder = facts.folder(context.loaded.run(run), seed)
+    return {
+        "job": f"{stage.name}/{run}/seed{seed}",
+        "says": None,
+        "receipt": str(folder / "receipts" / f"{stage.name}.json"),
+        "outputs": [str(folder / kept) for kept in stage.keeps if kept.endswith("/")],
+    }
 
 
 def leave_empty(context: Context, stage: Stage, run: str, seed: int) -> None:
     """Make what DVC wants to see of a stage that a run does not have: empty folders, and a receipt that says so."""
-    folder = context.folder(context.loaded.run(run), seed)
-    for kept in stage.keeps:
-        if kept.endswith("/"):
-            (folder / kept).mkdir(parents=True, exist_ok=True)
-            for path in (folder / kept).iterdir():
-                remove(path)
-    remove(folder / "receipts" / f"{stage.name}.json")
-    write_json(folder / "receipts" / f"{stage.name}.json", {"job": f"{stage.name}/{run}/seed{seed}", "key": None})
+    _leave_empty(context.root, _absent(context, stage, run, seed))
+
+
+def _leave_empty(root: Path, absent: dict[str, Any]) -> None:
+    for folder in absent["outputs"]:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for path in (root / folder).iterdir():
+            remove(path)
+    remove(root / absent["receipt"])
+    write_json(root / absent["receipt"], {"job": absent["job"], "key": None})

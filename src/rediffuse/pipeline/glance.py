@@ -23,6 +23,9 @@ def is_ready(root: Path, stage: str, run: str | None, seed: int) -> bool:
     try:
         study = re.findall(r"^study: *([a-z0-9-]+) *$", (root / "params.yaml").read_text(encoding="utf-8"), re.M)[0]
         plan = read_json(root / plan_file(study, stage, run, seed))
+        if plan["says"] is None:  # a run has no such job
+            left_empty = not any(any((root / folder).iterdir()) for folder in plan["outputs"])
+            return left_empty and read_json(root / plan["receipt"])["key"] is None
         receipt = read_receipt(root / plan["receipt"])
         if receipt is None or any(receipt[name] != said for name, said in plan["says"].items()):
             return False

@@ -32,7 +32,7 @@ STAGE = Stage(
     applies=lambda run: run.classifier is not None,
     resumes=True,
     minutes=240,
-    first=2,
+    first=3,
     log="rediffuse.tracking.jobs:log_classifier",
 )
 

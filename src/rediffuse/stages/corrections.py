@@ -32,6 +32,7 @@ STAGE = Stage(
     settings=settings,
     files=lambda subject: ("corrections/scores.json", "corrections/images.npz"),
     keeps=("corrections/",),
+    first=1,
     applies=lambda run: bool(variants_of(run)),
 )
 

@@ -17,6 +17,7 @@ STAGE = Stage(
     settings=settings,
     files=lambda subject: ("damage.json",),
     keeps=("damage.json",),
+    first=1,
 )
 
 

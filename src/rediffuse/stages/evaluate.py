@@ -34,6 +34,7 @@ STAGE = Stage(
     keeps=("metrics/",),
     ablations=True,
     by_images=True,
+    first=1,
     minutes=120,
     memory_mb=8000,
     log="rediffuse.tracking.jobs:log_evaluation",

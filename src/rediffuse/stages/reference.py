@@ -28,7 +28,7 @@ STAGE = Stage(
     files=lambda subject: FILES,
     keeps=FILES,
     memory_mb=8000,
-    first=3,  # it is cheap, and trainings are scored against it while they work
+    first=4,  # it is cheap, and trainings are scored against it while they work
 )
 
 

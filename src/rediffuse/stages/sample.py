@@ -44,7 +44,7 @@ STAGE = Stage(
     resumes=True,
     minutes=480,
     memory_mb=8000,
-    first=2,  # the longest way to the report leads over it
+    first=3,  # the longest way to the report leads over it
     divided="rediffuse.jobs.divided:sample",
 )
 

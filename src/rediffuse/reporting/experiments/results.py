@@ -1,5 +1,6 @@
 """What an experiment found: a row for each of its members."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,13 +86,14 @@ def is_sampling(axis: str) -> bool:
 def result_of(material: Material, planned: Planned) -> Result:
     """The result of an experiment."""
     loaded, rows = material.loaded, []
+    training = functools.cache(lambda run: _training(material, loaded.run(run)))
     for member in planned.members:
         labels = tuple(
             axis_value(loaded, planned.asks, axis, value) for axis, value in zip(planned.axes, member.at, strict=True)
         )
         names = tuple(_said(axis, *pair) for axis, *pair in zip(planned.axes, member.at, labels, strict=True))
         cells = {metric: _cell(material.cells, member, metric) for metric in planned.asks.metrics}
-        rows.append(Row(member, labels, names, cells, *_training(material, loaded.run(member.run))))
+        rows.append(Row(member, labels, names, cells, *training(member.run)))
     return Result(planned, tuple(axis_title(axis) for axis in planned.axes), tuple(rows))
 
 
