@@ -42,12 +42,14 @@ def measure(dim: int, reference: int, images: int, repeats: int) -> dict[str, ob
         "images": images,
         "real_radii_s": round(radii_s, 2),
         "images_per_s": {
-            "median": round(float(np.median(rates))), "lowest": round(min(rates)), "highest": round(max(rates)),
+            "median": round(float(np.median(rates))),
+            "lowest": round(min(rates)),
+            "highest": round(max(rates)),
         },
         "peak_memory_added_mib": round(peak_mib() - before),
         "float64_features_mib": round((real.size + 2 * samples.size) * 8 / 2**20),
         "density": scores.density,
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -122,11 +122,18 @@ def sizes(costs: dict[str, Any]) -> Iterator[str]:
     yield table(
         ["size", "network", "parameters", "F, GFLOP", "N", "B", "N and B from"],
         (
-            [s["title"], f"`{s['network']}`", f"{s['parameters']:,}", short(s["flops"] / 1e9), f"{s['steps']:,}", s["batch"],
-             s["source"]]
+            [
+                s["title"],
+                f"`{s['network']}`",
+                f"{s['parameters']:,}",
+                short(s["flops"] / 1e9),
+                f"{s['steps']:,}",
+                s["batch"],
+                s["source"],
+            ]
             for s in costs["sizes"]
         ),
-    )  # fmt: skip
+    )
     yield (
         "\nThe networks are presets of this project but the last, which has the fields of Nichol & Dhariwal's unconditional\n"
         "ImageNet 64×64 (benchmarks/scale/networks.py).\n"
@@ -139,13 +146,27 @@ def sizes(costs: dict[str, Any]) -> Iterator[str]:
     )
     parts = ["training", *(f"sampling in {steps}" for steps in assumed["steps"]), "scoring"]
     yield table(
-        ["size", "rate", "TFLOP/s training, sampling", "κ", "training", *(f"{s:,} steps" for s in assumed["steps"]), "scoring"],
+        [
+            "size",
+            "rate",
+            "TFLOP/s training, sampling",
+            "κ",
+            "training",
+            *(f"{s:,} steps" for s in assumed["steps"]),
+            "scoring",
+        ],
         (
-            [s["title"], WAYS[way], f"{one['training_rate'] / 1e12:.0f}, {one['sampling_rate'] / 1e12:.0f}", short(one["kappa"]),
-             *(short(one["hours"][what]) for what in parts)]
-            for s in costs["sizes"] for way, one in by_way(s["by"])
+            [
+                s["title"],
+                WAYS[way],
+                f"{one['training_rate'] / 1e12:.0f}, {one['sampling_rate'] / 1e12:.0f}",
+                short(one["kappa"]),
+                *(short(one["hours"][what]) for what in parts),
+            ]
+            for s in costs["sizes"]
+            for way, one in by_way(s["by"])
         ),
-    )  # fmt: skip
+    )
     of_all = assumed["runs"] * assumed["seeds"]
     several = sorted(map(int, efficiency))
     yield (
@@ -158,11 +179,20 @@ def sizes(costs: dict[str, Any]) -> Iterator[str]:
     yield table(
         ["size", "rate", "1 GPU", f"{of_all} GPUs", *(f"{n} GPUs" for n in several[1:])],
         (
-            [s["title"], WAYS[way], short(one["GPUs"]["1"]["study"]), short(sum(one["hours"].values())),
-             *(f"{short(at['study'])} ({short(at['training of a run'])})" for at in (one["GPUs"][str(n)] for n in several[1:]))]
-            for s in costs["sizes"] for way, one in by_way(s["by"])
+            [
+                s["title"],
+                WAYS[way],
+                short(one["GPUs"]["1"]["study"]),
+                short(sum(one["hours"].values())),
+                *(
+                    f"{short(at['study'])} ({short(at['training of a run'])})"
+                    for at in (one["GPUs"][str(n)] for n in several[1:])
+                ),
+            ]
+            for s in costs["sizes"]
+            for way, one in by_way(s["by"])
         ),
-    )  # fmt: skip
+    )
     batch = min(s["batch"] for s in costs["sizes"])
     yield (
         f"\nAt the papers' B = {batch} a GPU would see {batch // 8} images on 8 and {batch // 64} on 64, at rates that nobody measured here "
@@ -201,11 +231,17 @@ def known(costs: dict[str, Any]) -> Iterator[str]:
             both = t["forward"]["median"] + t["backward"]["median"]
             kappa, k = 1 + t["kappa"]["median"], t["kappa"]
             rows.append(
-                [f"`{name}`", WAYS[way].split(", ")[1], f"{t['batch'] / both:,.0f}",
-                 f"{t['batch'] * kappa * flops / both / assumed['peak']:.1%}",
-                 f"{k['median']:.2f} ({k['low']:.2f}–{k['high']:.2f})", f"{one['peak bytes'] / 2**30:.1f}",
-                 f"{s['batch'] / s['forward']['median']:,.0f}", f"{s['batch'] * flops / s['forward']['median'] / assumed['peak']:.1%}"]
-            )  # fmt: skip
+                [
+                    f"`{name}`",
+                    WAYS[way].split(", ")[1],
+                    f"{t['batch'] / both:,.0f}",
+                    f"{t['batch'] * kappa * flops / both / assumed['peak']:.1%}",
+                    f"{k['median']:.2f} ({k['low']:.2f}–{k['high']:.2f})",
+                    f"{one['peak bytes'] / 2**30:.1f}",
+                    f"{s['batch'] / s['forward']['median']:,.0f}",
+                    f"{s['batch'] * flops / s['forward']['median'] / assumed['peak']:.1%}",
+                ]
+            )
     repeats = {one["training"]["kappa"]["repeats"] for way in ("eager", "compiled") for one in gpu[way].values()}
     yield table(
         ["network", "", "training, images/s", "of the peak", "κ", "GiB", "evaluations/s", "of the peak"],
@@ -227,11 +263,16 @@ def known(costs: dict[str, Any]) -> Iterator[str]:
     yield table(
         ["report", "training", "sampling", "κ", "rate measured, hours after the trainings"],
         (
-            [f"[{name}](../reports/{name}/timings.md)", ratio(one["training"]), ratio(one["sampling"]),
-             "–".join(f"{k:.2f}" for k in (min(one["κ"]), max(one["κ"]))), f"{one['hours apart']:+.1f}"]
+            [
+                f"[{name}](../reports/{name}/timings.md)",
+                ratio(one["training"]),
+                ratio(one["sampling"]),
+                "–".join(f"{k:.2f}" for k in (min(one["κ"]), max(one["κ"]))),
+                f"{one['hours apart']:+.1f}",
+            ]
             for name, one in costs["reports"].items()
         ),
-    )  # fmt: skip
+    )
     yield (
         "\nThe n are of few trainings on one machine that other work shared, and no independent draws. Where the rate was taken\n"
         "hours from the runs, under another load, the ratio says how loaded the machine was, and nothing of the model.\n"

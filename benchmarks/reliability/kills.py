@@ -117,9 +117,13 @@ def kill_tool(
             name = chance.choice(list(SIGNALS))
             with log.open("a") as stream:
                 process = subprocess.Popen(
-                    TOOLS[tool].split(), cwd=clone.folder, env=clone.environment, start_new_session=True,
-                    stdout=stream, stderr=subprocess.STDOUT,
-                )  # fmt: skip
+                    TOOLS[tool].split(),
+                    cwd=clone.folder,
+                    env=clone.environment,
+                    start_new_session=True,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                )
             if wait_for(clone, process, job):
                 time.sleep(chance.random() * seconds[job.stage])
                 kills.append(_kill(process, tool, target, name))

@@ -123,14 +123,28 @@ def mlflow_server(folder: Path) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [
-        sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{folder}/store.db", "--artifacts-destination", str(folder / "files"),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{folder}/store.db",
+        "--artifacts-destination",
+        str(folder / "files"),
+    ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, start_new_session=True,
+            command,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
             env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        )  # fmt: skip
+        )
     try:
         end = time.monotonic() + 600
         while True:
@@ -199,9 +213,13 @@ class Trial:
         later = self.run(["track"], self.uri)
         found = compared(contents(self.uri), right) if later.code == 0 else {}
         return {
-            "code": forked.code, "seconds": round(forked.seconds, 1), "same bytes": self.weights() == before,
-            "said": lines, "track": later.code, **found,
-        }  # fmt: skip
+            "code": forked.code,
+            "seconds": round(forked.seconds, 1),
+            "same bytes": self.weights() == before,
+            "said": lines,
+            "track": later.code,
+            **found,
+        }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -220,8 +238,9 @@ def main(arguments: list[str] | None = None) -> None:
         right = contents(trial.uri)
         slow = [("answers each request after 3 s", 10**6, None, 3.0)]
         for wrong, good, answer, delay in [
-            *((name, good, WRONG[name], 0.0) for name in options.wrong for good in options.good), *slow
-        ]:  # fmt: skip
+            *((name, good, WRONG[name], 0.0) for name in options.wrong for good in options.good),
+            *slow,
+        ]:
             case = {"server": wrong, "after": good, **trial.lost(good, answer, delay, right)}
             cases.append(case)
             print(case, flush=True)

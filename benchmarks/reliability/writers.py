@@ -73,8 +73,11 @@ def postgresql() -> Iterator[str | None]:
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL, cwd=folder, **who)  # type: ignore[call-overload]
         server = subprocess.Popen(
             [str(Path(initdb).with_name("postgres")), "-D", f"{folder}/data", "-p", str(port), "-k", folder],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, **who,
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            **who,
+        )
         try:
             for _ in range(100):
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -169,8 +172,11 @@ def main(arguments: list[str] | None = None) -> None:
                     found.update(compared(contents(one.uri), right))
                     print(store, kind, dict(found), failed, flush=True)
                 stores[f"{store}, {kind}"] = {
-                    "rounds": options.rounds, "writers": len(commands), **found, "said": failed,
-                }  # fmt: skip
+                    "rounds": options.rounds,
+                    "writers": len(commands),
+                    **found,
+                    "said": failed,
+                }
                 record("writers", options.results, began, {"stores": stores})
 
 

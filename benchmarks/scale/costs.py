@@ -151,8 +151,17 @@ def main() -> None:
         {**asdict(size), **counted[size.network], "by": {way: cost(size, m) for way, m in priced[size.network].items()}}
         for size in SIZES
     ]
-    assumed = {"runs": RUNS, "seeds": SEEDS, "scored": SCORED, "steps": STEPS, "efficiency": EFFICIENCY, "κ": KAPPA,
-               "peak": H100_PEAK, "TPU peak": TPU_PEAK, "inception": INCEPTION}  # fmt: skip
+    assumed = {
+        "runs": RUNS,
+        "seeds": SEEDS,
+        "scored": SCORED,
+        "steps": STEPS,
+        "efficiency": EFFICIENCY,
+        "κ": KAPPA,
+        "peak": H100_PEAK,
+        "TPU peak": TPU_PEAK,
+        "inception": INCEPTION,
+    }
     known = {"steps a second": HO_STEPS_A_SECOND, "batch": HO_BATCH, "sampled": HO_SAMPLED, "T": HO_T, **shares}
     record("costs", "costs", RESULTS, began, {"assumed": assumed, "ho": known, "sizes": sizes, "reports": reports})
 

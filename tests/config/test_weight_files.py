@@ -73,9 +73,11 @@ def test_where_a_file_lies_and_whether_its_digest_is_stated_changes_no_result(fo
     stated = {f"{name}_sha256": sha256(folder / LPIPS[name]) for name in ("weights", "heads")}
     (folder / "alex.pth").rename(folder / "moved.pth")
     after = plan(
-        folder, lpips={**LPIPS, **stated, "weights": "moved.pth"}, weights="features.pt",
+        folder,
+        lpips={**LPIPS, **stated, "weights": "moved.pth"},
+        weights="features.pt",
         weights_sha256=sha256(folder / "features.pt"),
-    )  # fmt: skip
+    )
     assert changed(before, after) == {"report"}  # which lists the settings
 
 
@@ -114,9 +116,12 @@ def refused(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     ],
 )
 def test_missing_and_wrong_files_are_refused_by_check(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    evaluation: dict[str, Any], said: str,
-) -> None:  # fmt: skip
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    evaluation: dict[str, Any],
+    said: str,
+) -> None:
     write(folder, evaluation)
     assert said in refused(folder, monkeypatch, capsys, "check", "params.yaml")
 

@@ -15,13 +15,15 @@ from tests.cost.closed_form import closed_form
 
 RESIDUAL = sorted(name for name, config in PRESETS.items() if config.block == "residual")
 VARIANTS = {
-    "two heads, scale and shift, learned variance": preset("tiny-digits", heads=2, time_conditioning="scale-shift", out_channels=2),
+    "two heads, scale and shift, learned variance": preset(
+        "tiny-digits", heads=2, time_conditioning="scale-shift", out_channels=2
+    ),
     "classes": preset("tiny-digits", num_classes=10),
     "no time": preset("tiny-digits", use_time=False),
     "average pooling, 3x3 shortcut": preset("tiny-digits", downsample="average", shortcut="3x3"),
     "attention everywhere": preset("tiny-digits", attention=(8, 4)),
     "no attention": preset("tiny-digits", attention=(), middle_attention=False),
-}  # fmt: skip
+}
 CONFIGS = {name: PRESETS[name] for name in RESIDUAL} | VARIANTS
 
 

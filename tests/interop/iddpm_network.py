@@ -87,9 +87,16 @@ class First(nn.Conv2d):
 
 class UNetModel(nn.Module):
     def __init__(
-        self, channels: int, multipliers: tuple[int, ...], blocks: int, attention: tuple[int, ...], heads: int,
-        out_channels: int, scale_shift: bool, classes: int | None,
-    ) -> None:  # fmt: skip
+        self,
+        channels: int,
+        multipliers: tuple[int, ...],
+        blocks: int,
+        attention: tuple[int, ...],
+        heads: int,
+        out_channels: int,
+        scale_shift: bool,
+        classes: int | None,
+    ) -> None:
         super().__init__()
         self.channels, wide = channels, 4 * channels
         self.time_embed = nn.Sequential(nn.Linear(channels, wide), nn.SiLU(), nn.Linear(wide, wide))
@@ -110,9 +117,12 @@ class UNetModel(nn.Module):
                 kept.append(current)
                 factor *= 2
         self.middle_block = nn.ModuleList(
-            [ResBlock(current, current, wide, scale_shift), AttentionBlock(current, heads),
-             ResBlock(current, current, wide, scale_shift)]
-        )  # fmt: skip
+            [
+                ResBlock(current, current, wide, scale_shift),
+                AttentionBlock(current, heads),
+                ResBlock(current, current, wide, scale_shift),
+            ]
+        )
         self.output_blocks = nn.ModuleList()
         for level, multiplier in reversed(list(enumerate(multipliers))):
             for i in range(blocks + 1):

@@ -328,9 +328,41 @@ def test_a_configuration_that_is_no_json_object_is_refused() -> None:
 
 
 WRONG: list[Any] = [
-    None, True, False, "3", "", "0.02", "x" * 5000, "a\nb\0", -1, 0, 1, 3, 7, 0.5, -0.5, 1e308, float("nan"), float("inf"),
-    10**9, 10**30, 10**400, [], [[]], [None], ["3"], [0], [-1], [3], [16] * 40, [10**6, 10**12], [10**9, 10**9], {}, {"a": 1}, {"self": 1},
-]  # fmt: skip
+    None,
+    True,
+    False,
+    "3",
+    "",
+    "0.02",
+    "x" * 5000,
+    "a\nb\0",
+    -1,
+    0,
+    1,
+    3,
+    7,
+    0.5,
+    -0.5,
+    1e308,
+    float("nan"),
+    float("inf"),
+    10**9,
+    10**30,
+    10**400,
+    [],
+    [[]],
+    [None],
+    ["3"],
+    [0],
+    [-1],
+    [3],
+    [16] * 40,
+    [10**6, 10**12],
+    [10**9, 10**9],
+    {},
+    {"a": 1},
+    {"self": 1},
+]
 
 
 def line_of(read: Callable[[dict[str, Any]], Any], given: dict[str, Any]) -> str:

@@ -15,9 +15,15 @@ from rediffuse.models import UNet, preset
 from tests.interop.iddpm_network import UNetModel
 
 SMALL: dict[str, Any] = {
-    "channels": 64, "multipliers": (1, 2, 2), "blocks": 1, "attention": (2, 4), "heads": 4, "out_channels": 6,
-    "scale_shift": True, "classes": None,
-}  # fmt: skip
+    "channels": 64,
+    "multipliers": (1, 2, 2),
+    "blocks": 1,
+    "attention": (2, 4),
+    "heads": 4,
+    "out_channels": 6,
+    "scale_shift": True,
+    "classes": None,
+}
 VARIANTS: dict[str, dict[str, Any]] = {
     "as published": {},
     "added embedding": {"scale_shift": False},
@@ -72,8 +78,11 @@ def test_a_file_of_weights_is_read(tmp_path: Path, suffix: str) -> None:
     package = read_any(path, facts=IddpmFacts(image_size=16, timesteps=1000, schedule="linear"))
     assert package.network == config_from_iddpm(state, image_size=16, timesteps=1000)
     assert package.diffusion == {
-        "timesteps": 1000, "schedule": "linear", "prediction": "eps", "variance": "learned-range",
-    }  # fmt: skip
+        "timesteps": 1000,
+        "schedule": "linear",
+        "prediction": "eps",
+        "variance": "learned-range",
+    }
 
 
 class Harmful:

@@ -90,6 +90,9 @@ def test_the_objective_is_the_cross_entropy_and_the_brier_error_at_x_t() -> None
 def test_without_labels_there_is_nothing_to_train() -> None:
     with pytest.raises(UserError, match="without labels"):
         ClassificationObjective().losses(
-            awake(), DiffusionProcess.create("cosine", 10), torch.zeros(1, 1, 8, 8), torch.tensor([1]),
+            awake(),
+            DiffusionProcess.create("cosine", 10),
             torch.zeros(1, 1, 8, 8),
-        )  # fmt: skip
+            torch.tensor([1]),
+            torch.zeros(1, 1, 8, 8),
+        )

@@ -37,16 +37,24 @@ class Clone:
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "PYTHONPATH": str(folder / "src"),
             "DVC_NO_ANALYTICS": "true",
-            "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.org",
-            "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.org",
-        }  # fmt: skip
+            "GIT_AUTHOR_NAME": "test",
+            "GIT_AUTHOR_EMAIL": "test@example.org",
+            "GIT_COMMITTER_NAME": "test",
+            "GIT_COMMITTER_EMAIL": "test@example.org",
+        }
 
     def start(self, command: str) -> subprocess.Popen[str]:
         """Start a shell command in a process group of its own."""
         return subprocess.Popen(
-            command, shell=True, cwd=self.folder, env=self.environment, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            command,
+            shell=True,
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def run(self, command: str, code: int = 0) -> str:
         """Run a shell command and return what it printed; it must exit with `code`."""

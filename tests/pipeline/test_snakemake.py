@@ -17,10 +17,15 @@ from tests.pipeline.conftest import ONE_RUN, Clone, changed, jobs, logged
 
 def test_snakemake_alone_builds_data_weights_samples_metrics_and_report(built: Clone):
     for file in (
-        "data/smoke/images.npy", "data/smoke/reference-efficientnet-lite0.npz", "runs/smoke/real/held-out.json",
-        "runs/smoke/baseline/seed0/weights.safetensors", "runs/smoke/improved/seed0/samples/ddim-5.npz",
-        "runs/smoke/improved/seed0/metrics/ancestral-50.json", "reports/smoke/report.html", "reports/smoke/report.md",
-    ):  # fmt: skip
+        "data/smoke/images.npy",
+        "data/smoke/reference-efficientnet-lite0.npz",
+        "runs/smoke/real/held-out.json",
+        "runs/smoke/baseline/seed0/weights.safetensors",
+        "runs/smoke/improved/seed0/samples/ddim-5.npz",
+        "runs/smoke/improved/seed0/metrics/ancestral-50.json",
+        "reports/smoke/report.html",
+        "reports/smoke/report.md",
+    ):
         assert (built.folder / file).stat().st_size > 0, file
 
 

@@ -63,14 +63,23 @@ def hostile_study() -> dict[str, Any]:
     quoted = [dict.fromkeys(("what", "value", "conditions", "source"), word) for word in WORDS]
     study["experiments"] = {
         "arms": {
-            "question": PARTS[0], "source": PARTS[1], "chapter": "improved", "of": "improved",
-            "arms": arms, "claims": claims, "quoted": quoted,
+            "question": PARTS[0],
+            "source": PARTS[1],
+            "chapter": "improved",
+            "of": "improved",
+            "arms": arms,
+            "claims": claims,
+            "quoted": quoted,
         },
         "lines": {
-            "question": PARTS[2], "source": PARTS[0], "chapter": "reproduce", "of": ["baseline", "improved"],
-            "vary": {"sampler": ["ancestral", "ddim"]}, "picture": "line",
+            "question": PARTS[2],
+            "source": PARTS[0],
+            "chapter": "reproduce",
+            "of": ["baseline", "improved"],
+            "vary": {"sampler": ["ancestral", "ddim"]},
+            "picture": "line",
         },
-    }  # fmt: skip
+    }
     return study
 
 

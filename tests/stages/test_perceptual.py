@@ -33,18 +33,29 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text())
     study["tracking"] = {"enabled": False}
     study["evaluation"] |= {
-        "group_size": 12, "groups": 3,
+        "group_size": 12,
+        "groups": 3,
         "lpips": {"network": "alex", "weights": "alex.pth", "heads": "heads.pth", "size": 64},
-    }  # fmt: skip
+    }
     study["defaults"]["training"] |= {"steps": 12, "checkpoint_every": 12, "preview_steps": [12]}
     study["defaults"]["sampling"]["samplers"] = {"ancestral": {"steps": [2]}}
     study["runs"] = {name: study["runs"][name] for name in ("baseline", "vae")}
     study["experiments"], study["claims"] = {}, []
     (root / "params.yaml").write_text(yaml.safe_dump(study))
     for verb in (
-        "check", "prepare", "reference", "train baseline", "sample baseline", "train vae", "sample vae",
-        "evaluate baseline", "evaluate vae", "examine baseline", "examine vae", "real",
-    ):  # fmt: skip
+        "check",
+        "prepare",
+        "reference",
+        "train baseline",
+        "sample baseline",
+        "train vae",
+        "sample vae",
+        "evaluate baseline",
+        "evaluate vae",
+        "examine baseline",
+        "examine vae",
+        "real",
+    ):
         run(root, *verb.split())
     return root
 

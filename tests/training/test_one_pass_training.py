@@ -27,9 +27,14 @@ from rediffuse.training.variational import Variational, held_out_bound
 KINDS = ("dcgan", "wgan-gp", "vae")
 SHAPE = (1, 8, 8)
 OPTIONS = {
-    "steps": 14, "batch_size": 4, "learning_rate": 1e-3, "ema_decay": 0.9, "flip": True, "log_every": 3,
+    "steps": 14,
+    "batch_size": 4,
+    "learning_rate": 1e-3,
+    "ema_decay": 0.9,
+    "flip": True,
+    "log_every": 3,
     "checkpoint_every": 5,
-}  # fmt: skip
+}
 CONFIGS = {
     "dcgan": DcganTraining(**OPTIONS),
     "wgan-gp": WganTraining(**OPTIONS, critic_steps=2),
@@ -52,9 +57,15 @@ def learner(kind: str) -> Adversaries | Variational:
 
 def run(kind: str, folder: Path, on_log=None, stamp: str = "stamp") -> TrainingResult:
     return train(
-        learner(kind), CONFIGS[kind], 7, state_dir=folder, stamp=stamp, snapshots=SNAPSHOTS, on_log=on_log,
+        learner(kind),
+        CONFIGS[kind],
+        7,
+        state_dir=folder,
+        stamp=stamp,
+        snapshots=SNAPSHOTS,
+        on_log=on_log,
         progress=False,
-    )  # fmt: skip
+    )
 
 
 def content(result: TrainingResult) -> tuple[bytes, bytes, str, list[bytes]]:
@@ -144,8 +155,14 @@ def test_a_gan_learns_where_the_images_are(tmp_path: Path):
     )
     torch.manual_seed(3)
     grey = np.full((32, *SHAPE), 191, dtype=np.uint8)
-    trained = Adversaries(Generator(3, 8, SHAPE), Discriminator(8, SHAPE, "layer"),
-                          Batches(grey, None, batch_size=16, seed=7), 3, config, 7)  # fmt: skip
+    trained = Adversaries(
+        Generator(3, 8, SHAPE),
+        Discriminator(8, SHAPE, "layer"),
+        Batches(grey, None, batch_size=16, seed=7),
+        3,
+        config,
+        7,
+    )
     result = train(trained, config, 7, state_dir=tmp_path, stamp="s", progress=False)
     network = Generator(3, 8, SHAPE)
     network.load_state_dict(result.averaged)
