@@ -43,6 +43,13 @@ A real `mlflow server` stands behind a relay that hands on so many requests and 
 it from its first row on; it must end with exit code 0 and the same bytes. Then the relay is mended, and
 `rediffuse track` must bring the server to what one that was never lost holds.
 """
+TOGETHER = """\
+In a built project one run is changed, so that most is to be made again; two tools start at the same time, or the second
+a drawn moment later. One of them may be refused or end with an error; the next `dvc repro` must end with the bytes of a
+build that had the folder for itself. Then the dates of all files of a built project are moved, the clock of a whole build
+is set back (`libfaketime`), and the project is copied and moved into folders whose names have spaces, a quote and letters
+beyond ASCII: what is up to date must stay so, and a change must come to what it comes to elsewhere.
+"""
 DAMAGE = """\
 Every file that a job of the built study made, its receipt included, is damaged in every way, one at a time. Noticed:
 `status` has its job to be done. Each file is made again after one of the damages, in turn, by the job's command,
@@ -220,6 +227,37 @@ def server(files: Results) -> Iterator[str]:
     yield f"\nThe same training takes {one['seconds with a server']} s with a server that answers.\n"
 
 
+def together(files: Results) -> Iterator[str]:
+    """Builds at once, clocks and places."""
+    one = files["together"]
+    yield table(
+        one["at once"],
+        {
+            "at once": lambda case: case["case"],
+            "second starts after, s": lambda case: case["offset, s"],
+            "exit codes": lambda case: numbers(case["codes"]),
+            "a refused one says": lambda case: listed(dict.fromkeys(case["refusals"])),
+            "tracebacks": lambda case: case["tracebacks"],
+            "different after one more `dvc repro`": lambda case: listed(case["different"]),
+            "jobs not up to date": lambda case: len(case["stale"]),
+        },
+    )
+    yield f"\nOf {one['files']} results each. A built project at another time and in another place:\n\n"
+    cases = [*one["clocks"], *one["places"]]
+    yield table(
+        [case for case in cases if "skipped" not in case],
+        {
+            "project": lambda case: case["case"],
+            "jobs not up to date": lambda case: len(case.get("stale", [])),
+            "`dvc status` finds it up to date": lambda case: yes(case.get("dvc status", True)),
+            "Snakemake has nothing to do": lambda case: yes(case.get("snakemake", True)),
+            "different after a change and `dvc repro`": lambda case: listed(case["different"]),
+            "nothing written elsewhere": lambda case: yes(not case.get("written elsewhere", False)),
+        },
+    )
+    yield from (f"\n{case['case'].capitalize()}: {case['skipped']}.\n" for case in cases if "skipped" in case)
+
+
 def damage(files: Results) -> Iterator[str]:
     """Damaged files."""
     one = files["damage"]
@@ -243,6 +281,7 @@ CHAPTERS: list[tuple[str, str, str, Callable[[Results], Iterator[str]]]] = [
     ("No room, no rights", "disk", DISK, disk),
     ("Eight writers, one MLflow store", "writers", WRITERS, writers),
     ("A tracking server that is lost", "server", SERVER, server),
+    ("Two builds at once, other clocks, other places", "together", TOGETHER, together),
     ("Damaged files", "damage", DAMAGE, damage),
 ]
 
