@@ -28,6 +28,7 @@ from benchmarks.reliability.project import (
     end_all,
     family,
     jobs_of,
+    opened,
     parser,
     project,
     record,
@@ -42,10 +43,12 @@ from benchmarks.reliability.project import (
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.receipts import read_timing
 from rediffuse.pipeline.stage import stages
+from rediffuse.pipeline.work import forget
 
 SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT}
 TARGETS = ("tool", "tree", "job")
-TOOLS = {"snakemake": "snakemake --cores 2 --quiet rules", "dvc": "dvc repro"}
+# What DVC has done before it would fetch from its cache.
+TOOLS = {"snakemake": "snakemake --cores 2 --quiet rules", "dvc": "dvc repro --no-run-cache"}
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,10 @@ def kill_tool(
     """Build with a tool, which is killed so many times in each stage: when a job of it has begun, and some moment more."""
     kills: list[Kill] = []
     log = clone.folder.parent / f"{tool}.log"
-    jobs = jobs_of(clone, None)
+    context, jobs = opened(clone), jobs_of(clone, None)
     for number in range(each):
         for position, job in list(enumerate(jobs))[::every]:
+            forget(context, job)  # the tools go their own ways, and may have done it by now
             target = TARGETS[(number + position) % len(TARGETS)]
             name = chance.choice(list(SIGNALS))
             with log.open("a") as stream:
