@@ -125,7 +125,8 @@ def test_mlflow_keeps_runs_in_postgresql_and_artefacts_in_s3(
         return said
 
     clone.environment |= {**s3, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = clone.start(f"exec {here('mlflow server')} --workers 1")
+    # Into a file: a pipe that nobody reads would fill up, and the server wait.
+    server = clone.start(f"exec {here('mlflow server')} --workers 1 > server.log 2>&1")
     try:
         page(f"http://{host}/health", server)
         for name in s3:  # clients have no key of the bucket

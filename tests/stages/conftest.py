@@ -1,11 +1,15 @@
 """Studies in temporary folders, for tests that call stages themselves."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
+from rediffuse.evaluation.features import Features
+from rediffuse.evaluation.torchscript import TorchScriptNetwork
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.work import work
 from rediffuse.runs.judge import Judge
@@ -41,3 +45,33 @@ def do(context: Context, stage: str, run: str | None = None, seed: int = 0) -> N
 def judge_of(context: Context) -> Judge:
     """What scores the images of a study."""
     return Judge(context.loaded, context.root, context.made_by)
+
+
+class Counting:
+    """A feature network that counts the images it is shown."""
+
+    def __init__(self, network: TorchScriptNetwork) -> None:
+        self.name, self.dim, self.resize, self.card = network.name, network.dim, network.resize, network.card
+        self._network = network
+        self.shown = 0
+
+    def extract(
+        self,
+        images: np.ndarray | torch.Tensor,
+        batch_size: int = 32,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Features:
+        self.shown += len(images)
+        return self._network.extract(images, batch_size, progress)
+
+
+def with_own_network(root: Path) -> Context:
+    """The smoke study scored with `Rows`, its images and their statistics made."""
+    torch.jit.script(Rows()).save(str(root / "rows.pt"))
+    content = smoke_study()
+    # Named from the project's folder, which is not where the tests are run.
+    content["evaluation"] |= {"features": "torchscript", "weights": "rows.pt"}
+    context = open_study(root, content)
+    do(context, "prepare")
+    do(context, "reference")
+    return context

@@ -3,52 +3,25 @@
 import dataclasses
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from rediffuse.data.image_set import ImageSet, open_image_set
 from rediffuse.evaluation.classes import FeatureClassifier
 from rediffuse.evaluation.examination import distance_by_count, nearest_by_space
-from rediffuse.evaluation.features import FeatureOptions, Features
+from rediffuse.evaluation.features import FeatureOptions
 from rediffuse.evaluation.frechet import FrechetReference
 from rediffuse.evaluation.torchscript import TorchScriptNetwork
 from rediffuse.pipeline.context import Context
 from rediffuse.runs.real_images import RealImages
-from tests.stages.conftest import Rows, do, judge_of, open_study, smoke_study
-
-
-class Counting:
-    """A feature network that counts the images it is shown."""
-
-    def __init__(self, network: TorchScriptNetwork) -> None:
-        self.name, self.dim, self.resize, self.card = network.name, network.dim, network.resize, network.card
-        self._network = network
-        self.shown = 0
-
-    def extract(
-        self,
-        images: np.ndarray | torch.Tensor,
-        batch_size: int = 32,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Features:
-        self.shown += len(images)
-        return self._network.extract(images, batch_size, progress)
+from tests.stages.conftest import Counting, judge_of, open_study, smoke_study, with_own_network
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    torch.jit.script(Rows()).save(str(tmp_path / "rows.pt"))
-    content = smoke_study()
-    # Named from the project's folder, which is not where the tests are run.
-    content["evaluation"] |= {"features": "torchscript", "weights": "rows.pt"}
-    context = open_study(tmp_path, content)
-    do(context, "prepare")
-    do(context, "reference")
-    return context
+    return with_own_network(tmp_path)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Feature networks behind one interface: images in, features and class probabilities out."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +52,16 @@ class Features:
         """The features of some of the images (a slice or an array of positions)."""
         probabilities = None if self.probabilities is None else self.probabilities[chosen]
         return replace(self, features=self.features[chosen], probabilities=probabilities)
+
+
+def joined(parts: Sequence[Features]) -> Features:
+    """The features of images that came in parts, in their order; at least one."""
+    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+    return replace(
+        parts[0],
+        features=np.concatenate([part.features for part in parts]),
+        probabilities=np.concatenate(probabilities) if probabilities else None,
+    )
 
 
 class FeatureNetwork(Protocol):

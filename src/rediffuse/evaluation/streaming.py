@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rediffuse.errors import UserError
-from rediffuse.evaluation.features import BATCH_MULTIPLE, FeatureNetwork, Features
+from rediffuse.evaluation.features import BATCH_MULTIPLE, FeatureNetwork, Features, joined
 from rediffuse.evaluation.frechet import FrechetReference, RunningMoments
 from rediffuse.evaluation.inception_score import InceptionScore, entropy, split_edges, summarised
 from rediffuse.evaluation.intervals import grouped
@@ -97,15 +97,7 @@ class RunningFeatures:
 
     def kept(self) -> Features:
         """Features of the images that were kept."""
-        parts = self._kept
-        probabilities = [part.probabilities for part in parts if part.probabilities is not None]
-        return Features(
-            np.concatenate([part.features for part in parts]),
-            np.concatenate(probabilities) if probabilities else None,
-            parts[0].network,
-            parts[0].resize,
-            parts[0].weights_sha256,
-        )
+        return joined(self._kept)
 
     def class_marginal(self) -> np.ndarray | None:
         """Mean class probabilities [K] of all images, None where the network has no classes."""

@@ -17,7 +17,7 @@ from rediffuse.diffusion.pixels import to_unit_range
 from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.diffusion.randomness import derive_seed
 from rediffuse.errors import UserError
-from rediffuse.evaluation.features import Features
+from rediffuse.evaluation.features import Features, joined
 from rediffuse.evaluation.streaming import whole_batches
 from rediffuse.files import digest, read_json, remove
 from rediffuse.jobs.processes import asked, group, heed_later, rank, size, together
@@ -227,13 +227,7 @@ class _SharedJudge(judge.Judge):
         mine = super().features(images[own.start : own.stop], label) if own else None
         parts: list[Features | None] = [None] * size()
         dist.all_gather_object(parts, mine)
-        found = [part for part in parts if part is not None]
-        probabilities = [part.probabilities for part in found if part.probabilities is not None]
-        return replace(
-            found[0],
-            features=np.concatenate([part.features for part in found]),
-            probabilities=np.concatenate(probabilities) if probabilities else None,
-        )
+        return joined([part for part in parts if part is not None])
 
 
 def _evaluate(meeting: Path, job: Job, context: Context) -> None:

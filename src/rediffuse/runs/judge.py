@@ -1,6 +1,7 @@
 """What scores images: the study's feature network and its reference."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
 from itertools import chain
@@ -9,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from rediffuse.arrays import read_arrays, write_arrays
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.sampling import Pace
 from rediffuse.config.sections import Evaluation, Hardware
-from rediffuse.data.image_set import ImageSet, open_image_set
+from rediffuse.data.image_set import ImageSet, images_digest, open_image_set
+from rediffuse.download import OnProgress
 from rediffuse.evaluation.classes import class_diversity
 from rediffuse.evaluation.colours import ColourStatistics, colour_statistics
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
-from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, Features, load_feature_network
+from rediffuse.evaluation.features import FeatureNetwork, FeatureOptions, Features, joined, load_feature_network
 from rediffuse.evaluation.intervals import grouped
 from rediffuse.evaluation.reference import (
     Reference,
@@ -27,14 +30,16 @@ from rediffuse.evaluation.reference import (
     save_reference,
 )
 from rediffuse.evaluation.scoring import Scorer
+from rediffuse.evaluation.streaming import whole_batches
 from rediffuse.evaluation.whole import whole_score
+from rediffuse.files import digest
 from rediffuse.progress import Progress
 from rediffuse.registry import load
 from rediffuse.runs import facts
 from rediffuse.runs.real_images import RealImages
 
 SPLIT = "train"
-# Images beyond the groups whose features are in memory at once.
+# Images whose features are kept together for a job that is stopped, and beyond the groups are in memory at once.
 _AT_ONCE = 1024
 
 
@@ -72,10 +77,12 @@ class Judge:
     """Scores images of one study: feature network, reference and group sizes held together.
 
     made_by: digest of the code and versions that compute, for what is kept of the real images.
+    state: folder in which features of many images are kept for a job that is stopped and begun again, where it is given;
+        whoever gives it deletes it.
     """
 
-    def __init__(self, loaded: LoadedStudy, root: Path, made_by: str) -> None:
-        study = loaded.study
+    def __init__(self, loaded: LoadedStudy, root: Path, made_by: str, state: Path | None = None) -> None:
+        study, self._state, self._made_by = loaded.study, state, made_by
         self.evaluation, folder = study.evaluation, root / "data" / study.data.name
         self.images: ImageSet = open_image_set(folder)
         self.network = feature_network(study.evaluation, study.hardware, root)
@@ -100,13 +107,18 @@ class Judge:
         grouped_images, rest = images[: n * groups], images[n * groups :]
         features = self.features(grouped_images, label)
         record = self.scorer.score(features, group_size=n, groups=groups)
-        return {**record, "whole": self._whole(features, rest), "colours": self.colours(grouped_images)}
+        return {**record, "whole": self._whole(features, rest, label), "colours": self.colours(grouped_images)}
 
-    def _whole(self, features: Features, rest: np.ndarray) -> dict[str, Any]:
+    def _whole(self, features: Features, rest: np.ndarray, label: str) -> dict[str, Any]:
         """`WholeScore` of images whose features are there, and of the rest."""
-        starts = range(0, len(rest), _AT_ONCE)
-        others = (self.features(rest[start : start + _AT_ONCE], None) for start in starts)
-        return whole_score(self.scorer, chain([features], others), len(features) + len(rest))
+
+        def others() -> Iterator[Features]:
+            with Progress(f"{label}, beyond the groups", "image") as progress:
+                for start in range(0, len(rest), _AT_ONCE):
+                    yield self.features(rest[start : start + _AT_ONCE], None)
+                    progress(min(start + _AT_ONCE, len(rest)), len(rest))
+
+        return whole_score(self.scorer, chain([features], others()), len(features) + len(rest))
 
     def colours(self, images: np.ndarray) -> dict[str, Any] | None:
         """`ColourStatistics` of images uint8 [N, C, H, W], and their cast: the distance of their mean colour from that
@@ -143,7 +155,7 @@ class Judge:
         for name, metric in (("class_accuracy", self.real.classifier.accuracy), ("class_diversity", class_diversity)):
             values = [metric(features.features[part], labels[part]) for part in parts]
             record["metrics"][name] = grouped(values, n).to_dict()
-        whole = self._whole(features, rest)
+        whole = self._whole(features, rest, label)
         return {**record, "whole": whole, "colours": self.colours(images), "real_classes": self._real_classes}
 
     @cached_property
@@ -159,8 +171,34 @@ class Judge:
 
     def features(self, images: np.ndarray, label: str | None) -> Features:
         """Features of images uint8 [N, C, H, W], with progress under `label` if there is one."""
+        batch = whole_batches(self.evaluation.batch_size)
+        size, parts = max(1, _AT_ONCE // batch) * batch, []
         with Progress(label or "", "image", enabled=label is not None) as progress:
-            return self.network.extract(images, self.evaluation.batch_size, progress)
+            for start in range(0, max(1, len(images)), size):
+
+                def done(count: int, total: int, before: int = start) -> None:
+                    progress(before + count, len(images))
+
+                parts.append(self._kept(images[start : start + size], done))
+        return joined(parts)
+
+    def _kept(self, images: np.ndarray, progress: OnProgress) -> Features:
+        """The features of at most _AT_ONCE images, from the state folder if they are there."""
+        network, batch = self.network, self.evaluation.batch_size
+        if self._state is None or len(images) + batch <= _AT_ONCE:  # so few are soon had again
+            return network.extract(images, batch, progress)
+        follows_from = [images_digest(images), network.card, batch, self._made_by]
+        path = self._state / f"{digest(follows_from)[:32]}.npz"
+        if (kept := read_arrays(path)) is not None:
+            progress(len(images), len(images))
+            card = network.card
+            return Features(
+                kept["features"], kept.get("probabilities"), card["name"], card["resize"], card["weights_sha256"]
+            )
+        features = network.extract(images, batch, progress)
+        parts = {"features": features.features, "probabilities": features.probabilities}
+        write_arrays(path, **{name: part for name, part in parts.items() if part is not None})
+        return features
 
 
 def metrics_record(run: ResolvedRun, seed: int, setting: str, key: str, pace: Pace, nfe: int | None) -> dict[str, Any]:

@@ -44,6 +44,8 @@ STAGE = Stage(
 
 def run(job: Job, context: Context) -> None:
     """Write metrics/<setting>.json for every setting of the run."""
+    import shutil
+
     import numpy as np
 
     from rediffuse.formats import write_json
@@ -53,7 +55,8 @@ def run(job: Job, context: Context) -> None:
 
     set_threads(job.run)
     one, folder = job.run, context.root / job.folder
-    judge = Judge(context.loaded, context.root, context.made_by)
+    state = context.state(job)
+    judge = Judge(context.loaded, context.root, context.made_by, state)
     for setting, key, steps in facts.settings(one):
         samples = read_samples(folder / "samples" / f"{setting}.npz")
         images, label = samples.images, f"score {one.name} {setting}"
@@ -64,3 +67,4 @@ def run(job: Job, context: Context) -> None:
             scores = judge.score(images, one.evaluation.groups, label)
         record = metrics_record(one, job.seed, setting, key, steps, samples.nfe)
         write_json(folder / "metrics" / f"{setting}.json", {**record, **scores})
+    shutil.rmtree(state, ignore_errors=True)  # of several processes one is the first
