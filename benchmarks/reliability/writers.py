@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -85,7 +86,7 @@ def postgresql() -> Iterator[str | None]:
                 time.sleep(0.1)
             yield f"postgresql://writer@127.0.0.1:{port}/"
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # not SIGTERM, which waits until every client has gone
             server.wait()
 
 
