@@ -131,3 +131,19 @@ def test_weights_that_cannot_be_fetched_say_where_to_put_them(weights, tmp_path)
     file = remote(weights, "http://127.0.0.1:9/weights")
     with pytest.raises(UserError, match="put the file at .* by hand"):
         InceptionV3("clean", FeatureOptions(download_dir=tmp_path), file=file)
+
+
+def test_a_program_that_is_called_otherwise_is_refused_in_a_line(tmp_path):
+    class Other(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers, self.output = torch.nn.Flatten(), torch.nn.Linear(2048, 1008)
+
+        def forward(self, img: torch.Tensor) -> torch.Tensor:
+            return self.layers(img)
+
+    path = tmp_path / "other.pt"
+    torch.jit.trace(Other(), torch.zeros(1, 2, 32, 32)).save(str(path))
+    for name in ("inception-v3", "inception-v3-clean"):
+        with pytest.raises(UserError, match="is not FID's Inception-v3, with 2,048 features of an image"):
+            load_feature_network(name, options(path))

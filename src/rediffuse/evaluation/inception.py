@@ -13,7 +13,7 @@ import torch
 from cleanfid.resize import build_resizer
 
 from rediffuse.download import OnProgress, RemoteFile, fetch
-from rediffuse.errors import UserError
+from rediffuse.errors import UserError, one_line
 from rediffuse.evaluation.features import (
     DEFAULT_OPTIONS,
     FeatureOptions,
@@ -63,6 +63,12 @@ class InceptionV3:
                 f"{path} is a TorchScript module, but not FID's Inception-v3: it has no `layers` or `output`"
             )
         self._pillow_resize = build_resizer("clean") if mode == "clean" else None
+        try:
+            with torch.inference_mode():
+                self._forward(torch.zeros(2, 3, 32, 32, device=self._device))
+        except (RuntimeError, AttributeError) as damage:
+            why = one_line(str(damage).strip().splitlines()[-1], 120)
+            raise UserError(f"{path} is not FID's Inception-v3, with 2,048 features of an image: {why}") from None
         digest = sha256(path)
         resizing = {"legacy_tensorflow": "bilinear, TensorFlow 1 alignment, no antialiasing", "clean": "Pillow bicubic"}
         self.card: dict[str, Any] = {
