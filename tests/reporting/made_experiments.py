@@ -12,6 +12,7 @@ from tests.reporting.study_tree import PROJECT, StudyTree
 
 ASKED: dict[str, dict[str, Any]] = {
     "eta": {"vary": {"sampler": ["ddim"], "sampler.eta": [0, 1], "steps": [5, 10]}, "picture": "line"},
+    "few": {"vary": {"sampler": ["ddim"], "sampler.eta": [0, 0.5], "steps": [5, 10]}, "picture": "line"},
     "map": {"vary": {"sampler": ["ddim"], "sampler.eta": [0, 1], "steps": [5, 10]}, "picture": "heat-map"},
     "numbers": {"vary": {"sampler": ["ddim"], "steps": [5, 10]}, "picture": "table"},
     "look": {"vary": {"sampler": ["ddim"], "steps": [5, 10]}, "picture": "images"},
@@ -64,6 +65,8 @@ VALUES = {
         "ddim-10": 100,
         "ddim-eta-1-5": 300,
         "ddim-eta-1-10": 101,
+        "ddim-eta-0.5-5": 120,
+        "ddim-eta-0.5-10": 120,
         "ode-adaptive-tol0.1": 90,
     },
     ("improved", 0): {"ddim-5": 100},

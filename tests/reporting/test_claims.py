@@ -2,9 +2,11 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rediffuse.cli import main
 from rediffuse.config import load_study
@@ -159,3 +161,26 @@ def test_the_verb_says_what_was_not_run(
     text = said(monkeypatch, capsys, empty_tree.root)
     assert "Of 2 claims, 2 were not run." in text
     assert not list(empty_tree.root.iterdir())
+
+
+def test_a_claim_is_told_with_the_values_that_it_compares(tree: StudyTree) -> None:
+    verdict = conclude(read_frames(tree.loaded, tree.root)).verdicts[0]
+    told = verdict.told("efficientnet-lite0")
+    assert told.startswith(f"Holds: {verdict.claim.claim}. Fréchet distance 255.0 [249.9, 260.1] against 615.0 [")
+    assert "]; the difference over 2 groups from the same noise is 360.0 [" in told
+
+
+def test_cells_are_called_in_a_reason_what_the_report_calls_them(tmp_path: Path) -> None:
+    study = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
+    steps = ["baseline/ancestral-50", "baseline/ddim-5", "baseline/ancestral-5"]
+    study["claims"] = [{"claim": "Fewer steps are better", "source": "a test", "trend": "falling", "cells": steps}]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    found = {("baseline", name.split("/")[1]): value for name, value in zip(steps, (100, 100, 200), strict=True)}
+    cells = {
+        (*place, "frechet_distance"): replace(cell(value, n=20), run=place[0], setting=place[1])
+        for place, value in found.items()
+    }
+    verdict = judge(load_study(tmp_path / "study.yaml"), cells)[0]
+    assert verdict.reason.startswith(
+        "from DDPM with 5 steps of DDIM to DDPM with 5 steps of ancestral sampling it is clearly rising"
+    )

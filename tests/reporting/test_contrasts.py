@@ -6,7 +6,7 @@ import scipy.stats
 
 from rediffuse.evaluation.frechet import FrechetReference, moments
 from rediffuse.reporting.experiments.cells import Cell, Part
-from rediffuse.reporting.experiments.contrasts import Sample, against, compare, contrast
+from rediffuse.reporting.experiments.contrasts import Sample, against, compare, contrast, gain
 from tests.reporting.made_cells import cell, of_groups, of_images, of_seeds
 
 
@@ -112,6 +112,16 @@ def test_of_different_numbers_of_groups_those_that_both_have_are_paired() -> Non
     wanted = scipy.stats.ttest_rel(ours[:4], theirs).confidence_interval(0.95)
     assert (found.value - found.half, found.value + found.half) == pytest.approx((wanted.low, wanted.high))
     assert "over 4 groups from the same noise" in found.why
+
+
+def test_a_multiple_is_said_of_the_one_it_is_taken_of() -> None:
+    """Lower is better: 20 less 1.7 times 10; higher: 10 less 1.7 times 20. Exact values have no interval to show."""
+    times = gain(cell(10), cell(20), 1.7).why
+    assert times.startswith("the second less 1.7 times the first is 3.000 [")
+    assert gain(cell(10, metric="recall"), cell(20, metric="recall"), 1.7).why.startswith(
+        "the first less 1.7 times the second"
+    )
+    assert gain(cell(10, 0.0), cell(20, 0.0), 1.7).why.endswith(" is 3.000")
 
 
 def test_the_interval_of_paired_groups_covers_and_is_the_narrower_the_more_they_share() -> None:

@@ -110,6 +110,21 @@ def test_a_run_that_copies_is_named(tree: StudyTree, frames: Frames):
     )
 
 
+def test_training_seeds_of_a_model_are_told_together(frames: Frames, monkeypatch: pytest.MonkeyPatch):
+    (run, *_), *_ = memorisation.examined(frames)
+    made = [(run, seed, {"memorisation": {"pixels": {"z": z}}}, "file") for seed, z in enumerate((4.0, 5.0, 1.0))]
+    monkeypatch.setattr(memorisation, "examined", lambda frames: made)
+    assert "Clearly farther: DDPM in pixels (z = 4.00 to 5.00, 2 of 3 seeds);" in memorisation.words(frames)
+
+
+def test_the_line_of_real_images_is_said_once_before_what_each_model_has(frames: Frames):
+    text = fidelity.words(frames, make_cells(frames.measured()))
+    line, *models = text.split("; ")
+    assert line.startswith("20 held-out real images have precision 0.")
+    assert len(models) == len(MODELS)
+    assert "real images" not in "; ".join(models)
+
+
 def test_duplicates_end_with_the_line_of_real_images(frames: Frames):
     found = rows(memorisation.duplicates(frames))
     assert [row["Images"] for row in found] == [*MODELS, "held-out real images"]

@@ -10,7 +10,7 @@ import scipy.stats
 import yaml
 
 from rediffuse.reporting.chapters import experiments as chapter
-from rediffuse.reporting.experiments.answers import answers
+from rediffuse.reporting.experiments.answers import _percent, answers
 from rediffuse.reporting.experiments.material import Material, conclude
 from rediffuse.reporting.experiments.results import Result, result_of
 from rediffuse.reporting.read.frames import read_frames
@@ -52,9 +52,41 @@ def test_rows_are_all_combinations_in_words(material):
 
 def test_the_answer_is_given_at_most_and_at_fewest_steps(material):
     assert said(material, "eta") == [
-        "With 10 steps η = 0 is best (Fréchet distance 100.0, n = 20); not clearly apart from η = 1.",
+        "With 10 steps neither is clearly better: Fréchet distance 100.0, n = 20 (η = 0) against 101.0 (η = 1).",
         "With 5 steps η = 0 is best (Fréchet distance 200.0, n = 20), clearly better than η = 1.",
     ]
+
+
+def test_the_fewest_steps_that_do_are_named_and_where_none_are(material, monkeypatch: pytest.MonkeyPatch):
+    # Of η = 0 and 1 the 5 steps are clearly worse than the 10; with η = 0.5 both have the same value.
+    monkeypatch.setattr("rediffuse.reporting.experiments.answers.LEAST_STEPS", 2)
+    assert said(material, "eta")[-1] == "Every smaller number of steps is clearly worse than the most."
+    assert said(material, "few")[-1] == (
+        "Fewest steps that are not clearly worse than the most: 5 of 10 with η = 0.5; with η = 0 every smaller number is "
+        "clearly worse."
+    )
+
+
+def test_what_chooses_its_steps_is_compared_with_every_number_of_them(material):
+    assert said(material, "chosen") == [
+        "Probability-flow ODE adaptive, tolerance 0.1 is best (Fréchet distance 90.00, n = 20), clearly better than all others."
+    ]
+    told = chapter._chosen(material, found(material, "chosen"))
+    assert told.startswith("Network evaluations an image: 5 (DDIM, 5 steps), 10 (DDIM, 10 steps) and ")
+
+
+def test_a_clear_change_below_one_per_cent_is_not_called_none():
+    assert [_percent(1.004, how) for how in ("worse", "undecided")] == ["+0.4", "0"]
+    assert _percent(0.75, "better") == "−25"
+
+
+def test_a_caption_says_by_what_of_how_many_images_and_which_way_is_better(material):
+    picture = drawn(material, "eta")
+    assert picture is not None
+    assert picture.caption == (
+        "Fréchet distance in EfficientNet-Lite0 features by η and steps, n = 20. Lower is better. Bars: 95 % intervals, "
+        "those of the table."
+    )
 
 
 def test_a_trained_way_stands_beside_the_run_that_it_starts_from(material):
@@ -103,7 +135,7 @@ def test_one_value_is_told_with_its_interval(material):
 def test_what_was_not_run_is_named_with_what_makes_it(material):
     alone, absent = said(material, "missing")
     assert alone.startswith("Blocks = 1: Fréchet distance 200.0, from 196.0 to 204.0 ")
-    assert absent == "Not run: missing-2; `snakemake --cores 8 ablations`, then `dvc repro`, makes it."
+    assert absent == "Not run: DDPM (blocks 2); `snakemake --cores 8 ablations`, then `dvc repro`, makes it."
 
 
 def test_what_a_run_cannot_have_is_a_dash_and_not_missing(material):

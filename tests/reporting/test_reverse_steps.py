@@ -46,6 +46,14 @@ def test_an_estimate_that_gets_worse_again_is_said(material: Material):
     assert "90 % (DDPM, Ancestral)" in words
 
 
+def test_training_seeds_are_told_by_their_ends(material: Material):
+    one = reverse_steps.paths(material.frames)[0]
+    # Within a tenth of the last from the start on: 0 %.
+    early = [{**point, "distance": 100.0} if "distance" in point else point for point in one.points]
+    words = reverse_steps.words(material.frames, [one, one._replace(seed=1, points=early)])
+    assert "0 to 60 % (DDPM, Ancestral). Ranges are over training seeds." in words
+
+
 def test_the_table_has_every_point_and_the_sample_itself(chapter: Chapter):
     [table] = [item for item in chapter.items if isinstance(item, Table)]
     rows = list(csv.DictReader(io.StringIO(table.csv())))

@@ -26,7 +26,7 @@ SAMPLERS = {
 }
 
 # As a reader meets them.
-ADAPTIVE = "Probability-flow ODE, adaptive (fractional false)"
+ADAPTIVE = "Probability-flow ODE adaptive (fractional false)"
 COOLED = "Ancestral (noise of steps × 0.7)"
 SOLVER = "DPM-Solver++ 1S (quadratic spacing)"
 NEAR = "DDIM (η = 1, variations 0.2)"

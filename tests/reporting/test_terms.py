@@ -4,8 +4,17 @@ from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.cells import Cell
 from rediffuse.reporting.experiments.comparison import in_short
 from rediffuse.reporting.read.frames import read_frames
-from rediffuse.reporting.terms import BASELINE, IMPROVED, metrics_title, run_colours, setting_title, setting_words
-from rediffuse.reporting.values import number
+from rediffuse.reporting.terms import (
+    BASELINE,
+    IMPROVED,
+    metrics_title,
+    run_colours,
+    run_label,
+    run_seeds,
+    setting_title,
+    setting_words,
+)
+from rediffuse.reporting.values import number, spans
 from tests.reporting.study_tree import StudyTree
 
 
@@ -36,7 +45,7 @@ def test_baseline_and_improved_keep_their_colours(empty_tree: StudyTree) -> None
     [
         (
             (50, 50),
-            "Improved DDPM is clearly better in 2 (most with 50 steps of ancestral sampling: 50 against 100), DDPM in none",
+            "Improved DDPM is clearly better in all 2 (most with 50 steps of ancestral sampling: 50 against 100), DDPM in none",
         ),
         (
             (50, 200),
@@ -78,3 +87,19 @@ def test_what_metrics_are_measured_with_is_said_once() -> None:
 def test_a_setting_is_called_what_people_call_it(empty_tree: StudyTree, setting: str, title: str, words: str) -> None:
     assert setting_title(empty_tree.loaded, "improved", setting) == title
     assert setting_words(empty_tree.loaded, "improved", setting) == words
+
+
+def test_values_of_several_seeds_are_told_by_their_ends_and_alike_ones_once() -> None:
+    found = [("DDPM", 0.31), ("VAE", 2.0), ("DDPM", 0.12), ("DDPM", 0.2), ("GAN", 1.001), ("GAN", 1.002)]
+    assert spans(found, "{:.2f}".format) == {"DDPM": "0.12 to 0.31", "VAE": "2.00", "GAN": "1.00"}
+
+
+def test_a_training_without_a_name_is_called_by_its_start_and_what_was_set(empty_tree: StudyTree) -> None:
+    assert run_label(empty_tree.loaded, "improved-seeds") == "Improved DDPM"
+    assert run_label(empty_tree.loaded, "baseline") == "DDPM"
+
+
+def test_some_seeds_of_a_run_are_named_and_all_of_them_are_not(empty_tree: StudyTree) -> None:
+    run = empty_tree.loaded.ablations["improved-seeds"]
+    assert run_seeds(run, list(run.seeds)) == run.label
+    assert run_seeds(run, [1]) == f"{run.label} (seed 1)"

@@ -8,6 +8,7 @@ import yaml
 from rediffuse.reporting import write_ablations
 from rediffuse.reporting.chapters import loss_and_quality, prediction_errors, steadiness
 from rediffuse.reporting.chapters.loss_and_quality import Pairs
+from rediffuse.reporting.experiments.claims import judge
 from rediffuse.reporting.experiments.material import Material, conclude
 from rediffuse.reporting.experiments.results import result_of
 from rediffuse.reporting.read.frames import read_frames
@@ -40,6 +41,30 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
 
 def test_a_claim_of_networks_is_judged_and_what_is_exact_decides(material: Material):
     assert [verdict.verdict for verdict in material.verdicts[:3]] == ["holds", "does not hold", "holds"]
+
+
+def test_what_was_measured_and_came_to_no_number_was_run_all_the_same(material: Material):
+    cells = {
+        place: cell for place, cell in material.cells.items() if place != ("improved", "trained", "gradient_noise")
+    }
+    first = judge(material.loaded, cells)[0]
+    assert first.verdict == "undecided"
+    assert first.reason == "Gradient noise of Improved DDPM was measured, and came to no number that can be told from 0"
+
+
+def test_a_linear_formula_is_bounded_by_a_noise_level_only_where_it_has_one(material: Material):
+    one = prediction_errors.shown(material.frames)[0]
+    # It errs by 1, and the formula by less from a ratio of 1 on.
+    levels = ((10.0, 2.0), (1.0, 0.5), (0.1, 0.5))
+    rows = [
+        {"t": t, "snr": snr, "held-out": {"eps": 1.0, "eps_linear": linear}} for t, (snr, linear) in enumerate(levels)
+    ]
+    bounded, nowhere = (
+        prediction_errors._words(material, [one._replace(record=one.record | {"by_t": part})])
+        for part in (rows, rows[1:])
+    )
+    assert bounded.endswith("A linear formula errs less than DDPM (ε) at 2 of 3 times (all at SNR 1.0 or less).")
+    assert nowhere.endswith("A linear formula errs less than DDPM (ε) at 2 of 2 times.")
 
 
 def test_the_seeds_of_an_experiment_join_those_of_the_main_run(material: Material):

@@ -94,9 +94,21 @@ def run_colours(loaded: LoadedStudy) -> dict[str, str]:
 
 
 def run_label(loaded: LoadedStudy, name: str) -> str:
-    """How a run is called in the report."""
-    known = {**loaded.runs, **loaded.ablations}
-    return known[name].label if name in known else name
+    """How a run is called in the report; one that an experiment trains, and gives no name, by its start and what was set."""
+    run = {**loaded.runs, **loaded.ablations}.get(name)
+    if run is None or run.of is None or run.label != name:
+        return name if run is None else run.label
+    label = loaded.runs[run.of].label
+    for planned in loaded.experiments.values():
+        for member in planned.members:
+            if member.run == name and run.overrides:
+                at = [(axis, value) for axis, value in zip(planned.axes, member.at, strict=True) if is_training(axis)]
+                said = [
+                    f"{axis_title(axis)} " * (axis != "arm") + axis_value(loaded, planned.asks, axis, value)
+                    for axis, value in at
+                ]
+                return f"{label} ({', '.join(said)})" if said else name
+    return name if run.overrides else label
 
 
 def unique_label(loaded: LoadedStudy, run: ResolvedRun) -> str:
@@ -110,6 +122,12 @@ def run_seed(run: ResolvedRun, seed: int) -> str:
     return run.label + (f" (seed {seed})" if len(run.seeds) > 1 else "")
 
 
+def run_seeds(run: ResolvedRun, seeds: list[int]) -> str:
+    """How some trainings of a run are called in a sentence: by the run alone where they are all of them."""
+    which = "seed" if len(seeds) == 1 else "seeds"
+    return run.label + (f" ({which} {listed([*map(str, seeds)])})" if len(seeds) < len(run.seeds) else "")
+
+
 #: Options that a sampler's title says in words of their own.
 NAMED = (
     "eta",
@@ -121,6 +139,11 @@ NAMED = (
     "initial_temperature",
     "step_temperature",
 )
+
+
+def plain_title(kind: str) -> str:
+    """A sampler without its options; it stands in lists."""
+    return SAMPLERS[kind].title.replace(",", "")
 
 
 def sampler_title(run: ResolvedRun, key: str) -> str:
@@ -137,10 +160,9 @@ def sampler_title(run: ResolvedRun, key: str) -> str:
         (sampler.initial_temperature != 1, f"x_T × {sampler.initial_temperature:g}"),
         (sampler.step_temperature != 1, f"noise of steps × {sampler.step_temperature:g}"),
     )
-    spec = SAMPLERS[sampler.kind or key]
     others = {k: v for k, v in facts.other_options(run, key).items() if k not in NAMED}
     notes = ", ".join([text for said, text in told if said] + [f"{k} {setting_text(v)}" for k, v in others.items()])
-    title = spec.title
+    title = plain_title(sampler.kind or key)
     if sampler.options.get("order") == 1:
         title = title.replace("2M", "1S")
     return f"{title} ({notes})" if notes else title
@@ -226,6 +248,20 @@ AXES = {
 }
 
 
+#: Predictions as they are written in formulas.
+PREDICTIONS = {"eps": "ε", "x0": "x₀", "mu": "μ"}
+
+
+def is_sampling(axis: str) -> bool:
+    """Whether an axis says how images are made, and not by which network."""
+    return axis == "steps" or axis.startswith("sampler")
+
+
+def is_training(axis: str) -> bool:
+    """Whether it says what was set to train the network, and not of which run."""
+    return axis != "run" and not is_sampling(axis)
+
+
 def axis_title(axis: str) -> str:
     """What an axis of an experiment is called."""
     return AXES.get(axis) or axis.rpartition(".")[2].replace("_", " ")
@@ -242,9 +278,9 @@ def axis_value(loaded: LoadedStudy, asks: Experiment, axis: str, value: object) 
     if axis == "sampler":
         every = (*loaded.runs.values(), *loaded.ablations.values())
         titles = (sampler_title(run, str(value)) for run in every if value in run.sampling.samplers)
-        title = next(titles, SAMPLERS[str(value)].title if str(value) in SAMPLERS else str(value))
-        name, bracket, notes = title.partition(" (")
-        return name.replace(",", "") + bracket + notes  # it stands in lists
+        return next(titles, plain_title(str(value)) if str(value) in SAMPLERS else str(value))
+    if axis.endswith("prediction"):
+        return PREDICTIONS.get(str(value), str(value))
     if axis == "steps" and isinstance(value, str):
         return facts.in_words(value)
     if value is None and None not in asks.vary.get(axis, ()):

@@ -1,7 +1,7 @@
 """What a cell of a table may hold, and how numbers and lists are written: the same everywhere."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -122,6 +122,15 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 def listed(parts: list[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def spans(found: Iterable[tuple[str, float]], write: Callable[[float], str] = number) -> dict[str, str]:
+    """Of values by name: for each name its value, or the least and the largest: {"DDPM": "0.12", "VAE": "0.2 to 0.3"}."""
+    values: dict[str, list[float]] = {}
+    for name, value in found:
+        values.setdefault(name, []).append(value)
+    ends = {name: dict.fromkeys((write(min(all_)), write(max(all_)))) for name, all_ in values.items()}
+    return {name: " to ".join(texts) for name, texts in ends.items()}
 
 
 def short(digest: str) -> str:

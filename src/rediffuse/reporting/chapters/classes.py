@@ -13,7 +13,7 @@ from rediffuse.reporting.read.records import examined
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, outside_legend
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours, run_seed, setting_title
+from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours, run_seed, run_seeds, setting_title
 from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
 from rediffuse.runs import facts
 
@@ -70,25 +70,29 @@ def words(frames: Frames) -> str:
     found = [e for e in examined(frames) if e[2]["classes"] is not None]
     if not found:
         return ""
-    names, missed, whole = found[0][2]["classes"]["names"], [], []
+    names = found[0][2]["classes"]["names"]
+    lacking: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     for model, seed, record, _ in found:
-        who = run_seed(model, seed)
         counts = record["classes"]["samples"]["counts"]
-        lacking = [name for name, count in zip(names, counts, strict=True) if count == 0]
-        if lacking:
-            shown = listed([f"“{name}”" for name in lacking]) if len(lacking) <= MOST else f"{len(lacking)} classes"
-            missed.append(f"{who} {shown}")
-        else:
+        unseen = tuple(name for name, count in zip(names, counts, strict=True) if count == 0)
+        lacking.setdefault((model.name, unseen), []).append(seed)
+    whole, missed = [], []
+    for (name, unseen), seeds in lacking.items():
+        who = run_seeds(frames.loaded.run(name), seeds)
+        if not unseen:
             whole.append(who)
+            continue
+        shown = listed([f"“{one}”" for one in unseen]) if len(unseen) <= MOST else f"{len(unseen)} classes"
+        missed.append(f"{who} {shown}")
     texts = [f"All {len(names)} classes are seen in the samples of {listed(whole)}."] if whole else []
     if missed:
         texts.append(f"Never seen: with {'; with '.join(missed)}.")
     low = min(found, key=lambda e: e[2]["classes"]["samples"]["effective"])
     effective, real = (low[2]["classes"][name]["effective"] for name in ("samples", "held_out"))
-    made, unseen = (sum(low[2]["classes"][name]["counts"]) for name in ("samples", "held_out"))
+    made, real_images = (sum(low[2]["classes"][name]["counts"]) for name in ("samples", "held_out"))
     texts.append(
         f"The least even are those of {run_seed(low[0], low[1])}: {number(effective, 3)} classes in effect among "
-        f"{counted(made, 'sample')}, {number(real, 3)} among {counted(unseen, 'held-out image')}."
+        f"{counted(made, 'sample')}, {number(real, 3)} among {counted(real_images, 'held-out image')}."
     )
     return " ".join(texts)
 

@@ -74,7 +74,8 @@ def chapter(material: Material) -> Chapter | None:
     names = {metric: metric_short(metric, frames.features) for metric in found}
     best = [names[metric] for metric, count in counts.items() if count == most]
     worst = [names[metric] for metric, count in counts.items() if count <= kinds / 2]
-    text = f"Of {counted(kinds, 'kind')} of damage {listed(best)} order{'s' if len(best) == 1 else ''} {most}."
+    all_ = "all " if most == kinds > 1 else ""
+    text = f"Of {counted(kinds, 'kind')} of damage {listed(best)} order{'s' if len(best) == 1 else ''} {all_}{most}."
     if worst:
         text += (
             f" {listed(worst)} order{'s' if len(worst) == 1 else ''} half of them or fewer: little can be said by that."

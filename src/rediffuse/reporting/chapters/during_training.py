@@ -16,8 +16,8 @@ from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, handle, outside_legend, plain_log, reference_line
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import REAL, capital, direction, run_colours, run_seed
-from rediffuse.reporting.values import NOT_RECORDED, Value, listed, number
+from rediffuse.reporting.terms import REAL, capital, direction, run_colours
+from rediffuse.reporting.values import NOT_RECORDED, Value, listed, number, spans
 from rediffuse.runs import facts
 
 METRICS = ("frechet_distance", "inception_score")
@@ -51,22 +51,23 @@ def words(frames: Frames) -> str:
     if not found:
         return ""
     metric, record = METRICS[0], found[0].record
-    short, parts = metric_short(metric, frames.features), []
-    for one in found:
-        who = run_seed(one.run, one.seed)
-        (_, averaged), (_, raw) = (one.values(metric, weights)[-1] for weights in WEIGHTS)
-        parts.append(f"{number(averaged)} from averaged and {number(raw)} from raw weights ({who})")
+    short = metric_short(metric, frames.features)
+    last = {w: spans((one.run.label, one.values(metric, w)[-1][1]) for one in found) for w in WEIGHTS}
+    parts = [
+        f"{one} from averaged and {last['raw'][who]} from raw weights ({who})" for who, one in last["averaged"].items()
+    ]
     counts = sorted({len(one.record["rows"]) for one in found})
     times = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    several = "; ranges are over training seeds" if any(len(one.run.seeds) > 1 for one in found) else ""
     texts = [
         f"While the runs trained, {record['n']} images were drawn {times} times from the averaged and from the raw "
         f"weights of each, with {record['steps']} steps and always from the same noise, and scored as one group: a value "
         "has no interval, and compares with those of other steps and weights, not with those of other tables.",
-        f"At the last step the {short} is {listed(parts)}.",
+        f"At the last step the {short} is {listed(parts)}{several}.",
     ]
     if metric in record["held_out"]:
         texts.append(f"{record['n']} held-out real images score {number(record['held_out'][metric])}.")
-    casts = [_cast(one) for one in found if one.values("colour_cast", "raw")]
+    casts = _casts([one for one in found if one.values("colour_cast", "raw")])
     if casts:
         texts.append(
             f"Median and largest colour cast over the later half of the scored steps: {'; '.join(casts)}. A cast that is "
@@ -75,14 +76,20 @@ def words(frames: Frames) -> str:
     return " ".join(texts)
 
 
-def _cast(one: Watched) -> str:
-    """Median and largest colour cast of a run, by weights."""
-    parts = []
+def _casts(found: list[Watched]) -> list[str]:
+    """Median and largest colour cast of each run, by weights."""
+    told: dict[str, list[str]] = {}
     for weights in WEIGHTS:
-        values = [value for _, value in one.values("colour_cast", weights)]
-        later = values[len(values) // 2 :]
-        parts.append(f"{number(median(later), 2)} and {number(max(later), 2)} from {weights}")
-    return f"{listed(parts)} weights ({run_seed(one.run, one.seed)})"
+        casts = [(one.run.label, [value for _, value in one.values("colour_cast", weights)]) for one in found]
+        later = [(who, values[len(values) // 2 :]) for who, values in casts]
+        middle, most = (spans([(who, of(values)) for who, values in later], _two) for of in (median, max))
+        for who, value in middle.items():
+            told.setdefault(who, []).append(f"{value} and {most[who]} from {weights}")
+    return [f"{listed(parts)} weights ({who})" for who, parts in told.items()]
+
+
+def _two(value: float) -> str:
+    return number(value, 2)
 
 
 def figure(frames: Frames) -> Picture | None:

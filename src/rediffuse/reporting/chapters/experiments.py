@@ -10,10 +10,10 @@ from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.chapters.quality import evaluations
 from rediffuse.reporting.chapters.training_curves import curves
 from rediffuse.reporting.experiments.answers import answers
-from rediffuse.reporting.experiments.cells import Cell, bounds, estimate, made_of, recorded
+from rediffuse.reporting.experiments.cells import Cell, bounds, estimate, is_numberless, made_of, recorded
 from rediffuse.reporting.experiments.contrasts import compare
 from rediffuse.reporting.experiments.material import Material
-from rediffuse.reporting.experiments.results import COMMAND, Result, Row, result_of
+from rediffuse.reporting.experiments.results import COMMAND, KEPT, Result, Row, result_of
 from rediffuse.reporting.read.records import sample_images
 from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render import plots
@@ -22,6 +22,7 @@ from rediffuse.reporting.render.picture import Picture
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import (
     REAL_LABEL,
+    RUN_SETTINGS,
     axis_title,
     axis_value,
     capital,
@@ -56,12 +57,10 @@ def chapters(material: Material, question: str) -> list[Chapter]:
 def _chapter(material: Material, result: Result) -> Chapter | None:
     asks = result.planned.asks
     verdicts = [v for v in material.verdicts if v.experiment == result.planned.name]
-    claims = [
-        f"{capital(verdict.verdict)}: {verdict.claim.claim.rstrip('.')}. {capital(verdict.why)}."
-        for verdict in verdicts
-    ]
+    claims = [verdict.told(material.frames.features) for verdict in verdicts]
     items: list[Item] = [
         *answers(material.frames, result),
+        _chosen(material, result),
         Bullets(tuple(claims)) if claims else None,
         _picture(material, result),
         table(material, result),
@@ -72,6 +71,15 @@ def _chapter(material: Material, result: Result) -> Chapter | None:
     return chapter_of(f"experiment-{result.planned.name}", asks.question, *items)
 
 
+def _chosen(material: Material, result: Result) -> str:
+    """What those that choose their steps ask of the network, beside the others."""
+    steps, asked = result.place("steps"), _asked(material, result)
+    if steps is None or all(_is_number(row.member.at[steps]) for row in result.rows):
+        return ""
+    told = [f"{asked[row.member.cell]} ({row.name()})" for row, _ in result.known() if row.member.cell in asked]
+    return f"Network evaluations an image: {listed(told)}." if told else ""
+
+
 def table(material: Material, result: Result, metrics: tuple[str, ...] | None = None) -> Table:
     """Every member with its values; runs that are sampled in the same ways stand side by side."""
     frames, asks, planned = material.frames, result.planned.asks, result.planned
@@ -80,7 +88,7 @@ def table(material: Material, result: Result, metrics: tuple[str, ...] | None = 
     of_network = planned.trains and not sides
     counts = of_network and "parameters" not in metrics
     states = any(row.state for row in result.rows)
-    asked = {} if sides or planned.trains else _asked(material, result)
+    asked = {} if sides else _asked(material, result)
     several = any(len(cell.seeds) > 1 for _, cell in result.known())
     for line in result.lines():
         first, *_ = line.values()
@@ -111,11 +119,13 @@ def table(material: Material, result: Result, metrics: tuple[str, ...] | None = 
         ["State"] * states,
         ["From"],
     )
-    caption = f"{asks.question.rstrip('?')}: {metrics_title(metrics, frames.features)}."
+    caption = f"{asks.question} {capital(metrics_title(metrics, frames.features))}."
     real = [(metric_short(m, frames.features), found) for m in metrics if (found := _real(material, m)) is not None]
     note = f"{capital(REAL_LABEL)} score {listed([f'{short} {value}' for short, value in real])}."
-    notes, name = (note,) if real else (), f"experiment-{planned.name}"
-    return Table(name, caption, columns, rows, notes, folded=len(rows) > 24, narrow=True)
+    kept = f"{capital(KEPT)}: trained with earlier code, whose changes since were judged not to matter to it."
+    notes = ([note] if real else []) + [kept] * any(KEPT in row.state for row in result.rows)
+    name = f"experiment-{planned.name}"
+    return Table(name, caption, columns, rows, tuple(notes), folded=len(rows) > 24, narrow=True)
 
 
 def _asked(material: Material, result: Result) -> dict[str, int]:
@@ -137,6 +147,9 @@ def _value(material: Material, row: Row | None, metric: str) -> Value:
     """What a table shows of a metric."""
     if row is None:
         return NOT_ASKED
+    setting = RUN_SETTINGS.get(metric, row.member.setting)
+    if is_numberless(material.cells, row.member.run, setting, metric):
+        return NOT_RECORDED
     return estimate(row.cells[metric], has(metric, material.loaded.run(row.member.run), row.member.setting))
 
 
@@ -181,7 +194,7 @@ def _how(material: Material, result: Result) -> list[str]:
         _same_in_all([loaded.run(member.run) for member in planned.members]),
         f"Training {'seed' if len(seeds) == 1 else 'seeds'} {setting_text(seeds)}. Each value "
         f"{'of a seed ' if len(seeds) > 1 else ''}is a mean over {' to '.join(map(str, {numbers[0]: 0, numbers[-1]: 0}))} "
-        f"{'group' if numbers[-1] == 1 else 'groups'} of {counted(loaded.study.evaluation.group_size, 'image')}; the images of one number start from the same noise in every row.",
+        f"{'group' if numbers[-1] == 1 else 'groups'} of {counted(loaded.study.evaluation.group_size, 'image')}; image i starts from the same noise in every row.",
         f"What is trained for it alone is made by `{COMMAND}`." if planned.trains else "",
     ]
     return [text for text in texts if text]
@@ -191,7 +204,7 @@ def _same_in_all(runs: list[ResolvedRun]) -> str:
     """The main settings in which the networks do not differ."""
     told: list[tuple[str, set[Any]]] = [
         ("T", {facts.diffusion(run).timesteps for run in runs}),
-        ("schedule", {facts.diffusion(run).schedule for run in runs}),
+        ("schedule", {"none" if facts.is_flow(run) else facts.diffusion(run).schedule for run in runs}),
         ("loss", {facts.diffusion(run).loss for run in runs}),
         ("training steps", {run.training.steps for run in runs}),
         ("batch", {run.training.batch_size for run in runs}),
@@ -264,9 +277,15 @@ def _caption(material: Material, result: Result, kind: str, left: list[str]) -> 
     metrics = result.planned.asks.metrics[: 1 if kind == "heat-map" else MOST_PANELS]
     what = capital(metrics_title(metrics, material.frames.features))
     seeds = max(len(cell.seeds) for _, cell in result.known())
-    bars = "" if kind == "heat-map" else " Bars: the intervals of the table." + " Ticks: single seeds." * (seeds > 1)
+    ways = {direction(metric) for metric in metrics}
+    better = f" {capital(*ways)} is better." if len(ways) == 1 else ""
+    bars = (
+        ""
+        if kind == "heat-map"
+        else " Bars: 95 % intervals, those of the table." + " Ticks: single seeds." * (seeds > 1)
+    )
     alone = f" In the table alone: {listed(left)}." if left else ""
-    return f"{what}{made_of(result.known()[0][1])}.{bars}{alone}"
+    return f"{what} by {listed(list(result.titles))}{made_of(result.known()[0][1])}.{better}{bars}{alone}"
 
 
 def _evaluations(material: Material, result: Result, known: list[tuple[Row, Cell]]) -> dict[str, float]:

@@ -75,19 +75,19 @@ def _lpips_note(cells: Cells, lpips: LpipsWeights) -> str:
 def words(frames: Frames, cells: Cells) -> str:
     """Which of precision and recall each model lacks beside real images, at the setting that stands for it."""
     real = {metric: cells.get(("real", "held-out", metric)) for metric in ("precision", "recall")}
+    known = {metric: line for metric, line in real.items() if line is not None}
     parts = []
     for run in every_run(frames.loaded):
         setting, _, _ = facts.shown_setting(run)
-        shown = []
-        for metric, line in real.items():
-            if (cell := cells.get((run.name, setting, metric))) and line:
-                shown.append(f"{metric} {number(cell.value, 3)} (real images {number(line.value, 3)})")
-        if shown:
-            parts.append(f"{cell_label(frames.loaded, run.name, setting)} has {listed(shown)}")
+        found = [cells.get((run.name, setting, metric)) for metric in known]
+        values = [number(cell.value, 3) for cell in found if cell is not None]
+        if known and len(values) == len(known):
+            parts.append(f"{cell_label(frames.loaded, run.name, setting)} {listed(values)}")
     if not parts:
         return ""
-    n = next(cell.n for cell in real.values() if cell is not None)
-    return f"Beside {counted(n, 'held-out real image')}: {'; '.join(parts)}."
+    n = next(cell.n for cell in known.values())
+    line = listed([f"{metric} {number(cell.value, 3)}" for metric, cell in known.items()])
+    return f"{counted(n, 'held-out real image')} have {line}; {'; '.join(parts)}."
 
 
 def chapter(material: Material) -> Chapter | None:

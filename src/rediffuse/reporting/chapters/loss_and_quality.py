@@ -17,7 +17,7 @@ from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, handle, outside_legend, plain_log
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import MAIN, OTHER, run_colours, run_seed, setting_title
-from rediffuse.reporting.values import Estimate, Links, number
+from rediffuse.reporting.values import Estimate, Links, number, spans
 
 #: Fewer pairs have no correlation worth a number.
 FEWEST = 5
@@ -154,10 +154,15 @@ def _words(steps: Sequence[Pairs], networks: tuple[Pairs, str] | None) -> str:
         found = [(one, one.rho()) for one in steps if one.what.startswith(what)]
         if found:
             clear = sum(rho.low is not None and rho.low > 0 for _, rho in found)
-            parts = ", ".join(f"{number(rho.value, 2)} for {one.name} (n = {len(one.x)})" for one, rho in found)
+            # Seeds of a run are named by it alone.
+            rhos = spans(
+                ((one.name.partition(" (seed ")[0], rho.value) for one, rho in found), lambda rho: number(rho, 2)
+            )
+            n = spans((one.name.partition(" (seed ")[0], len(one.x)) for one, _ in found)
+            parts = ", ".join(f"{rho} for {who} (n = {n[who]})" for who, rho in rhos.items())
             texts.append(
                 f"Along a training, Spearman's ρ of {what} loss and Fréchet distance is {parts}; its interval lies above 0 in "
-                f"{clear} of {len(found)}."
+                f"{'all' if clear == len(found) > 1 else clear} of {len(found)}."
             )
     if networks is not None:
         one, rho = networks[0], networks[0].rho()

@@ -1,5 +1,6 @@
 """Memorisation: how near samples lie to training images, beside how near held-out real images lie to them."""
 
+from collections import Counter
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,8 +12,8 @@ from rediffuse.reporting.read.records import examined, images_at, sample_images
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import REAL, REAL_LABEL, run_colours, run_seed, setting_title
-from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number
+from rediffuse.reporting.terms import REAL, REAL_LABEL, run_colours, setting_title
+from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, number, spans
 
 SPACES = {"pixels": "pixels", "features": "features"}
 LABELS = 2.6  # inches for the names of rows
@@ -23,17 +24,22 @@ CLEAR = 3.0
 
 def words(frames: Frames) -> str:
     """Which models' samples lie clearly nearer to training images than held-out images do."""
-    nearer, farther = [], []
-    for run, seed, record, _ in examined(frames):
-        who = run_seed(run, seed)
-        for space, scores in record["memorisation"].items():
-            text = f"{who} in {SPACES[space]} (z = {number(scores['z'], 3)})"
-            if scores["z"] < -CLEAR:
-                nearer.append(text)
-            elif scores["z"] > CLEAR:
-                farther.append(text)
-    if not examined(frames):
+    scores = [
+        (f"{run.label} in {SPACES[space]}", scores["z"])
+        for run, _, record, _ in examined(frames)
+        for space, scores in record["memorisation"].items()
+    ]
+    if not scores:
         return ""
+    seeds = Counter(who for who, _ in scores)
+
+    def told(clear: list[tuple[str, float]]) -> list[str]:
+        some = Counter(who for who, _ in clear)
+        part = {who: f", {some[who]} of {seeds[who]} seeds" if some[who] < seeds[who] else "" for who in some}
+        return [f"{who} (z = {z}{part[who]})" for who, z in spans(clear, lambda z: number(z, 3)).items()]
+
+    nearer = told([(who, z) for who, z in scores if z < -CLEAR])
+    farther = told([(who, z) for who, z in scores if z > CLEAR])
     text = "No model's samples lie clearly nearer to the training images than held-out images do."
     if nearer:
         text = f"Clearly nearer to the training images than held-out images are: {listed(nearer)}."

@@ -108,7 +108,7 @@ def table(frames: Frames, cells: Cells) -> Table:
     columns = headers(
         "Model | Sampler | Steps | Parameters", metric_titles(metrics, frames.features), "Bound (bits/dim) | From"
     )
-    caption = "One-pass models (marked) beside the runs at each number of steps of their first sampler: quality."
+    caption = "One-pass models, first, beside the runs at each number of steps of their first sampler: quality."
     note = (
         f"Quality is from {frames.loaded.study.evaluation.group_size} images, over all training seeds. Parameters "
         "are those that make an image."
@@ -129,7 +129,7 @@ def cost(frames: Frames, clock: Timings) -> Table:
         rows.add(model.label, sampler, steps, recorded(seconds), rate, clock.links(files))
     columns = headers("Model | Sampler | Steps | Training (s) | Images per second | From")
     note = "The time of a one-pass model is the median of repeated batches. All are of the first training seed."
-    what = "One-pass models (marked) beside the runs at each number of steps of their first sampler: cost."
+    what = "One-pass models, first, beside the runs at each number of steps of their first sampler: cost."
     return Table("one-pass-cost", what, columns, rows, (note,), frozenset(marked))
 
 

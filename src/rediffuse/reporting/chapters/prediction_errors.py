@@ -14,7 +14,7 @@ from rediffuse.reporting.render import plots
 from rediffuse.reporting.render.blocks import Bullets, Chapter, chapter_of
 from rediffuse.reporting.render.picture import DASHES, WIDTH, Picture, finish, handle, outside_legend, plain_log
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import OTHER, REAL, run_colours
+from rediffuse.reporting.terms import OTHER, PREDICTIONS, REAL, run_colours, run_label, run_seed
 from rediffuse.reporting.values import Estimate, listed, number
 from rediffuse.runs import facts
 
@@ -37,10 +37,10 @@ def shown(frames: Frames) -> list[Found]:
     return list(found.values())
 
 
-def picture(frames: Frames, networks: Sequence[Found]) -> Picture:
+def picture(material: Material, networks: Sequence[Found]) -> Picture:
     """Errors of ε̂ and of x̂₀ against the signal-to-noise ratio."""
     figure, grid = plt.subplots(1, 2, figsize=(WIDTH, 4.8))
-    colours, others = run_colours(frames.loaded), iter(plots.PALETTE[2:] * len(networks))
+    colours, others = run_colours(material.loaded), iter(plots.PALETTE[2:] * len(networks))
     first, handles = networks[0].record, []
     looks = {one.run.name: colours.get(one.run.name) or next(others) for one in networks}
     for axes, name, title in zip(grid, ("eps", "x0"), ("Error of ε̂", "Error of x̂₀"), strict=True):
@@ -52,7 +52,7 @@ def picture(frames: Frames, networks: Sequence[Found]) -> Picture:
         axes.set(xscale="log", yscale="log", ylim=(LEAST, 2), xlim=(1e-5, 3e4))
         plain_log(axes)
         plain_log(axes, "x")
-    handles += [handle(f"{one.run.label} ({_predicts(one)})", looks[one.run.name]) for one in networks]
+    handles += [handle(_name(material, one), looks[one.run.name]) for one in networks]
     handles += [handle(label, colour, linestyle=dash) for _, label, colour, dash, _ in OTHERS]
     outside_legend(figure, handles, columns=2)
     images = first["images"]["held-out"]
@@ -65,7 +65,7 @@ def picture(frames: Frames, networks: Sequence[Found]) -> Picture:
     return finish(figure, "prediction-errors", caption, alt)
 
 
-def table(frames: Frames, networks: Sequence[Found]) -> Table:
+def table(material: Material, networks: Sequence[Found]) -> Table:
     """√ᾱ, SNR and errors at five times."""
     rows = Rows()
     for one in networks:
@@ -75,8 +75,16 @@ def table(frames: Frames, networks: Sequence[Found]) -> Table:
             if row["t"] in wanted:
                 ours, floor = row["held-out"], row["train"]["eps_memory"]
                 errors = (ours["eps"], ours["eps_linear"], floor, ours["x0"], ours["x0_linear"])
-                links = frames.pedigree.links([one.file])
-                rows.add(one.run.label, _predicts(one), row["t"], row["signal"], row["snr"], *errors, links)
+                links = material.frames.pedigree.links([one.file])
+                rows.add(
+                    run_label(material.loaded, one.run.name),
+                    _predicts(one),
+                    row["t"],
+                    row["signal"],
+                    row["snr"],
+                    *errors,
+                    links,
+                )
     columns = headers(
         "Run | Predicts | t | √ᾱ | SNR | Error of ε̂ | Best linear ε̂ | Floor of the training loss | Error of x̂₀ | "
         "Best linear x̂₀ | From"
@@ -98,18 +106,18 @@ def questions(one: Found) -> tuple[str, ...]:
     first, middle = rows[0], min(rows, key=lambda row: abs(row["t"] - rows[-1]["t"] / 2))
     means = {key: _over_t(one, *key) for key in ((s, k) for s in ("held-out", "train") for k in rows[0][s])}
     own, told = means["held-out", "eps"], means["held-out", "eps_mistold"]
-    n = one.record["images"]["held-out"]
+    n, who = one.record["images"]["held-out"], run_seed(one.run, one.seed)
     return (
         "Why can noise be predicted that was drawn at random (document D3, section 4)? It cannot. What is learned is its "
         "mean E[ε | x_t] over all that may have led to x_t; the rest no network removes, and where an image shows through "
-        f"it is large: at t = {first['t']} {one.run.label} errs by {number(first['held-out']['eps'])} of a variance of 1 "
+        f"it is large: at t = {first['t']} {who} errs by {number(first['held-out']['eps'])} of a variance of 1 "
         f"(the best linear prediction by {number(first['held-out']['eps_linear'])}), at t = {middle['t']} by "
         f"{number(middle['held-out']['eps'])} ({number(middle['held-out']['eps_linear'])}). So the loss stops falling long "
         f"before 0, as D3 saw: its mean over t is {number(own)} on {n} held-out images, where the best linear prediction "
         f"has {number(means['held-out', 'eps_linear'])}; {number(means['train', 'eps_memory'])} is the floor on training "
         "images, for who has memorised them.",
         "Why is t an input? The noise does not depend on it, but what x_t says of the noise does: the same x_t is a faint "
-        f"image at one t and a noisy one at another. Told a t that is a tenth of T off, {one.run.label} errs by "
+        f"image at one t and a noisy one at another. Told a t that is a tenth of T off, {who} errs by "
         f"{number(told)} instead of {number(own)} in the mean over t, {number(told / own, 2)} times as much.",
     )
 
@@ -120,21 +128,29 @@ def _words(material: Material, networks: Sequence[Found]) -> str:
     for one in networks:
         cell: Cell | None = material.cells.get((one.run.name, "trained", "eps_error"))
         if cell is not None:
-            told.append(f"{Estimate(cell.value, cell.low, cell.high)} for {one.run.label} ({_predicts(one)})")
+            told.append(f"{Estimate(cell.value, cell.low, cell.high)} for {_name(material, one)}")
     n = networks[0].record["images"]["held-out"]
     text = f"Averaged over t, the error of ε̂ on {n} held-out images is {listed(told)}. "
     text += "It is a mean over the noise levels of a run's own schedule, and compares where schedules are the same. "
     worse = []
     for one in networks:
-        pairs = zip(_snr(one.record), values(one.record, "eps"), values(one.record, "eps_linear"), strict=True)
-        above = [snr for snr, ours, linear in pairs if ours > linear]
-        worse.append(f"{one.run.label} at {len(above)} of {len(one.record['by_t'])} times")
-        worse[-1] += f" (all at SNR {number(max(above), 2)} or less)" if above else ""
+        snr = _snr(one.record)
+        pairs = zip(snr, values(one.record, "eps"), values(one.record, "eps_linear"), strict=True)
+        above = [ratio for ratio, ours, linear in pairs if ours > linear]
+        noisy = f" (all at SNR {number(max(above), 2)} or less)" if above and max(above) < max(snr) else ""
+        seed = f", seed {one.seed}," if len(one.run.seeds) > 1 else ""
+        worse.append(f"{_name(material, one)}{seed} at {len(above)} of {len(snr)} times{noisy}")
     return text + f"A linear formula errs less than {listed(worse)}."
 
 
+def _name(material: Material, one: Found) -> str:
+    """A network with what it predicts, which the name of one that an experiment trains may say."""
+    label, predicts = run_label(material.loaded, one.run.name), _predicts(one)
+    return label if label.endswith(f" {predicts})") else f"{label} ({predicts})"
+
+
 def _predicts(one: Found) -> str:
-    return {"eps": "ε", "x0": "x₀", "mu": "μ"}.get(one.record["prediction"], one.record["prediction"])
+    return PREDICTIONS.get(one.record["prediction"], one.record["prediction"])
 
 
 def _snr(record: dict) -> list[float]:
@@ -152,5 +168,5 @@ def chapter(material: Material) -> Chapter | None:
     if not networks:
         return None
     first = next((one for one in networks if one.run.role == "baseline"), networks[0])
-    items = (_words(material, networks), Bullets(questions(first)), picture(material.frames, networks))
-    return chapter_of("prediction-errors", "Which prediction errs where?", *items, table(material.frames, networks))
+    items = (_words(material, networks), Bullets(questions(first)), picture(material, networks))
+    return chapter_of("prediction-errors", "Which prediction errs where?", *items, table(material, networks))

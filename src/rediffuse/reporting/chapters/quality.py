@@ -17,13 +17,13 @@ from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, optional,
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.timings import Timings
+from rediffuse.reporting.read.trained import trained_rows
 from rediffuse.reporting.render import picture
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.plots import EDGES
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.values import NOT_RUN, Estimate, Value, number
 from rediffuse.runs import facts
-from rediffuse.samplers.registry import SAMPLERS
 
 
 def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
@@ -49,7 +49,7 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
     for place, (axes, (kind, lines)) in enumerate(zip(grid.flat, panels.items(), strict=False)):
         variants = list(dict.fromkeys(key for _, key, _ in lines))
         for run, key, counted in lines:
-            notes = terms.sampler_title(loaded.run(run), key).removeprefix(SAMPLERS[kind].title).strip(" ()")
+            notes = terms.sampler_title(loaded.run(run), key).removeprefix(terms.plain_title(kind)).strip(" ()")
             label, index = terms.run_label(loaded, run) + (f", {notes}" if notes else ""), variants.index(key)
             points = [(n, cells[run, setting, metric]) for n, setting in counted if (run, setting, metric) in cells]
             look = {"color": terms.run_colours(loaded)[run], "marker": picture.MARKERS[index % len(picture.MARKERS)]}
@@ -60,7 +60,7 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
             handles.setdefault(label, Line2D([], [], label=label, **look))
         _reference_lines(loaded, axes, cells, metric, named=place % columns == columns - 1 or place == len(panels) - 1)
         picture.log_steps(axes, [round(n) for _, _, counted in lines for n, _ in counted])
-        axes.set(title=SAMPLERS[kind].title, xlabel="network evaluations")
+        axes.set(title=terms.plain_title(kind), xlabel="network evaluations")
         axes.tick_params(axis="x", labelsize=9)
     _scale(loaded, grid[0, 0], cells, metric)  # of what is drawn: it ends the fitting of the axis
     for axes in grid[:, 0]:
@@ -116,10 +116,10 @@ def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> pic
 
 
 def evaluations(frames: Frames) -> dict[tuple[str, str], float]:
-    """Network evaluations of an image by (run, setting), as counted; the mean over training seeds."""
+    """Network evaluations of an image by (run, setting), as counted, also of what experiments trained; the mean over training seeds."""
     counted: dict[tuple[str, str], list[float]] = {}
-    for row in frames.quality.to_dict("records"):
-        if (nfe := optional(row["nfe"])) is not None:
+    for row in [*frames.quality.to_dict("records"), *trained_rows(frames).to_dict("records")]:
+        if (nfe := optional(row.get("nfe"))) is not None:
             counted.setdefault((row["run"], row["setting"]), []).append(nfe)
     return {place: float(np.mean(found)) for place, found in counted.items()}
 

@@ -8,7 +8,7 @@ from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import capital
-from rediffuse.reporting.values import NOT_ASKED, counted, listed
+from rediffuse.reporting.values import NOT_ASKED, counted
 
 #: A study of fewer experiments than this is about something else.
 FEWEST = 10
@@ -36,8 +36,13 @@ def table(material: Material, titles: Container[str]) -> Table:
             left.append(one)
         else:
             rows.add(one.document, capital(one.place), one.asks, *found)
-    elsewhere = [f"{one.document}, {one.place} ({one.study or 'another study'})" for one in left]
-    notes = (f"Not asked by this study: {listed(elsewhere)}.",) if left else ()
+    elsewhere: dict[str, list[str]] = {}
+    for one in left:
+        study = f"the study {one.study}" if one.study else "another study"
+        elsewhere.setdefault(study, []).append(f"{one.document}, {one.place}")
+    notes = tuple(
+        f"Asked by {study}, not by this one: {'; '.join(dict.fromkeys(places))}." for study, places in elsewhere.items()
+    )
     columns = headers("Document | Where | Asks, in our words | Answered under | Claims")
     return Table("questions", "What the documents ask, and where it is answered.", columns, rows, notes)
 

@@ -1,5 +1,6 @@
 """What happens along the reverse steps: the spread of x_t beside that of q(x_t), and the estimate of x0 at each."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -24,9 +25,8 @@ from rediffuse.reporting.render.picture import (
     reference_line,
 )
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import MAIN, OTHER, REAL, direction, run_colours, run_seed
-from rediffuse.reporting.values import NOT_ASKED, Estimate, listed, number, signed
-from rediffuse.samplers.registry import SAMPLERS
+from rediffuse.reporting.terms import MAIN, OTHER, REAL, direction, plain_title, run_colours
+from rediffuse.reporting.values import NOT_ASKED, Estimate, listed, number, signed, spans
 
 #: How much farther or nearer than the last one an estimate of x0 may be to count as good as it.
 NEAR = 0.1
@@ -71,26 +71,38 @@ def paths(frames: Frames) -> list[Path]:
 
 
 def _name(path: Path) -> str:
-    return f"{run_seed(path.run, path.seed)}, {SAMPLERS[path.sampler].title}"
+    return f"{path.run.label}, {plain_title(path.sampler)}"
+
+
+def _best(path: Path) -> dict[str, Any]:
+    return min(path.estimates, key=lambda point: point["distance"])
+
+
+def _spans(found: list[Path], value: Callable[[Path], float], write: Callable[[float], str] = number) -> dict[str, str]:
+    return spans(((_name(path), value(path)) for path in found), write)
 
 
 def words(frames: Frames, found: list[Path]) -> str:
     """When the estimate of x0 is as good as the last one, whether the last is the best, and how far x_t strays."""
     record, short = found[0].record, metric_short(MAIN, frames.features)
-    settled = [f"{path.settled:.0f} % ({_name(path)})" for path in found]
-    strays = [f"{signed(path.strays, 1)} % ({_name(path)})" for path in found]
+    settled = [f"{span} % ({who})" for who, span in _spans(found, lambda path: path.settled, "{:.0f}".format).items()]
+    strays = [
+        f"{span} % ({who})" for who, span in _spans(found, lambda path: path.strays, lambda v: signed(v, 1)).items()
+    ]
+    several = " Ranges are over training seeds." if len({path.seed for path in found}) > 1 else ""
     texts = [
         f"{record['n']} images were sampled in {record['steps']} steps, and looked at {len(found[0].estimates)} times. The "
         f"{short} of the estimate of x0 comes within a tenth of its last value, and stays there, after this share of the "
-        f"steps: {listed(settled)}."
+        f"steps: {listed(settled)}.{several}"
     ]
-    for path in found:
-        best, last = min(path.estimates, key=lambda point: point["distance"]), path.estimates[-1]
-        if last["distance"] > (1 + NEAR) * best["distance"]:
-            texts.append(
-                f"{_name(path)}: the last estimate is not the best; after {best['step']} steps it was at "
-                f"{number(best['distance'])}, in the end it is at {number(last['distance'])}."
-            )
+    late = [path for path in found if path.estimates[-1]["distance"] > (1 + NEAR) * _best(path)["distance"]]
+    steps = _spans(late, lambda path: _best(path)["step"], str)
+    best = _spans(late, lambda path: _best(path)["distance"])
+    for who, last in _spans(late, lambda path: path.estimates[-1]["distance"]).items():
+        texts.append(
+            f"{who}: the last estimate is not the best; after {steps[who]} steps it was at {best[who]}, in the end it is "
+            f"at {last}."
+        )
     texts.append(
         "Where the standard deviation of x_t is farthest from that of q(x_t), which noising real images gives, it differs "
         f"by {listed(strays)}."
@@ -122,7 +134,7 @@ def figure(material: Material, found: list[Path]) -> Picture:
         reference_line(right, real.value, "real", REAL)
     plain_log(right)
     handles = [handle(run.label, colours[run.name]) for run in {path.run.name: path.run for path in first}.values()]
-    handles += [handle(SAMPLERS[n].title, "#444444", linestyle=dash) for n, dash in zip(names, DASHES, strict=False)]
+    handles += [handle(plain_title(n), "#444444", linestyle=dash) for n, dash in zip(names, DASHES, strict=False)]
     outside_legend(drawing, [*handles, handle("q(x_t), closed form", OTHER, linewidth=5, alpha=0.35)], columns=5)
     caption = (
         f"{record['n']} images on their way through {record['steps']} steps. Left: standard deviation of x_t over images "
@@ -156,9 +168,9 @@ def table(frames: Frames, found: list[Path]) -> Table:
                 *(Estimate.of(point["std"]), point["expected_std"]),
             )
             clipped = 100 * point["clipped"] if "clipped" in point else NOT_ASKED
-            t = NOT_ASKED if point["t"] is None else number(float(point["t"]))
+            t = NOT_ASKED if point["t"] is None else f"{float(point['t']):g}"
             links = frames.pedigree.links([path.file])
-            about = (path.run.label, path.seed, SAMPLERS[path.sampler].title, point["step"], t)
+            about = (path.run.label, path.seed, plain_title(path.sampler), point["step"], t)
             rows.add(*about, *moments, clipped, point.get("distance", NOT_ASKED), links)
     columns = headers(
         "Run | Seed | Sampler | Steps done | t | Mean of x_t | Mean of q(x_t) | Std of x_t | Std of q(x_t)",

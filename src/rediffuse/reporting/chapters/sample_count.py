@@ -23,7 +23,7 @@ from rediffuse.reporting.render.picture import (
 )
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import REAL, REAL_LABEL, capital, run_colours, setting_title
-from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Estimate, Value, counted, listed, number, whole
+from rediffuse.reporting.values import NOT_ASKED, NOT_RUN, Estimate, Value, counted, listed, number, spans, whole
 from rediffuse.runs import facts
 
 #: The number of images whose bias is told: the lab report that this project follows scored 205 with so many.
@@ -125,14 +125,16 @@ def words(frames: Frames) -> str:
     small = few(found)
     if small is None:
         return ""
-    short, parts = metric_short("frechet_distance", frames.features), []
+    short, rows = metric_short("frechet_distance", frames.features), []
     for curve in found[:-1]:
         line, reading = curve.record["extrapolation"], at(curve, small)
         if line is not None and reading is not None and reading["value"] > 0:
             excess = reading["value"] - line["value"]
             who = curve.label if curve.one_pass else f"{curve.label} ({curve.setting})"
-            share = f"{number(excess)} ({100 * excess / reading['value']:.0f} %)"
-            parts.append(f"of the {number(reading['value'])} of {who}, {share}")
+            rows.append((who, reading["value"], excess, 100 * excess / reading["value"]))
+    total, bias = (spans((who, row[place]) for who, *row in rows) for place in (0, 1))
+    share = spans(((who, row[2]) for who, *row in rows), "{:.0f}".format)
+    parts = [f"of the {value} of {who}, {bias[who]} ({share[who]} %)" for who, value in total.items()]
     real, texts = at(found[-1], small), []
     if parts:
         texts.append(f"At {small} images part of the {short} is bias by the extrapolation: {listed(parts)}.")

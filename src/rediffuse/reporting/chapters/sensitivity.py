@@ -84,8 +84,9 @@ def sentence(found: list[Choice], short: str) -> str:
     moved = max(clear, key=lambda choice: max(abs((way.factor or 1.0) - 1) for way in choice.clear))
     way = max(moved.clear, key=lambda one: abs((one.factor or 1.0) - 1))
     rest = [choice.what for choice in found if not choice.clear]
+    count = f"all {len(found)}" if len(clear) == len(found) > 1 else len(clear)
     text = (
-        f"Of {counted(len(found), 'choice')} of a training, {len(clear)} {'moves' if len(clear) == 1 else 'move'} the {short} clearly. The "
+        f"Of {counted(len(found), 'choice')} of a training, {count} {'moves' if len(clear) == 1 else 'move'} the {short} clearly. The "
         f"largest change: {way.name} ({moved.what}; {signed(100 * ((way.factor or 1.0) - 1))} %)."
     )
     return f"{text} Not clearly: {listed(rest)}." if rest else text

@@ -9,8 +9,8 @@ from rediffuse.reporting.read.probed import probed
 from rediffuse.reporting.render import plots
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
-from rediffuse.reporting.terms import capital
-from rediffuse.reporting.values import NOT_RECORDED, Estimate, counted
+from rediffuse.reporting.terms import capital, run_label
+from rediffuse.reporting.values import NOT_RECORDED, Estimate
 
 METRICS = ("gradient_noise", "loss_variance")
 
@@ -40,12 +40,16 @@ def sentence(material: Material) -> str:
         "worse": f"{baseline.label} trains more steadily than {improved.label}",
         "undecided": f"Whether {baseline.label} or {improved.label} trains more steadily is undecided",
     }
-    seeds = counted(min(len(theirs.seeds), len(ours.seeds)), "training seed")
+    how = list(
+        dict.fromkeys(
+            cell.interval if len(cell.seeds) > 1 else f"1 training seed, {cell.interval}" for cell in (theirs, ours)
+        )
+    )
     shown = [str(Estimate(cell.value, cell.low, cell.high)) for cell in (theirs, ours)]
     return (
         f"{words[found.outcome]} by the noise of its gradients (document D2, section 5.4): a batch's gradient has "
         f"{shown[0]} times as much noise as signal with {baseline.label} and {shown[1]} times with {improved.label} "
-        f"({seeds}; {theirs.interval}); {found.reason}."
+        f"({' and '.join(how)}); {found.reason}."
     )
 
 
@@ -59,16 +63,26 @@ def table(material: Material) -> Table:
         shown = [NOT_RECORDED if m["value"] is None else Estimate.of(m) for m in known]
         scale = NOT_RECORDED if found["value"] is None else found["value"] * told["batch_size"]
         links = material.frames.pedigree.links([one.file])
-        rows.add(one.run.label, one.seed, *shown, scale, told["batch_size"], told["loss"], found["n"], links)
+        rows.add(
+            run_label(material.loaded, one.run.name),
+            one.seed,
+            *shown,
+            scale,
+            told["batch_size"],
+            told["loss"],
+            found["n"],
+            links,
+        )
     titles = metric_titles(METRICS, material.frames.features)
     columns = headers(
         "Run | Seed", titles, "Noise scale B_simple (images) | Images of a batch | Mean loss | Batches | From"
     )
+    absent = " Not recorded: the signal is not clearly above 0." if NOT_RECORDED in [row[2] for row in rows] else ""
     notes = (
         "At the averaged weights, each image of a batch drawn anew from the training images, t and noise as in training. "
         "Noise: trace of the covariance of a batch's gradient; signal: squared norm of the mean gradient; both without bias "
         "(McCandlish et al. 2018). Brackets: 95 % intervals by the jackknife over batches, of the inverse for the first and "
-        "of the logarithm for the second. Not recorded: the signal is not clearly above 0. Losses of different objectives "
+        f"of the logarithm for the second.{absent} Losses of different objectives "
         "are different things, their relative variance may be compared.",
     )
     caption = f"{capital(metric_title(METRICS[0], ''))}, and {metric_title(METRICS[1], '')}."
@@ -93,7 +107,7 @@ def chapter(material: Material) -> Chapter | None:
             if cell is not None:
                 # A lone seed is the value itself.
                 seeds = tuple(part.value for part in cell.parts) if len(cell.parts) > 1 else ()
-                points.append(plots.Point(material.loaded.run(run).label, ("",), cell.value, bounds(cell), seeds))
+                points.append(plots.Point(run_label(material.loaded, run), ("",), cell.value, bounds(cell), seeds))
         if len(points) > 1:
             panels.append(plots.Panel(capital(metric_short(metric, material.frames.features)), points))
     picture = plots.dots(plots.Drawing("steadiness", "run", caption, tuple(panels))) if panels else None

@@ -1,6 +1,7 @@
 """What an experiment's values say, in a few sentences."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -8,12 +9,12 @@ from rediffuse.config.claims import has
 from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.beside import Base, bases_of
 from rediffuse.reporting.experiments.cells import Cell, made_of
-from rediffuse.reporting.experiments.comparison import contest
+from rediffuse.reporting.experiments.comparison import contest, duel
 from rediffuse.reporting.experiments.contrasts import compare
 from rediffuse.reporting.experiments.results import COMMAND, Result, Row
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.terms import capital, cell_label, direction, run_label, setting_words
-from rediffuse.reporting.values import counted, listed, number, signed
+from rediffuse.reporting.terms import RUN_SETTINGS, capital, cell_label, direction, run_label, setting_words
+from rediffuse.reporting.values import counted, decimals, listed, number, signed
 
 #: Numbers of steps from which on it is told how few do.
 LEAST_STEPS = 4
@@ -87,61 +88,80 @@ def _fewest(result: Result) -> list[str]:
         worse = (place for place, n in enumerate(counts) if compare(cells[n], cells[counts[0]]).outcome == "worse")
         fewest = counts[next(worse, len(counts)) - 1]
         if len(counts) >= LEAST_STEPS:
-            found[f"{fewest} of {counts[0]} steps{' with ' * bool(name)}{name}"] = fewest < counts[0]
+            found[name] = (fewest, counts[0])
     if not found:
         return []
-    fewer = [text for text, less in found.items() if less]
-    if not fewer:
+    told = [f"{few} of {most}{f' with {name}' if name else ''}" for name, (few, most) in found.items() if few < most]
+    if not told:
         return ["Every smaller number of steps is clearly worse than the most."]
-    rest = "; elsewhere every smaller number is clearly worse" if len(fewer) < len(found) else ""
-    return [f"How few are not clearly worse than the most: {listed(fewer)}{rest}."]
+    others = [name for name, (few, most) in found.items() if few == most]
+    who = listed(others) if len(others) <= 3 else f"the {len(others)} others"
+    rest = f"; with {who} every smaller number is clearly worse" if others else ""
+    return [f"Fewest steps that are not clearly worse than the most: {listed(told)}{rest}."]
 
 
 def _contests(frames: Frames, result: Result, sides: dict[str, str]) -> list[str]:
     """Two runs that are sampled in the same ways, by each metric."""
     both = [(line[first], line[second]) for line in result.lines() for first, second in [sides] if len(line) == 2]
     words = [setting_words(frames.loaded, two.member.run, two.member.setting) for _, two in both]
-    labels = list(sides.values())
-    return [
-        contest(
-            frames,
-            metric,
-            (labels[0], labels[1]),
-            [(text, one.cells[metric], two.cells[metric]) for text, (one, two) in zip(words, both, strict=True)],
-        )
-        for metric in result.planned.asks.metrics
-    ]
+    one_name, two_name = sides.values()
+    texts = []
+    for metric in result.planned.asks.metrics:
+        pairs = [(text, one.cells[metric], two.cells[metric]) for text, (one, two) in zip(words, both, strict=True)]
+        told = duel if metric in RUN_SETTINGS else contest
+        texts.append(told(frames, metric, (one_name, two_name), pairs))
+    return texts
 
 
 def _best(result: Result, short: str) -> list[str]:
-    """Which is best, and which are clearly worse; of few and of many steps, where steps are varied beside other things."""
-    steps = result.place("steps")
-    if steps is None or len(result.planned.axes) == 1:
-        return [_best_of(result.known(), result.main, short)]
-    numbers = sorted({n for row, _ in result.known() if isinstance(n := row.member.at[steps], int)})
-    chosen = dict.fromkeys((*numbers[-1:], *numbers[:1]))
-    groups = {n: [(row, cell) for row, cell in result.known() if row.member.at[steps] == n] for n in chosen}
-    texts = [_best_of(group, result.main, short, steps) for group in groups.values() if len(group) > 1]
-    return texts or [_best_of(result.known(), result.main, short)]
+    """Which is best, and which are clearly worse; of few and of many steps, or by sampler, where other things are varied too."""
+    steps, sampler = result.place("steps"), result.place("sampler")
+    known, within = result.known(), steps
+    chosen: list[Any] = []
+    if len(result.planned.axes) > 1 and steps is not None:
+        # What chooses its steps by a tolerance is compared with every number of them.
+        numbers = sorted({n for row, _ in known if isinstance(n := row.member.at[steps], int)})
+        if len(numbers) == len({row.member.at[steps] for row, _ in known}):
+            chosen = [*numbers[-1:], *numbers[:1]]
+    elif len(result.planned.axes) > 1 and sampler is not None:
+        within, chosen = sampler, [row.member.at[sampler] for row, _ in known]
+    groups = [
+        [(row, cell) for row, cell in known if within is not None and row.member.at[within] == one]
+        for one in dict.fromkeys(chosen)
+    ]
+    texts = [_best_of(group, result.main, short, within) for group in groups if len(group) > 1]
+    return texts or [_best_of(known, result.main, short)]
 
 
-def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, steps: int | None = None) -> str:
+def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, within: int | None = None) -> str:
+    """Of values that have one place of the axis `within` in common, which then is said first."""
     sign = 1 if direction(metric) == "lower" else -1
     ranked = sorted(known, key=lambda pair: sign * pair[1].value)
     (row, cell), others = ranked[0], ranked[1:]
-    near = [other.name(steps) for other, theirs in others if compare(cell, theirs).outcome != "better"]
-    where = "" if steps is None else f"With {row.names[steps]} "
-    name = row.name(steps) if where else capital(row.name())
-    text = f"{where}{name} is best ({short} {number(cell.value)}{made_of(cell)})"
+    near = [(other, theirs) for other, theirs in others if compare(cell, theirs).outcome != "better"]
+    where = "" if within is None else f"With {row.names[within]} "
+    name, value = row.name(within), f"{number(cell.value)}{made_of(cell)}"
+    if len(near) == len(others) == 1:
+        other, theirs = near[0]
+        second = f"{number(theirs.value)} ({other.name(within)})"
+        return (
+            f"{where}{'neither' if where else 'Neither'} is clearly better: {short} {value} ({name}) against {second}."
+        )
     if len(near) == len(others) > 1:
-        text = f"{where}{'no' if where else 'No'} value is clearly better than the others; the best is that of {row.name(steps)}"
-        return f"{text} ({short} {number(cell.value)}{made_of(cell)})."
+        return f"{where}{'no' if where else 'No'} value is clearly better than the others; the best is that of {name} ({short} {value})."
+    text = f"{where}{name if where else capital(name)} is best ({short} {value})"
     if not near:
-        return f"{text}, clearly better than {'all others' if len(others) > 1 else others[0][0].name(steps)}."
-    fewer = len(near) < len(others)
-    apart = f", clearly better than {len(others) - len(near)} of the {len(others)} others" if fewer else ""
-    shown = near if len(near) <= 5 else [*near[:4], f"{len(near) - 4} more"]
-    return f"{text}{apart}; not clearly apart from {listed(shown)}."
+        return f"{text}, clearly better than {'all others' if len(others) > 1 else others[0][0].name(within)}."
+    apart = f", clearly better than {len(others) - len(near)} of the {len(others)} others"
+    # More names than these say less than their number.
+    alike = f"; not clearly apart from {listed([other.name(within) for other, _ in near])}" if len(near) <= 5 else ""
+    return f"{text}{apart}{alike}."
+
+
+def _percent(factor: float, outcome: str) -> str:
+    """A change in per cent; one that is clear, and less than one, is not written as none."""
+    change = 100 * (factor - 1)
+    return signed(change, 0 if outcome == "undecided" or abs(change) >= 1 else decimals(change, 1))
 
 
 def _beside(base: Base, short: str) -> str:
@@ -149,7 +169,7 @@ def _beside(base: Base, short: str) -> str:
     found: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
     clear: list[tuple[float, str]] = []
     for way in base.ways:
-        change = "" if way.factor is None else f" ({signed(100 * (way.factor - 1))} %)"
+        change = "" if way.factor is None else f" ({_percent(way.factor, way.how.outcome)} %)"
         found[way.how.outcome].append(f"{way.name}{change}")
         if way.how.outcome != "undecided" and way.factor is not None and way.factor > 0:
             clear.append((abs(math.log(way.factor)), found[way.how.outcome][-1]))

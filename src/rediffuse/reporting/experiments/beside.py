@@ -6,7 +6,8 @@ from typing import Any
 from rediffuse.config import LoadedStudy
 from rediffuse.reporting.experiments.cells import Cell
 from rediffuse.reporting.experiments.contrasts import Comparison, compare
-from rediffuse.reporting.experiments.results import Result, Row, is_sampling
+from rediffuse.reporting.experiments.results import Result, Row
+from rediffuse.reporting.terms import is_sampling, is_training
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _is_base(loaded: LoadedStudy, result: Result, row: Row) -> bool:
 def training_name(result: Result, row: Row) -> str:
     """What was changed in training: its name without how it is sampled, and of which run."""
     names = zip(result.planned.axes, row.names, strict=True)
-    return ", ".join(name for axis, name in names if axis != "run" and not is_sampling(axis))
+    return ", ".join(name for axis, name in names if is_training(axis))
 
 
 def _sampled(result: Result, row: Row) -> tuple[Any, ...]:

@@ -6,9 +6,10 @@ from typing import Any, cast
 import pandas as pd
 
 from rediffuse.evaluation.intervals import t_half_width, t_interval
+from rediffuse.evaluation.metrics import RUN_METRICS
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.trained import pooled, trained_rows
-from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, Value, counted
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, Value, counted, number
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,17 @@ def estimate(cell: Cell | None, asked: bool = True) -> Value:
     if cell.interval == EXACT:
         return int(cell.value) if cell.value.is_integer() else cell.value
     return Estimate(cell.value, cell.low, cell.high)
+
+
+def is_numberless(cells: Cells, run: str, setting: str, metric: str) -> bool:
+    """Whether a network was measured, and by this metric of its own came to no number that can be told from 0."""
+    there = any((run, setting) == place[:2] for place in cells)
+    return metric in RUN_METRICS and there and (run, setting, metric) not in cells
+
+
+def written(cell: Cell) -> str:
+    """A value in a sentence, with its interval where that has a width."""
+    return number(cell.value) if not cell.half else str(Estimate(cell.value, cell.low, cell.high))
 
 
 def recorded(value: Any, kind: type[int] | type[float] = float) -> Value:

@@ -8,11 +8,11 @@ from typing import Any
 from rediffuse.config import LoadedStudy
 from rediffuse.config.experiment import Claim
 from rediffuse.evaluation.metrics import metric_short
-from rediffuse.reporting.experiments.cells import Cell, Cells, estimate, made_of
+from rediffuse.reporting.experiments.cells import Cell, Cells, is_numberless, made_of, written
 from rediffuse.reporting.experiments.forms import FAILS, FORMS, HOLDS, UNDECIDED, Finding, loss
 from rediffuse.reporting.read.trained import Losses
-from rediffuse.reporting.terms import cell_label, run_label
-from rediffuse.reporting.values import NOT_RUN, counted, listed
+from rediffuse.reporting.terms import capital, cell_label, run_label
+from rediffuse.reporting.values import NOT_RUN, counted, listed, number
 
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_RUN)
 
@@ -45,9 +45,19 @@ class Verdict:
         """The reason, and what would decide it."""
         return self.reason + (f"; {self.decided_by}" if self.decided_by else "")
 
+    def told(self, features: str) -> str:
+        """Verdict, claim, the values and what follows from them, where its experiment says how they were made."""
+        known = [cell for cell in self.cells.values() if cell is not None]
+        values, why = "", capital(self.why)
+        if len(known) == len(self.cells) > 1:
+            pair = self.claim.form == "pair"
+            shown = " against ".join(map(written, known)) if pair else listed([number(cell.value) for cell in known])
+            values, why = f"{metric_short(self.claim.metric, features)} {shown}; ", self.why
+        return f"{capital(self.verdict)}: {self.claim.claim.rstrip('.')}. {values}{why}."
+
     @property
     def sentence(self) -> str:
-        """All of it."""
+        """All of it in a line."""
         return f"{self.verdict}: {self.evidence}{'; ' if self.evidence else ''}{self.why}"
 
 
@@ -64,15 +74,22 @@ def judge(loaded: LoadedStudy, cells: Cells, losses: Mapping[tuple[str, int], Lo
 def _judge_cells(loaded: LoadedStudy, where: str, claim: Claim, cells: Cells) -> Verdict:
     named = {name: cells.get((*_split(name), claim.metric)) for name in claim.named()}
     there = {name: cell for name, cell in named.items() if cell is not None}
+    short = metric_short(claim.metric, loaded.study.evaluation.features)
     if absent := [name for name in named if name not in there]:
-        found = Finding(NOT_RUN, f"no value for {listed([cell_label(loaded, *_split(name)) for name in absent])}")
+        labels = listed([cell_label(loaded, *_split(name)) for name in absent])
+        found = (
+            Finding(UNDECIDED, f"{short} of {labels} was measured, and came to no number that can be told from 0")
+            if all(is_numberless(cells, *_split(name), claim.metric) for name in absent)
+            else Finding(NOT_RUN, f"no value for {labels}")
+        )
     else:
         found = FORMS[claim.form](claim, list(there.values()))
+        for name in sorted(there, key=len, reverse=True):  # as a claim names cells, no reader does
+            found = found._replace(reason=found.reason.replace(name, cell_label(loaded, *_split(name))))
     points = [cell_label(loaded, *_split(name)) for name, cell in there.items() if cell.low is None]
     if found.verdict in (HOLDS, FAILS) and points and len(points) < len(there):
         found = found._replace(reason=f"{found.reason} ({listed(points)}: no interval, taken as a point)")
-    short = metric_short(claim.metric, loaded.study.evaluation.features)
-    values = [f"{estimate(cell)} ({cell_label(loaded, *_split(name))}{made_of(cell)})" for name, cell in there.items()]
+    values = [f"{written(cell)} ({cell_label(loaded, *_split(name))}{made_of(cell)})" for name, cell in there.items()]
     evidence = f"{short} {(' against ' if claim.form == 'pair' else ', ').join(values)}" if values else ""
     files = tuple(dict.fromkeys(file for cell in there.values() for file in cell.files))
     return Verdict(where, claim, named, found.verdict, evidence, found.reason, found.decided_by, files)

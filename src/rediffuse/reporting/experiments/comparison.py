@@ -59,12 +59,26 @@ def won(pairs: list[Pair], first: str, second: str) -> str:
             )
             values = [number(cell.value) for cell in (gap.second, gap.first)[:: 1 if outcome == "better" else -1]]
             most = "" if len(found) == 1 else "most "
-            parts.append(f"{winner} in {len(found)} ({most}with {gap.words}: {values[0]} against {values[1]})")
+            count = f"all {len(pairs)}" if len(found) == len(pairs) > 1 else len(found)
+            parts.append(f"{winner} in {count} ({most}with {gap.words}: {values[0]} against {values[1]})")
         else:
             parts.append(f"{winner} in none")
     undecided = sum(pair.how.outcome == "undecided" for pair in pairs)
     rest = f"; {undecided} {'is' if undecided == 1 else 'are'} undecided" if undecided else ""
     return ", ".join(parts) + rest
+
+
+def duel(
+    frames: Frames, metric: str, labels: tuple[str, str], found: Sequence[tuple[str, Cell | None, Cell | None]]
+) -> str:
+    """The same of a metric of the two runs themselves, which is one however they are sampled."""
+    title, pairs = metric_title(metric, frames.features), pairs_of(found)
+    if not pairs:
+        return f"{capital(title)} of {listed(list(labels))}: {NOT_RUN}."
+    _, first, second, how = pairs[0]
+    winner = {"better": labels[1], "worse": labels[0]}.get(how.outcome, "neither")
+    values = f"{number(second.value)} ({labels[1]}) against {number(first.value)} ({labels[0]})"
+    return f"By {title} ({direction(metric)} is better), {winner} is clearly better: {values}."
 
 
 def contest(

@@ -110,20 +110,19 @@ class Contrast:
         return "narrower intervals would decide it" if self.sample is None else self.sample.decided_by(distance)
 
 
-def contrast(first: Cell, second: Cell, times: float = 1.0) -> Contrast:
-    """`first` less `times` × `second`."""
+def contrast(first: Cell, second: Cell, times: float = 1.0, name: str = "the difference") -> Contrast:
+    """`first` less `times` × `second`, which is called `name`."""
     value = first.value - times * second.value
     if first.n != second.n:
         return Contrast(value, None, "the numbers of images differ ({} and {})".format(*sorted((first.n, second.n))))
     if first.low is None and second.low is None:
         return Contrast(value, None, "neither value has an interval")
-    name = "the difference" if times == 1 else f"the difference from {times:g} times the other"
     if (pairs := _pairs(first, second)) is not None:
         kind, ours, theirs = pairs
         differences = np.subtract(ours, np.multiply(times, theirs))
         mean, half = float(differences.mean()), t_half_width(differences)
-        same = {"group": "groups from the same noise", "image": "same images", "training seed": "same training seeds"}
-        over = f"over {'' if kind == 'group' else 'the '}{len(differences)} {same[kind]}"
+        same = {"group": "groups from the same noise", "image": "images", "training seed": "training seeds"}
+        over = f"over {'' if kind == 'group' else 'the same '}{len(differences)} {same[kind]}"
         sample = Sample.of(kind, list(differences), first.n if kind == "group" else 1)
         return Contrast(mean, half, f"{name} {over} is {spread(mean, half)}", sample)
     one, other = sample_of(first), sample_of(second)
@@ -163,7 +162,9 @@ def sample_of(cell: Cell) -> Sample | None:
 
 
 def spread(value: float, half: float) -> str:
-    """A value with its interval."""
+    """A value with its interval, where that has a width."""
+    if not half:
+        return number(value)
     places = decimals(max(abs(value), half))
     return f"{value:.{places}f} [{value - half:.{places}f}, {value + half:.{places}f}]"
 
@@ -212,4 +213,7 @@ def compare(first: Cell, second: Cell) -> Comparison:
 def gain(first: Cell, second: Cell, times: float = 1.0) -> Contrast:
     """How much better the first is: the larger value less `times` the smaller, if the first is better."""
     lower = direction(first.metric) == "lower"
-    return contrast(second, first, times) if lower else contrast(first, second, times)
+    pair, order = ((second, first), ("second", "first")) if lower else ((first, second), ("first", "second"))
+    return contrast(
+        *pair, times, "the difference" if times == 1 else f"the {order[0]} less {times:g} times the {order[1]}"
+    )

@@ -11,10 +11,12 @@ from rediffuse.reporting.experiments.cells import Cell, Cells
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import final_loss, of_run
 from rediffuse.reporting.read.records import parameter_count
-from rediffuse.reporting.terms import RUN_SETTINGS, axis_title, axis_value
+from rediffuse.reporting.terms import RUN_SETTINGS, axis_title, axis_value, is_sampling
 from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Value, counted, setting_text
 
 COMMAND = "snakemake --cores 8 ablations"
+#: The state of a training that was accepted under other code than today's.
+KEPT = "kept under changed code"
 #: More runs than these do not fit side by side.
 MOST_SIDES = 3
 
@@ -78,11 +80,6 @@ class Result:
         return list(found.values())
 
 
-def is_sampling(axis: str) -> bool:
-    """Whether an axis says how images are made, and not by which network."""
-    return axis == "steps" or axis.startswith("sampler")
-
-
 def result_of(material: Material, planned: Planned) -> Result:
     """The result of an experiment."""
     loaded, rows = material.loaded, []
@@ -136,5 +133,5 @@ def _state(run: ResolvedRun, done: list[dict[str, Any]], keys: Mapping[tuple[str
     if stale:
         parts.append("made with other settings or code" + (f" (seed {setting_text(stale)})" if len(done) > 1 else ""))
     elif any(entry.get("accepted") for entry in done):
-        parts.append("kept under changed code")
+        parts.append(KEPT)
     return "; ".join(parts)
