@@ -63,7 +63,7 @@ def test_the_table_has_every_point_and_the_sample_itself(chapter: Chapter):
         ("Improved DDPM", "Ancestral"),
         ("Improved DDPM", "DDIM"),
     ]
-    assert [row["Fréchet distance of x0"] for row in rows[:5]] == ["900.0", "400.0", "105.0", "100.0", "—"]
+    assert [row["Fréchet distance of x₀"] for row in rows[:5]] == ["900.0", "400.0", "105.0", "100.0", "—"]
 
 
 def test_there_are_two_pictures(chapter: Chapter):

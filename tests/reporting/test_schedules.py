@@ -79,9 +79,9 @@ def test_the_weightings_are_told_by_least_largest_mean_and_deviation(material: M
         "min-snr": np.minimum(snr, 5) / snr,
         "importance, σ² = β": beta**2 / (2 * beta * alpha * (1 - ab)),
         "importance, σ² = β̃": beta**2 / (2 * posterior * alpha * (1 - ab)),
-        "none, x0 predicted": 1 / snr,
+        "none, x₀ predicted": 1 / snr,
         "none, v predicted": 1 + 1 / snr,
-        "none, mu predicted": (np.sqrt(before) * beta / (1 - ab)) ** 2 / snr,
+        "none, μ predicted": (np.sqrt(before) * beta / (1 - ab)) ** 2 / snr,
     }
     found = [row for row in rows(schedules.weightings(material), "weightings") if row["Schedule"] == schedule]
     assert [row["Weighting"] for row in found] == list(expected)

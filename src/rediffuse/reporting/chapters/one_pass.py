@@ -38,7 +38,7 @@ KIND_TITLES = {
     "vae": "VAE (Kingma & Welling 2014)",
 }
 #: The thesis's table 4: CelebA at 64×64, FID and millions of parameters. Quoted; nothing here was run.
-QUOTED = (("DCGAN", 12.5, 6.4), ("WGAN-GP", 6.8, 12.2), ("PGAN", 5.3, 23.1), ("DDPM", 3.2, 35.7))
+QUOTED = (("DCGAN", "12.5", "6.4"), ("WGAN-GP", "6.8", "12.2"), ("PGAN", "5.3", "23.1"), ("DDPM", "3.2", "35.7"))
 NOT_COMPARABLE = "not comparable"
 #: The graduation report's ratio, and the one-pass time it takes from the literature, in seconds an image.
 QUOTED_RATIO, QUOTED_SECONDS = 237, 0.002

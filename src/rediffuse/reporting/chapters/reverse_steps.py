@@ -83,7 +83,7 @@ def _spans(found: list[Path], value: Callable[[Path], float], write: Callable[[f
 
 
 def words(frames: Frames, found: list[Path]) -> str:
-    """When the estimate of x0 is as good as the last one, whether the last is the best, and how far x_t strays."""
+    """When the estimate of x₀ is as good as the last one, whether the last is the best, and how far x_t strays."""
     record, short = found[0].record, metric_short(MAIN, frames.features)
     settled = [f"{span} % ({who})" for who, span in _spans(found, lambda path: path.settled, "{:.0f}".format).items()]
     strays = [
@@ -92,7 +92,7 @@ def words(frames: Frames, found: list[Path]) -> str:
     several = " Ranges are over training seeds." if len({path.seed for path in found}) > 1 else ""
     texts = [
         f"{record['n']} images were sampled in {record['steps']} steps, and looked at {len(found[0].estimates)} times. The "
-        f"{short} of the estimate of x0 comes within a tenth of its last value, and stays there, after this share of the "
+        f"{short} of the estimate of x₀ comes within a tenth of its last value, and stays there, after this share of the "
         f"steps: {listed(settled)}.{several}"
     ]
     late = [path for path in found if path.estimates[-1]["distance"] > (1 + NEAR) * _best(path)["distance"]]
@@ -111,7 +111,7 @@ def words(frames: Frames, found: list[Path]) -> str:
 
 
 def figure(material: Material, found: list[Path]) -> Picture:
-    """Standard deviation of x_t, and distance of the estimate of x0, along the steps of each first seed."""
+    """Standard deviation of x_t, and distance of the estimate of x₀, along the steps of each first seed."""
     frames, colours = material.frames, run_colours(material.loaded)
     record, first = found[0].record, [path for path in found if path.seed == path.run.seeds[0]]
     drawing, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.6))
@@ -127,7 +127,7 @@ def figure(material: Material, found: list[Path]) -> Picture:
     short = metric_short(MAIN, frames.features)
     left.set(title="Spread of x_t", xlabel="steps done", ylabel="standard deviation of x_t")
     right.set(
-        title="Estimate of x0", xlabel="steps done", ylabel=f"{short} ({direction(MAIN)} is better)", yscale="log"
+        title="Estimate of x₀", xlabel="steps done", ylabel=f"{short} ({direction(MAIN)} is better)", yscale="log"
     )
     real = material.cells.get(("real", "held-out", MAIN))
     if real is not None and real.n == record["n"]:
@@ -139,20 +139,20 @@ def figure(material: Material, found: list[Path]) -> Picture:
     caption = (
         f"{record['n']} images on their way through {record['steps']} steps. Left: standard deviation of x_t over images "
         "and pixels, with 95 % intervals over images; the broad bands are what q(x_t) has for the training images. "
-        "Right: distance of the estimates of x0 from the training images, one group, so without interval."
+        "Right: distance of the estimates of x₀ from the training images, one group, so without interval."
     )
-    alt = "Two panels against the steps done: spread of x_t beside its closed form, and distance of the estimate of x0."
+    alt = "Two panels against the steps done: spread of x_t beside its closed form, and distance of the estimate of x₀."
     return finish(drawing, "reverse-steps", caption, alt)
 
 
 def strip(frames: Frames, found: list[Path]) -> Picture | None:
-    """The estimates of x0 of the first image along the steps."""
+    """The estimates of x₀ of the first image along the steps."""
     rows: list[tuple[str, np.ndarray | None]] = []
     for path in found:
         if path.seed == path.run.seeds[0] and (arrays := trajectory_images(frames, path.run)) is not None:
             rows.append((_name(path), np.ascontiguousarray(arrays[path.sampler][:, 0])))
     caption = (
-        f"The estimate of x0 after {listed([str(point['step']) for point in found[0].estimates])} steps, from the same "
+        f"The estimate of x₀ after {listed([str(point['step']) for point in found[0].estimates])} steps, from the same "
         "x_T in every row: of the first image, which was not picked."
     )
     return plots.strips(plots.Drawing("reverse-steps-images", "run and sampler", caption), rows) if rows else None
@@ -174,10 +174,10 @@ def table(frames: Frames, found: list[Path]) -> Table:
             rows.add(*about, *moments, clipped, point.get("distance", NOT_ASKED), links)
     columns = headers(
         "Run | Seed | Sampler | Steps done | t | Mean of x_t | Mean of q(x_t) | Std of x_t | Std of q(x_t)",
-        f"x0 clipped (%) | {metric_short(MAIN, frames.features)} of x0 | From",
+        f"x₀ clipped (%) | {metric_short(MAIN, frames.features)} of x₀ | From",
     )
     caption = (
-        f"x_t and the estimate of x0 along the steps; {metric_title(MAIN, frames.features)} of "
+        f"x_t and the estimate of x₀ along the steps; {metric_title(MAIN, frames.features)} of "
         f"{found[0].record['n']} estimates."
     )
     notes = (

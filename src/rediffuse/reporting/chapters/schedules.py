@@ -125,9 +125,9 @@ def _weights(process: "DiffusionProcess") -> list[tuple[str, str, "Tensor"]]:
         ("min-snr", f"min(SNR, {gamma:g})/SNR", loss_weight(process, times, "min-snr", gamma=gamma)),
         ("importance, σ² = β", bound, importance_weight(process, "fixed-large")),
         ("importance, σ² = β̃", bound, importance_weight(process, "fixed-small")),
-        ("none, x0 predicted", "1/SNR", plain["x0"]),
+        ("none, x₀ predicted", "1/SNR", plain["x0"]),
         ("none, v predicted", "1 + 1/SNR", plain["v"]),
-        ("none, mu predicted", "c²/SNR", plain["mu"]),
+        ("none, μ predicted", "c²/SNR", plain["mu"]),
     ]
 
 
