@@ -87,7 +87,7 @@ def _pairs(frames: Frames, cost: Entry) -> Iterator[tuple[str, Entry, str, Entry
             yield "the CIFAR-10 network of Ho et al. (base)", presets["base"], name, presets[name]
     if LIGHTER in smaller:
         first = cost["first"]
-        yield run_label(frames.loaded, first), cost["runs"][first], "the same with such blocks", smaller[LIGHTER]
+        yield run_label(frames.loaded, first), cost["runs"][first], "its own network with such blocks", smaller[LIGHTER]
 
 
 def _saving(name: str, whole_one: Entry, lighter: str, entry: Entry) -> str:

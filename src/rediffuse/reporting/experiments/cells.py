@@ -9,7 +9,7 @@ from rediffuse.evaluation.intervals import t_half_width, t_interval
 from rediffuse.evaluation.metrics import RUN_METRICS
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.trained import pooled, trained_rows
-from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, Value, counted, number
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, NOT_RUN, Estimate, Value, counted, number, whole
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,8 @@ def is_numberless(cells: Cells, run: str, setting: str, metric: str) -> bool:
 
 def written(cell: Cell) -> str:
     """A value in a sentence, with its interval where that has a width."""
+    if cell.interval == EXACT and cell.value.is_integer():
+        return whole(int(cell.value))
     return number(cell.value) if not cell.half else str(Estimate(cell.value, cell.low, cell.high))
 
 
