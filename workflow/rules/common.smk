@@ -13,6 +13,7 @@ from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.resources import resources
 from rediffuse.pipeline.schedule import schedule
+from rediffuse.pipeline.snakemake import answer_from_a_thread
 from rediffuse.pipeline.stage import stages
 from snakemake.exceptions import WorkflowError
 
@@ -42,6 +43,7 @@ if not workflow.is_main_process:
 
 
 onstart:
+    answer_from_a_thread(signal.SIGTERM)
     if workflow.is_main_process:
         # Snakemake's own lock outlives a killed process (the profile turns it off); this one cannot.
         try:

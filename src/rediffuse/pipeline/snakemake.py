@@ -1,10 +1,13 @@
-"""How Snakemake is called: from DVC's stages, and where a study is verified."""
+"""How Snakemake is called: from DVC's stages, and where a study is verified; and how it is asked to end."""
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 
 
 def command(*targets: str, cores: str = "all") -> list[str]:
@@ -19,3 +22,20 @@ def with_a_cache(environment: Mapping[str, str]) -> dict[str, str]:
         cache.mkdir(parents=True, exist_ok=True)
     here = {} if os.access(cache, os.W_OK) else {"XDG_CACHE_HOME": str(Path(".snakemake/cache").resolve())}
     return {**here, **environment}
+
+
+def answer_from_a_thread(number: int) -> None:
+    """Have what answers a signal do so from a thread of its own.
+
+    Snakemake's answer to SIGTERM takes a lock (of its scheduler, 9.27). Python answers between two statements of the
+    main thread, which may hold that lock: the answer, and with it all of Snakemake, would wait for ever. Seen where the
+    signal comes as a job ends, as it does when it is sent to all processes of a build.
+    """
+    answer = signal.getsignal(number)
+    if not callable(answer):
+        return
+
+    def answered(number: int, frame: FrameType | None) -> None:
+        threading.Thread(target=answer, args=(number, frame)).start()
+
+    signal.signal(number, answered)
