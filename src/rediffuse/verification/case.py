@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,9 @@ from rediffuse.config.load import resolve_study
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
 from rediffuse.verification.headline import headline_study
-from rediffuse.verification.judge import EVIDENCE, METRICS
+from rediffuse.verification.judge import EVIDENCE, METRICS, PEDIGREE
+from rediffuse.verification.noise import LOSS
+from rediffuse.verification.parts import table
 from rediffuse.verification.scratch import Scratch, check_clean, commit_of, commit_of_tree, files_at
 
 Files = dict[str, bytes]
@@ -120,7 +123,25 @@ def report_at(root: Path, commit: str, study: str) -> Files:
             f"verify: at {commit[:12]} reports/{study} holds no report to judge; build the study with `dvc repro` and "
             "commit its report first"
         )
+    for path in (METRICS, EVIDENCE, PEDIGREE):
+        if not _readable(path, files):
+            raise UserError(f"verify: at {commit[:12]} reports/{study}/{path} is damaged, and cannot be judged")
     return files
+
+
+def _readable(path: str, files: Files) -> bool:
+    """Whether a file of numbers is what `json_text` and `write_records` make."""
+    try:
+        if path == PEDIGREE:
+            table(files.get(path, b"").decode())
+            return True
+        content = json.loads(files.get(path, b"[]"))
+        if path == METRICS:
+            numbers = [one for run in content.values() for setting in run.values() for one in setting.values()]
+            return all(one is None or isfinite(one) for one in numbers)
+        return all({"ablation", "seed", "of", "metrics", LOSS} <= one.keys() for one in content)
+    except (ValueError, RecursionError, AttributeError, TypeError, OverflowError):
+        return False
 
 
 def _trained(said: Files) -> list[str]:

@@ -1,5 +1,7 @@
 """The part of a study that takes minutes: the two runs that are compared, at the settings that both have."""
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -7,7 +9,11 @@ from typing import Any
 from rediffuse.config import LoadedStudy
 from rediffuse.errors import UserError
 from rediffuse.files import read_json
+from rediffuse.formats import csv_text, json_text
+from rediffuse.reporting.values import short
 from rediffuse.runs import facts
+from rediffuse.verification.judge import METRICS, PEDIGREE
+from rediffuse.verification.parts import table
 
 #: More sampling steps than these take longer than all others together.
 MOST_STEPS = 100
@@ -48,8 +54,39 @@ def headline_study(raw: dict[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
     return {**rest, "runs": runs}
 
 
-def headline_metrics(loaded: LoadedStudy, project: Path) -> dict[str, Any]:
-    """What metrics.json says of them, from what lies in a project: the mean over training seeds."""
+def headline_files(loaded: LoadedStudy, project: Path) -> dict[str, bytes]:
+    """What metrics.json and the pedigree say of them, from what lies in a project."""
+    receipts = [path for path in _receipts(loaded, project) if path.exists()]
+    return _files(_metrics(loaded, project), map(read_json, receipts))
+
+
+def headline_of(report: dict[str, bytes], loaded: LoadedStudy) -> dict[str, bytes]:
+    """The same of a whole report."""
+    metrics, wanted = json.loads(report[METRICS]), headline_settings(loaded)
+    found = {
+        run: {name: metrics.get(run, {})[name] for name in (*settings, "training") if name in metrics.get(run, {})}
+        for run, settings in wanted.items()
+    }
+    commands = {f"rediffuse train {name} --seed {seed}" for name in wanted for seed in loaded.runs[name].seeds}
+    head, *rows = table(report.get(PEDIGREE, b"").decode(errors="replace")) or [[]]
+    sources = ({name.lower(): value for name, value in zip(head, row, strict=False)} for row in rows)
+    return _files(found, (source for source in sources if source.get("command") in commands))
+
+
+def _files(metrics: dict[str, Any], trained: Iterable[dict[str, Any]]) -> dict[str, bytes]:
+    """Of the pedigree what trainings were made by: other jobs have other keys where fewer samplers are asked for."""
+    rows = ({name: short(str(one.get(name))) for name in ("command", "key", "code")} for one in trained)
+    unique = {row["command"]: row for row in rows}
+    return {METRICS: json_text(metrics).encode(), PEDIGREE: csv_text(unique[name] for name in sorted(unique)).encode()}
+
+
+def _receipts(loaded: LoadedStudy, project: Path) -> list[Path]:
+    runs = [loaded.runs[name] for name in headline_settings(loaded)]
+    return [project / facts.folder(run, seed) / "receipts" / "train.json" for run in runs for seed in run.seeds]
+
+
+def _metrics(loaded: LoadedStudy, project: Path) -> dict[str, Any]:
+    """The mean over training seeds."""
     import pandas as pd
 
     from rediffuse.reporting.read.frames import final_loss
@@ -65,12 +102,3 @@ def headline_metrics(loaded: LoadedStudy, project: Path) -> dict[str, Any]:
         histories = [pd.read_csv(folder / "history.csv", float_precision="round_trip") for folder in folders]
         found[name]["training"] = {"final_loss": fmean(map(final_loss, histories))}
     return found
-
-
-def headline_of(metrics: dict[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
-    """The same of a whole metrics.json."""
-    wanted = headline_settings(loaded)
-    return {
-        run: {name: metrics.get(run, {})[name] for name in (*settings, "training") if name in metrics.get(run, {})}
-        for run, settings in wanted.items()
-    }

@@ -19,10 +19,11 @@ from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.plan import Job, Plan
 from rediffuse.pipeline.receipts import read_timing, why_stale
 from rediffuse.progress import Progress
+from rediffuse.verification.parts import table
 from rediffuse.verification.scratch import Scratch
 
 LOG = "rebuild.log"
-#: Seconds that a job is taken for where nothing like it was ever timed; of one at work, the share that counts at most.
+#: Seconds that a job is taken for where nothing like it was ever timed, unless trainings took less; of one at work, the share that counts at most.
 USUAL, AT_WORK = 10.0, 0.95
 POLL = 0.25
 
@@ -93,35 +94,60 @@ def take_over(scratch: Scratch, plan: Plan, root: Path) -> int:
 
 
 class _Watch:
-    """How much of the work is done: jobs by the seconds that they took before, those at work by the clock."""
+    """How much of the work is done: jobs by the seconds that they took before, or that others of their stage took; those
+    at work by the clock.
+    """
 
     def __init__(self, study: str, jobs: list[Job], root: Path, scratch: Scratch) -> None:
         self.state, self.root = scratch.project / "state" / study / "logs", scratch.project
-        self.waiting, self.count = jobs, len(jobs)
-        took = {job.name: seconds for job in jobs if (seconds := read_timing(job, root).get("seconds"))}
-        by_stage = defaultdict(list)
+        self.waiting, self.count, self.done = jobs, len(jobs), 0.0
+        self.took = {job.name: seconds for job in jobs if (seconds := _seconds(job, root))}
+        trainings = _trainings(self.root / "reports" / study / "timings" / "training-cost.csv")
+        self.of_stage = defaultdict(list, train=trainings)
+        self.otherwise = min([USUAL, *trainings])
         for job in jobs:
-            if job.name in took:
-                by_stage[job.stage].append(took[job.name])
-        alike = {stage: statistics.median(seconds) for stage, seconds in by_stage.items()}
-        self.seconds = {job.name: took.get(job.name, alike.get(job.stage, USUAL)) for job in jobs}
-        self.total = sum(self.seconds.values())
+            if job.name in self.took:
+                self.of_stage[job.stage].append(self.took[job.name])
         self.began, self.seen = time.time(), dict[str, float]()
 
     def look(self) -> tuple[int, int, str]:
         """Seconds of work done, those in all, and what is at work."""
-        waiting, at_work, share = [], [], 0.0
+        waiting = []
         for job in self.waiting:
             receipt = read_receipt(self.root / job.receipt)
-            if receipt is not None and receipt["key"] == job.key:
-                continue
-            waiting.append(job)
-            log = self.state / f"{job.name}.log"
-            if log.exists() and log.stat().st_mtime >= self.began - 1:
-                since = time.time() - self.seen.setdefault(job.name, time.time())
-                share += min(since, AT_WORK * self.seconds[job.name])
+            if receipt is None or receipt["key"] != job.key:
+                waiting.append(job)
+            elif seconds := _seconds(job, self.root):
+                self.done += seconds
+                self.of_stage[job.stage].append(seconds)
+        usual = {stage: statistics.median(seconds) for stage, seconds in self.of_stage.items() if seconds}
+        self.waiting, share, left, at_work = waiting, 0.0, 0.0, []
+        for job in waiting:
+            expected = self.took.get(job.name, usual.get(job.stage, self.otherwise))
+            left += expected
+            if self._works(job):
+                share += min(time.time() - self.seen.setdefault(job.name, time.time()), AT_WORK * expected)
                 at_work.append(job.name)
-        self.waiting = waiting
-        done = self.total - sum(self.seconds[job.name] for job in waiting) + share
         note = f"{self.count - len(waiting)} of {self.count} jobs; {', '.join(at_work[:2])}"
-        return int(done), int(self.total), note.rstrip("; ")
+        return int(self.done + share), int(self.done + left), note.rstrip("; ")
+
+    def _works(self, job: Job) -> bool:
+        try:
+            return (self.state / f"{job.name}.log").stat().st_mtime >= self.began - 1
+        except OSError:
+            return False
+
+
+def _seconds(job: Job, root: Path) -> float | None:
+    """How long a job took that lies in a project; None where nothing tells it."""
+    seconds = read_timing(job, root).get("seconds")
+    return seconds if isinstance(seconds, int | float) and seconds > 0 else None
+
+
+def _trainings(file: Path) -> list[float]:
+    """How long trainings took, as a report tells it: in a fresh clone nothing else is known."""
+    try:
+        head, *rows = table(file.read_text(encoding="utf-8"))
+        return [float(row[head.index("Training time (s)")]) for row in rows]
+    except (OSError, ValueError, IndexError):
+        return []

@@ -1,7 +1,5 @@
 """A verification from its request to its outcome."""
 
-import csv
-import io
 import json
 import os
 import time
@@ -13,16 +11,18 @@ from typing import Any
 from rediffuse.config.yaml12 import read_yaml
 from rediffuse.errors import UserError
 from rediffuse.files import files_below, read_json, remove
-from rediffuse.formats import json_text, write_records
+from rediffuse.formats import write_records
 from rediffuse.machine import environment, machine
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.evidence import evidence_file
 from rediffuse.verification.case import Case, Files, Request, report_at
-from rediffuse.verification.headline import headline_metrics, headline_of
+from rediffuse.verification.headline import headline_files, headline_of
 from rediffuse.verification.judge import EVIDENCE, METRICS, FileResult, Judge, State, compared
 from rediffuse.verification.noise import Noise, noise_of
+from rediffuse.verification.parts import table
 from rediffuse.verification.rebuild import rebuild, take_over
 from rediffuse.verification.scratch import Scratch
+from rediffuse.verification.within import contradictions
 
 #: Variables that hold libraries to fewer instructions than the processor has: results are those of another processor.
 LIMITS = (
@@ -105,15 +105,21 @@ def verify(request: Request, root: Path) -> Outcome:
         metrics, evidence = (json.loads(said.get(path, b"[]")) for path in (METRICS, EVIDENCE))
         noise = noise_of(case.loaded, case.scratch.project, metrics, evidence) if elsewhere else None
         if request.only == "headline":
-            said = {METRICS: _json(headline_of(metrics, case.loaded))}
-        judge = Judge(elsewhere, noise, request.threads is not None, kept=not case.kept and case.against is None)
+            said = headline_of(said, case.loaded)
+        judge = Judge(
+            elsewhere,
+            noise,
+            threads=request.threads is not None,
+            kept=not case.kept and case.against is None,
+            exact=not elsewhere and all(said.get(path) == made.get(path) for path in (METRICS, EVIDENCE)),
+        )
         outcome = Outcome(
             request=request,
             study=case.study,
             title=case.loaded.study.title,
             commit=case.commit,
             against=case.against,
-            files=[judge.file(path, said.get(path), made.get(path)) for path in sorted(said.keys() | made.keys())],
+            files=_judged(judge, said, made),
             said_on=[", ".join(one) for one in said_on],
             made_on=", ".join(made_on),
             elsewhere=elsewhere,
@@ -127,6 +133,14 @@ def verify(request: Request, root: Path) -> Outcome:
         )
         case.scratch.finish(keep=outcome.differs)
     return outcome
+
+
+def _judged(judge: Judge, said: Files, made: Files) -> list[FileResult]:
+    """What became of each file; elsewhere, where numbers move, a report is held against itself as well."""
+    files = {path: judge.file(path, said.get(path), made.get(path)) for path in sorted(said.keys() | made.keys())}
+    for found in contradictions(said, made) if judge.elsewhere else ():
+        files[found.file].add(found)
+    return list(files.values())
 
 
 def _build(case: Case) -> int:
@@ -165,14 +179,10 @@ def _keep_notes(case: Case, evidence: Path) -> None:
 def _made(case: Case) -> Files:
     """The report that was made anew."""
     if case.request.only == "headline":
-        return {METRICS: _json(headline_metrics(case.loaded, case.scratch.project))}
+        return headline_files(case.loaded, case.scratch.project)
     folder = case.scratch.project / "reports" / case.study
     there = filter(compared, files_below(folder))
     return {path: (folder / path).read_bytes() for path in there}
-
-
-def _json(value: Any) -> bytes:
-    return json_text(value).encode()
 
 
 def _changes(case: Case, against: str) -> dict[str, str]:
@@ -207,9 +217,12 @@ def _plan_of(scratch: Scratch, study: str) -> dict[str, Any]:
 
 def _machines(report: Files) -> list[tuple[str, ...]]:
     """The kinds of machine that a report was made on; none where it keeps no times."""
-    rows = csv.DictReader(io.StringIO(report.get("timings/machines.csv", b"").decode()))
+    try:
+        head, *rows = table(report.get("timings/machines.csv", b"").decode()) or [[]]
+    except ValueError:
+        return []
     columns = ("Processor", "Threads used", "Device", "PyTorch")
-    kinds = (_named(*(row.get(name) or "" for name in columns)) for row in rows)
+    kinds = (_named(*(dict(zip(head, row, strict=False)).get(name, "") for name in columns)) for row in rows)
     return list(dict.fromkeys(kinds))
 
 

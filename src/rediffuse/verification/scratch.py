@@ -46,9 +46,10 @@ def commit_of(root: Path, revision: str = "HEAD") -> str:
         return git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").decode().strip()
     except UserError:
         pass
-    git_folder = subprocess.run(["git", "rev-parse", "--git-dir"], cwd=root, capture_output=True)
-    if git_folder.returncode:
-        raise UserError("verify: here is no git repository; go to a clone of the project") from None
+    there = subprocess.run(["git", "rev-parse", "--git-dir"], cwd=root, capture_output=True)
+    if there.returncode:
+        why = one_line(there.stderr.decode(errors="replace").strip().removeprefix("fatal: ").partition("\n")[0], 150)
+        raise UserError(f"verify: here is no git repository to go by ({why}); go to a clone of the project") from None
     if revision == "HEAD":
         raise UserError("verify: nothing is committed here yet; commit the project, or give --here") from None
     raise UserError(f"verify: --against {shown(revision)} is no commit of this repository; see `git log`") from None
@@ -72,7 +73,7 @@ def check_clean(root: Path, study: str, file: Path) -> None:
     """Raise UserError where something that decides the rebuild is not committed as it lies here."""
     out = f"reports/{study}"
     paths = [*SOURCES, str(file), out, f":!{out}/timings", f":!{out}/timings.md", f":!{out}/verified.json"]
-    listed = git(root, "status", "--porcelain", "-z", "--", *paths).decode(errors="replace")
+    listed = git(root, "status", "--porcelain", "--no-renames", "-z", "--", *paths).decode(errors="replace")
     if changed := [entry[3:] for entry in listed.split("\0") if len(entry) > 3]:
         more = f" and {len(changed) - 1} more are" if len(changed) > 1 else " is"
         raise UserError(f"{changed[0]}{more} not committed as it lies here; commit, or give --here to verify that")
@@ -87,7 +88,8 @@ def files_at(root: Path, commit: str, folder: str) -> dict[str, bytes]:
     with tarfile.open(fileobj=BytesIO(archive)) as tar:
         for member in tar:
             if member.isfile() and (stream := tar.extractfile(member)) is not None:
-                found[member.name.removeprefix(f"{folder}/")] = stream.read()
+                name = member.name.encode(errors="surrogateescape").decode(errors="replace")
+                found[name.removeprefix(f"{folder}/")] = stream.read()
     return found
 
 

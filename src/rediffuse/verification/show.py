@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table as Printed
 from rich.text import Text
 
+from rediffuse.errors import one_line
 from rediffuse.files import write_atomically
 from rediffuse.formats import write_json
 from rediffuse.reporting.render.blocks import Bullets, Chapter, Lead, numbered
@@ -51,7 +52,8 @@ def verdict(outcome: Outcome) -> str:
     else:
         begin = f"{_state(outcome)[:1].upper()}{_state(outcome)[1:]} was rebuilt ({counted(outcome.rebuilt, 'job')})"
     compared = "" if not outcome.against else f" and compared with the report at {short(outcome.against)}"
-    end = "is confirmed"
+    unjudged = outcome.counts["numbers"][State.UNJUDGED]
+    end = "is confirmed" + (f", but for {counted(unjudged, 'number')} that were not judged" if unjudged else "")
     if outcome.differs:
         wrong = {name: sum(c[s] for s in (State.DIFFERENT, State.ABSENT)) for name, c in outcome.counts.items()}
         parts = [counted(count, name.removesuffix("s")) for name, count in wrong.items()]
@@ -120,14 +122,14 @@ def _wrong(files: Iterable[FileResult]) -> list[Finding]:
 
 
 def _told(one: Finding) -> str:
-    where = f"{one.file}: {one.place}" if one.place else one.file
+    where = one_line(f"{one.file}: {one.place}" if one.place else one.file)
     values = " → ".join(filter(None, (_short(one.said), _short(one.made))))
     more = "; ".join(filter(None, (values, _relative(one), one.why)))
     return f"{where} {IN_WORDS[one.state]}{': ' if more else ''}{more}"
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:58]} …"
+    return one_line(text, 60)
 
 
 def _relative(one: Finding) -> str:
