@@ -57,6 +57,35 @@ def test_printed_numbers_may_differ_by_rounding_of_the_last_of_four_digits(said:
     assert HERE.file("tables/a.csv", csv("x", said), csv("x", made)).numbers == {state: 1}
 
 
+@pytest.mark.parametrize("made", ["6.636e-06", "6.635e-06"])
+def test_the_last_digit_of_a_number_with_a_power_of_ten_is_that_small(made: str):
+    assert HERE.file("tables/a.csv", csv("x", "6.635e-06"), csv("x", made)).state is not State.DIFFERENT
+    assert HERE.file("tables/a.csv", csv("x", "9.876e-05"), csv("x", made)).numbers == {State.DIFFERENT: 1}
+
+
+def test_where_the_unrounded_numbers_have_the_same_bytes_nothing_printed_or_drawn_may_differ():
+    exact = Judge(elsewhere=False, exact=True)
+    assert exact.file("tables/a.csv", csv("x", "0.1921"), csv("x", "0.1922")).state is State.DIFFERENT
+    assert exact.file("figures/a.png", png(100), png(101)).state is State.DIFFERENT
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN", "null", '"412"'])
+def test_what_is_no_number_is_not_taken_for_one(value: str):
+    said = f'{{"baseline": {{"ddim-5": {{"frechet_distance": {value}}}}}}}'.encode()
+    for judge in (HERE, Judge(elsewhere=True, noise=noise())):
+        assert judge.file(METRICS, said, metrics(412.0)).state is State.DIFFERENT
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("figures/a.png", b"\x89PNG\r\n\x1a\nbroken"), ("tables/a.csv", b'"' + b"x" * 200_000), (METRICS, b"[" * 100_000)],
+)
+def test_a_damaged_file_is_different(path: str, said: bytes):
+    made = {"figures/a.png": png(1), "tables/a.csv": csv("x", "1"), METRICS: metrics(1.0)}[path]
+    [finding] = HERE.file(path, said, made).findings
+    assert (finding.state, finding.why) == (State.DIFFERENT, "is damaged")
+
+
 def test_a_digest_is_no_number():
     said, made = (csv("Key", f"8de563c2bd{end}") for end in ("12", "13"))
     assert HERE.file("tables/pedigree.csv", said, made).state is State.DIFFERENT
@@ -103,6 +132,12 @@ def test_elsewhere_a_number_may_move_as_far_as_other_seeds_do():
     assert judge.file(METRICS, metrics(1.0), metrics(1.0 + 14.1)).numbers == {State.DIFFERENT: 1}
 
 
+def test_a_number_that_was_edited_does_not_widen_its_own_interval():
+    # The usual standard error is a half of the value: of the larger of the two the interval would reach any number.
+    judge = Judge(elsewhere=True, noise=noise())
+    assert judge.file(METRICS, metrics(1e9), metrics(1.0)).numbers == {State.DIFFERENT: 1}
+
+
 def test_elsewhere_numbers_without_a_measure_of_noise_are_counted_as_not_judged():
     assert Judge(elsewhere=True).file(METRICS, metrics(1.0), metrics(2.0)).numbers == {State.UNJUDGED: 1}
 
@@ -128,6 +163,11 @@ def test_elsewhere_a_verdict_may_become_undecided_but_not_turn_over():
     said, made, turned = (json.dumps([{"verdict": word}]).encode() for word in ("holds", "undecided", "does not hold"))
     assert Judge(elsewhere=True).file("claims.json", said, made).state is State.WITHIN
     assert Judge(elsewhere=True).file("claims.json", said, turned).state is State.DIFFERENT
+
+
+def test_elsewhere_an_unknown_verdict_is_different():
+    said, made = (json.dumps([{"verdict": word}]).encode() for word in ("quite so", "undecided"))
+    assert Judge(elsewhere=True).file("claims.json", said, made).state is State.DIFFERENT
 
 
 def test_evidence_that_was_taken_as_it_is_proves_nothing():

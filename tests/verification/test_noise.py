@@ -24,7 +24,7 @@ def training(random: np.random.Generator, level: np.ndarray, seed: int) -> list[
 def outside(noise: Noise, said: list[Cell], made: list[Cell]) -> int:
     """Numbers that moved further than noise does."""
     return sum(
-        abs(a.value - b.value) > (noise.reach(a.run, a.setting, a.metric, a.value) or 0)
+        abs(a.value - b.value) > (noise.reach(a.run, a.setting, a.metric, min(a.value, b.value)) or 0)
         for a, b in zip(said, made, strict=True)
     )
 

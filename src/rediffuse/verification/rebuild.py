@@ -1,6 +1,7 @@
 """The rebuild of a study in a scratch folder, while its receipts tell how far it is."""
 
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -19,11 +20,13 @@ from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.plan import Job, Plan
 from rediffuse.pipeline.receipts import read_timing, why_stale
 from rediffuse.progress import Progress
+from rediffuse.reporting.values import counted
 from rediffuse.verification.parts import table
 from rediffuse.verification.scratch import Scratch
 
 LOG = "rebuild.log"
-#: Seconds that a job is taken for where nothing like it was ever timed, unless trainings took less; of one at work, the share that counts at most.
+#: Seconds that a job is taken for where nothing like it was ever timed, unless trainings took less.
+#: AT_WORK: the share of one at work that counts as done at most; it takes longer than was thought beyond that.
 USUAL, AT_WORK = 10.0, 0.95
 POLL = 0.25
 
@@ -34,13 +37,15 @@ def rebuild(scratch: Scratch, plan: Plan, jobs: list[Job], targets: list[str], r
     Snakemake does it; on one core a single process does, which loads what computes once and not for each job.
     """
     alone = [sys.executable, "-m", "rediffuse", "make", *(job.name for job in jobs)]
-    watch, log = _Watch(plan.study, jobs, root, scratch), scratch.folder / LOG
+    log = scratch.folder / LOG
+    log.write_text("")
+    watch = _Watch(plan.study, jobs, root, scratch)
     done, seconds, _ = watch.look()
     due = len(watch.waiting)
-    print(
-        f"rebuilding {plan.study}: {due} jobs, about {max(seconds - done, 1):,} s of work", file=sys.stderr, flush=True
-    )
-    with Progress(f"rebuilding {plan.study}", "second") as progress:
+    if due:
+        about = f"about {max(seconds - done, 1):,} s of work"
+        print(f"rebuilding {plan.study}: {counted(due, 'job')}, {about}", file=sys.stderr, flush=True)
+    with Progress(f"rebuilding {plan.study}", "second", enabled=due > 0) as progress:
         while _at_work(scratch):  # what a killed verification left behind goes on: it is waited for, not disturbed
             progress(*watch.look())
             time.sleep(POLL)
@@ -99,7 +104,8 @@ class _Watch:
     """
 
     def __init__(self, study: str, jobs: list[Job], root: Path, scratch: Scratch) -> None:
-        self.state, self.root = scratch.project / "state" / study / "logs", scratch.project
+        self.log, self.logs = scratch.folder / LOG, scratch.project / "state" / study / "logs"
+        self.root = scratch.project
         self.waiting, self.count, self.done = jobs, len(jobs), 0.0
         self.took = {job.name: seconds for job in jobs if (seconds := _seconds(job, root))}
         trainings = _trainings(self.root / "reports" / study / "timings" / "training-cost.csv")
@@ -112,7 +118,7 @@ class _Watch:
 
     def look(self) -> tuple[int, int, str]:
         """Seconds of work done, those in all, and what is at work."""
-        waiting = []
+        waiting, in_turn = [], self._in_turn()
         for job in self.waiting:
             receipt = read_receipt(self.root / job.receipt)
             if receipt is None or receipt["key"] != job.key:
@@ -124,16 +130,22 @@ class _Watch:
         self.waiting, share, left, at_work = waiting, 0.0, 0.0, []
         for job in waiting:
             expected = self.took.get(job.name, usual.get(job.stage, self.otherwise))
-            left += expected
-            if self._works(job):
-                share += min(time.time() - self.seen.setdefault(job.name, time.time()), AT_WORK * expected)
+            if job.name == in_turn or self._logs(job):
+                since = time.time() - self.seen.setdefault(job.name, time.time())
+                share, expected = share + since, max(expected, since / AT_WORK)
                 at_work.append(job.name)
+            left += expected
         note = f"{self.count - len(waiting)} of {self.count} jobs; {', '.join(at_work[:2])}"
         return int(self.done + share), int(self.done + left), note.rstrip("; ")
 
-    def _works(self, job: Job) -> bool:
+    def _in_turn(self) -> str:
+        """What a single process has said last that it begins."""
+        said = re.findall(r"^\[\d+/\d+\] (.+)$", self.log.read_text(errors="replace"), re.MULTILINE)
+        return said[-1] if said else ""
+
+    def _logs(self, job: Job) -> bool:
         try:
-            return (self.state / f"{job.name}.log").stat().st_mtime >= self.began - 1
+            return (self.logs / f"{job.name}.log").stat().st_mtime >= self.began - 1
         except OSError:
             return False
 

@@ -56,7 +56,7 @@ def verdict(outcome: Outcome) -> str:
     end = "is confirmed" + (f", but for {counted(unjudged, 'number')} that were not judged" if unjudged else "")
     if outcome.differs:
         wrong = {name: sum(c[s] for s in (State.DIFFERENT, State.ABSENT)) for name, c in outcome.counts.items()}
-        parts = [counted(count, name.removesuffix("s")) for name, count in wrong.items()]
+        parts = [counted(count, name.removesuffix("s")) for name, count in wrong.items() if count]
         end = f"is not confirmed: {listed(parts)} different or absent"
     elif outcome.undecided:
         end = f"cannot be judged, since {counted(outcome.undecided, 'number')} moved and nothing tells how far they may"
@@ -123,8 +123,8 @@ def _wrong(files: Iterable[FileResult]) -> list[Finding]:
 
 def _told(one: Finding) -> str:
     where = one_line(f"{one.file}: {one.place}" if one.place else one.file)
-    values = " → ".join(filter(None, (_short(one.said), _short(one.made))))
-    more = "; ".join(filter(None, (values, _relative(one), one.why)))
+    values = [f"{whose} {_short(text)}" for whose, text in (("report", one.said), ("rebuild", one.made)) if text]
+    more = "; ".join(filter(None, (", ".join(values), _relative(one), one.why)))
     return f"{where} {IN_WORDS[one.state]}{': ' if more else ''}{more}"
 
 
@@ -195,22 +195,27 @@ def _now() -> str:
 def html(outcome: Outcome) -> str:
     """The page."""
     summary, details, moved = Rows(), Rows(), Rows()
-    titles = [IN_WORDS[state] for state in State]
+    states = list(reversed(State))  # the worst first: a narrow screen shows no more
     for kind, members in (("all", outcome.files), *kinds(outcome.files).items()):
         files, numbers = Counter(one.state for one in members), sum((m.numbers for m in members), Counter[State]())
         for what, counts in (("files", files), ("numbers", numbers)):
             if counts:
-                summary.add(kind, what, counts.total(), *(counts[state] or "" for state in State))
+                summary.add(kind, what, *(counts[state] for state in states), counts.total())
     for one in _wrong(outcome.files)[:LISTED]:
         mark = Mark("✗", IN_WORDS[one.state], "fails")
-        details.add(one.file, one.place, _short(one.said), _short(one.made), _relative(one), mark, one.why)
+        details.add(one.file, mark, one.place, _short(one.said), _short(one.made), _relative(one), one.why)
     for one in (f for file in outcome.files for f in file.findings if f.state is State.WITHIN):
         moved.add(one.file, one.place, one.said, one.made, _relative(one), one.why)
-    columns = "`File` | Place | Report | Rebuild | Change"
+    columns = "Place | Report | Rebuild | Change | Why"
     tables = [
-        Table("counts", "What became of files and numbers.", headers("`What` | Of it | All", titles), summary),
-        Table("wrong", "What is different or absent.", headers(columns, ["Verdict", "Why"]), details),
-        Table("moved", "What moved no further than noise.", headers(columns, ["Why"]), moved, folded=True),
+        Table(
+            "counts",
+            "What became of files and numbers.",
+            headers("`What` | Of it", (IN_WORDS[state] for state in states), "all"),
+            summary,
+        ),
+        Table("wrong", "What is different or absent.", headers("`File` | Verdict | " + columns), details),
+        Table("moved", "What moved no further than noise.", headers("`File` | " + columns), moved, folded=True),
     ]
     changed = Rows((name, why) for name, why in outcome.changes.items())
     tables.insert(1, Table("changes", "Jobs whose key differs, and in what.", headers("`Job` | What differs"), changed))
