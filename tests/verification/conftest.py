@@ -84,8 +84,13 @@ def verified(project: Clone, begun: Callable[..., None], monkeypatch: pytest.Mon
         do(Context.open(scratch.project / "params.yaml", scratch.project), list(jobs))
         return len(jobs)
 
+    def planned_in_this_process(scratch: Scratch, study: str, *options: str) -> dict[str, object]:
+        file = options[-1] if options else scratch.project / "params.yaml"
+        return {name: job.statement() for name, job in Context.open(file, scratch.project).plan.jobs.items()}
+
     def of(**asked: object) -> Outcome:
         monkeypatch.setattr(run, "rebuild", in_this_process)
+        monkeypatch.setattr(run, "plan_of", planned_in_this_process)
         begun(**asked)
         return verify(Request(**asked), project.folder)  # type: ignore[arg-type]
 

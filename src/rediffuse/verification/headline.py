@@ -54,35 +54,37 @@ def headline_study(raw: dict[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
     return {**rest, "runs": runs}
 
 
-def headline_files(loaded: LoadedStudy, project: Path) -> dict[str, bytes]:
-    """What metrics.json and the pedigree say of them, from what lies in a project."""
-    receipts = [path for path in _receipts(loaded, project) if path.exists()]
-    return _files(_metrics(loaded, project), map(read_json, receipts))
+def headline_files(loaded: LoadedStudy, project: Path, jobs: Iterable[dict[str, Any]]) -> dict[str, bytes]:
+    """What metrics.json and the pedigree say of them, from what lies in a project; jobs: as its plan states them."""
+    return _files(loaded, _metrics(loaded, project), jobs)
 
 
 def headline_of(report: dict[str, bytes], loaded: LoadedStudy) -> dict[str, bytes]:
     """The same of a whole report."""
-    metrics, wanted = json.loads(report[METRICS]), headline_settings(loaded)
+    metrics = json.loads(report[METRICS])
     found = {
         run: {name: metrics.get(run, {})[name] for name in (*settings, "training") if name in metrics.get(run, {})}
-        for run, settings in wanted.items()
+        for run, settings in headline_settings(loaded).items()
     }
-    commands = {f"rediffuse train {name} --seed {seed}" for name in wanted for seed in loaded.runs[name].seeds}
-    head, *rows = table(report.get(PEDIGREE, b"").decode(errors="replace")) or [[]]
-    sources = ({name.lower(): value for name, value in zip(head, row, strict=False)} for row in rows)
-    return _files(found, (source for source in sources if source.get("command") in commands))
+    head, *rows = table(report.get(PEDIGREE, b"").decode()) or [[]]
+    return _files(
+        loaded, found, ({name.lower(): value for name, value in zip(head, row, strict=False)} for row in rows)
+    )
 
 
-def _files(metrics: dict[str, Any], trained: Iterable[dict[str, Any]]) -> dict[str, bytes]:
-    """Of the pedigree what trainings were made by: other jobs have other keys where fewer samplers are asked for."""
-    rows = ({name: short(str(one.get(name))) for name in ("command", "key", "code")} for one in trained)
-    unique = {row["command"]: row for row in rows}
-    return {METRICS: json_text(metrics).encode(), PEDIGREE: csv_text(unique[name] for name in sorted(unique)).encode()}
-
-
-def _receipts(loaded: LoadedStudy, project: Path) -> list[Path]:
-    runs = [loaded.runs[name] for name in headline_settings(loaded)]
-    return [project / facts.folder(run, seed) / "receipts" / "train.json" for run in runs for seed in run.seeds]
+def _files(loaded: LoadedStudy, metrics: dict[str, Any], jobs: Iterable[dict[str, Any]]) -> dict[str, bytes]:
+    commands = {"rediffuse prepare", "rediffuse reference"} | {
+        f"rediffuse {stage} {name} --seed {seed}"
+        for name in headline_settings(loaded)
+        for seed in loaded.runs[name].seeds
+        for stage in ("train", "sample", "evaluate")
+    }
+    stated = {one["command"]: one for one in jobs if one.get("command") in commands}
+    rows = (
+        {"command": command, **{name: short(stated[command].get(name, "")) for name in ("key", "code")}}
+        for command in sorted(stated)
+    )
+    return {METRICS: json_text(metrics).encode(), PEDIGREE: csv_text(rows).encode()}
 
 
 def _metrics(loaded: LoadedStudy, project: Path) -> dict[str, Any]:

@@ -167,7 +167,7 @@ class Judge:
         computed = STATED.get(PurePosixPath(path).stem)
         stated = computed is not None and not any(row in f"{part.place} {part.said}" for row in computed)
         if stated or (path == EVIDENCE and "keys" in part.key):
-            return (State.UNJUDGED, "threads differ") if self.threads else (gone, "is stated")
+            return (State.UNJUDGED, "threads differ") if self.threads else (gone, "the same on every machine")
         if path == "claims.json" and part.key[-1:] == ("verdict",) and part.made is not None:
             undecided = UNDECIDED in (part.said, part.made) and {HOLDS, FAILS} & {str(part.said), str(part.made)}
             return (State.WITHIN, "undecided in one of the two") if undecided else (gone, "")

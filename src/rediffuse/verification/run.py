@@ -179,7 +179,10 @@ def _keep_notes(case: Case, evidence: Path) -> None:
 def _made(case: Case) -> Files:
     """The report that was made anew."""
     if case.request.only == "headline":
-        return headline_files(case.loaded, case.scratch.project)
+        whole = case.scratch.folder / "study.yaml"  # what is built is a part of it, whose jobs have other keys
+        whole.write_bytes((case.root / case.file).read_bytes())
+        jobs = plan_of(case.scratch, case.study, "--study", str(whole))
+        return headline_files(case.loaded, case.scratch.project, jobs.values())
     folder = case.scratch.project / "reports" / case.study
     there = filter(compared, files_below(folder))
     return {path: (folder / path).read_bytes() for path in there}
@@ -194,7 +197,7 @@ def _changes(case: Case, against: str) -> dict[str, str]:
         if raw.get("study") != case.study:
             raise UserError(f"verify: {case.file} at {against[:12]} is no study {case.study}; name the study's file")
         other.prepare(case.root, case.asked, raw, ablations=False)
-        before, after = (_plan_of(one, case.study) for one in (other, case.scratch))
+        before, after = (plan_of(one, case.study) for one in (other, case.scratch))
     finally:
         remove(other.folder)
     found = {}
@@ -208,9 +211,9 @@ def _changes(case: Case, against: str) -> dict[str, str]:
     return found
 
 
-def _plan_of(scratch: Scratch, study: str) -> dict[str, Any]:
+def plan_of(scratch: Scratch, study: str, *options: str) -> dict[str, Any]:
     """What each job says of itself, in the project's own words."""
-    scratch.run("plan")
+    scratch.run("plan", *options)
     places = [read_json(path) for path in sorted((scratch.project / "plan" / study).glob("*.json"))]
     return {one["says"]["job"]: one["says"] for one in places if "says" in one}
 
