@@ -215,7 +215,7 @@ def plan_of(scratch: Scratch, study: str, *options: str) -> dict[str, Any]:
     """What each job says of itself, in the project's own words."""
     scratch.run("plan", *options)
     places = [read_json(path) for path in sorted((scratch.project / "plan" / study).glob("*.json"))]
-    return {one["says"]["job"]: one["says"] for one in places if "says" in one}
+    return {one["says"]["job"]: one["says"] for one in places if one.get("says")}
 
 
 def _machines(report: Files) -> list[tuple[str, ...]]:

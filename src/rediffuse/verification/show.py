@@ -18,7 +18,7 @@ from rediffuse.reporting.render.blocks import Bullets, Chapter, Lead, numbered
 from rediffuse.reporting.render.pages import Part, page
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.values import Mark, counted, listed, short, whole
-from rediffuse.verification.judge import ABSOLUTE, IN_WORDS, PIXELS, RELATIVE, FileResult, Finding, State
+from rediffuse.verification.judge import ABSOLUTE, IN_WORDS, PIXELS, RELATIVE, STATED, FileResult, Finding, State
 from rediffuse.verification.noise import LEVEL
 from rediffuse.verification.parts import DIGITS
 from rediffuse.verification.run import Outcome
@@ -118,7 +118,10 @@ def _cells(counts: Counter[State]) -> list[Text]:
 
 
 def _wrong(files: Iterable[FileResult]) -> list[Finding]:
-    return [f for one in files for f in one.findings if f.state in (State.DIFFERENT, State.ABSENT)]
+    """What is different or absent, first the settings and keys that the rest may come from."""
+    wrong = [f for one in files for f in one.findings if f.state in (State.DIFFERENT, State.ABSENT)]
+    causes = [f"tables/{name}.csv" for name in STATED]
+    return sorted(wrong, key=lambda f: causes.index(f.file) if f.file in causes else len(causes))
 
 
 def _told(one: Finding) -> str:
