@@ -51,7 +51,7 @@ def verdict(outcome: Outcome) -> str:
         begin = f"No job's key differs between {short(outcome.against)} and {_state(outcome)}, so nothing was rebuilt"
     else:
         begin = f"{_state(outcome)[:1].upper()}{_state(outcome)[1:]} was rebuilt ({counted(outcome.rebuilt, 'job')})"
-    compared = "" if not outcome.against else f" and compared with the report at {short(outcome.against)}"
+    compared = "" if not outcome.against else f"; compared with the report at {short(outcome.against)}"
     unjudged = outcome.counts["numbers"][State.UNJUDGED]
     end = "is confirmed" + (f", but for {counted(unjudged, 'number')} that were not judged" if unjudged else "")
     if outcome.differs:
