@@ -9,6 +9,7 @@ made again. Whatever they say, the next `dvc repro` must end with the bytes of a
 
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -43,11 +44,20 @@ def at_once(clone: Clone, commands: tuple[str, str], offset: float, right: dict[
     return {
         "offset, s": round(offset, 1),
         "codes": codes,
-        "refusals": [lines[-1] for code, lines in zip(codes, said, strict=True) if code],
+        "refusals": [refusal(lines, clone.folder) for code, lines in zip(codes, said, strict=True) if code],
         "tracebacks": sum(line.startswith("Traceback") for lines in said for line in lines),
         "different": unlike(results(clone), right),
         "stale": stale(clone),
     }
+
+
+def refusal(lines: list[str], folder: Path) -> str:
+    """What a tool that ended with an error said of it first, without the names of folders."""
+    said = [
+        line.replace(f"{folder}/", "") for line in lines if re.match(r"(ERROR: |WorkflowError:? |rediffuse: )", line)
+    ]
+    after = [lines[k + 1] for k, line in enumerate(lines[:-1]) if line.startswith("WorkflowError in file")]
+    return [*after, *said, lines[-1]][0]
 
 
 def dates(folder: Path) -> dict[Path, int]:

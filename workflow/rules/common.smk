@@ -13,7 +13,7 @@ from rediffuse.pipeline.digests import Digests
 from rediffuse.pipeline.lock import lock
 from rediffuse.pipeline.resources import resources
 from rediffuse.pipeline.schedule import schedule
-from rediffuse.pipeline.snakemake import answer_from_a_thread
+from rediffuse.pipeline.snakemake import answer_from_a_thread, date_back
 from rediffuse.pipeline.stage import stages
 from snakemake.exceptions import WorkflowError
 
@@ -50,6 +50,7 @@ onstart:
             lock(Path("state/snakemake.lock"), "snakemake")
         except UserError as error:
             raise WorkflowError(str(error))
+        date_back(job.receipt for job in PLAN.jobs.values())
 
 
 @functools.cache
