@@ -196,10 +196,12 @@ def orphans_to_end(clone: Clone, chance: random.Random) -> list[psutil.Process]:
 
 
 def logged_twice(clone: Clone) -> tuple[int, int, int]:
-    """Runs in the clone's MLflow store, those that are there twice, and values of a metric that are there twice."""
+    """Runs in the clone's MLflow store, those that are there twice, and values of a metric that are there twice: a time
+    that was measured anew is another value.
+    """
     with closing(sqlite3.connect(clone.folder / "mlflow.db")) as store:
         runs = store.execute("select value, count(*) from tags where key = 'rediffuse.job' group by value").fetchall()
-        again = "select count(*) n from metrics group by run_uuid, key, step having n > 1"
+        again = "select count(*) n from metrics group by run_uuid, key, step, value having n > 1"
         return len(runs), sum(count > 1 for _, count in runs), len(store.execute(again).fetchall())
 
 
