@@ -60,7 +60,7 @@ Results = dict[str, dict[str, Any]]
 
 def found(name: str) -> Results:
     """What a script has found, by the name of the file; nothing where it has not run."""
-    paths = sorted(RESULTS.glob(f"{name}.json")) or [RESULTS / f"{name}-{by}.json" for by in BY]
+    paths = [RESULTS / f"{name}{part}.json" for part in ("", *(f"-{by}" for by in BY), "-jobs", "-tools")]
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()}
 
 
@@ -159,29 +159,30 @@ def kills(files: Results) -> Iterator[str]:
 
 def disk(files: Results) -> Iterator[str]:
     """Full disks and folders that take nothing."""
-    one = files["disk"]
-    yield table(
-        one["jobs"].items(),
-        {
-            "hindered by": lambda case: case[0],
-            "stages": lambda case: len(case[1]["by stage"]),
-            "jobs that failed": lambda case: case[1]["failures"],
-            "jobs that had room": lambda case: case[1]["had room"],
-            "not as they must": lambda case: bound(len(case[1]["wrong"]), case[1]["failures"]),
-        },
-    )
-    wrong = [case for kind in one["jobs"].values() for case in kind["wrong"]]
-    yield f"\nWrong: {listed(wrong)}. Results that differ in the end: {listed(one['different'])}.\n"
-    yield "\nA whole build on a disk that fills up, a little more room each time, then enough:\n\n"
-    yield table(
-        [(BY[tool], one[tool]) for tool in ("snakemake", "dvc") if tool in one],
-        {
-            "tool": lambda case: case[0],
-            "room, kB": lambda case: numbers(case[1]["rooms, kB"]),
-            "exit codes": lambda case: numbers(case[1]["codes"]),
-            "results that differ in the end": lambda case: listed(case[1]["different"]),
-        },
-    )
+    if (one := files.get("disk-jobs")) is not None:
+        yield table(
+            one["jobs"].items(),
+            {
+                "hindered by": lambda case: case[0],
+                "stages": lambda case: len(case[1]["by stage"]),
+                "jobs that failed": lambda case: case[1]["failures"],
+                "jobs that had room": lambda case: case[1]["had room"],
+                "not as they must": lambda case: bound(len(case[1]["wrong"]), case[1]["failures"]),
+            },
+        )
+        wrong = [case for kind in one["jobs"].values() for case in kind["wrong"]]
+        yield f"\nWrong: {listed(wrong)}. Results that differ in the end: {listed(one['different'])}.\n"
+    if (one := files.get("disk-tools")) is not None:
+        yield "\nA whole build on a disk that fills up, a little more room each time, then enough:\n\n"
+        yield table(
+            [(BY[tool], one[tool]) for tool in ("snakemake", "dvc") if tool in one],
+            {
+                "tool": lambda case: case[0],
+                "room, kB": lambda case: numbers(case[1]["rooms, kB"]),
+                "exit codes": lambda case: numbers(case[1]["codes"]),
+                "results that differ in the end": lambda case: listed(case[1]["different"]),
+            },
+        )
 
 
 def writers(files: Results) -> Iterator[str]:

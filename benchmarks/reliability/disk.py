@@ -187,50 +187,56 @@ def fill_up(clone: Clone, disk: Path, tool: str, sizes: list[int], right: dict[s
 def main(arguments: list[str] | None = None) -> None:
     parse = parser(__doc__, "disk")
     parse.add_argument("--each", type=int, default=12, help="rooms of each job at most")
+    parse.add_argument("--parts", nargs="*", choices=("jobs", "tools"), default=["jobs", "tools"])
     options = parse.parse_args(arguments)
     if INSIDE not in os.environ:
         words = ["-m", "benchmarks.reliability.disk", *(sys.argv[1:] if arguments is None else arguments)]
         command = ["unshare", "--map-root-user", "--mount", sys.executable, *words]
         raise SystemExit(subprocess.run(command, env={**os.environ, INSIDE: "1"}).returncode)
-    began = time.monotonic()
     with scratch(options.folder) as folder:
         disk = folder / "disk"
         disk.mkdir()
         mount("-t", "tmpfs", "-o", "size=200m", "tmpfs", str(disk))
         try:
-            for figures in measured(disk, folder, options):
-                record("disk", options.results, began, {"seed": options.seed, **figures})
+            for name in options.parts:
+                began = time.monotonic()
+                for figures in PARTS[name](disk, folder / name, options):
+                    record(f"disk-{name}", options.results, began, {"seed": options.seed, **figures})
         finally:
             subprocess.run(["umount", str(disk)], check=True)
 
 
-def measured(disk: Path, folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """All that is measured on a disk, so far."""
+def by_job(disk: Path, folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What became of each job, so far."""
     chance = random.Random(options.seed)
     kinds = ("full disk", "limit of a file's length", "read-only folder")
     tallies = {kind: Tally(kind) for kind in kinds}
     whole, jobs = built(folder / "whole", options)
     right = results(whole)
     bench = Bench(project(disk / "project"), folder)
-    found: dict[str, Any] = {}
     for job in jobs:
         hinder(bench, disk, job, options.each, chance, tallies)
         now = results(bench.clone)
-        found["jobs"] = {kind: tally.json() for kind, tally in tallies.items()}
-        found["different"] = [name for name in unlike(now, right) if name in now]
-        yield found
-    if options.stages:
-        return
+        different = [name for name in unlike(now, right) if name in now]
+        yield {"jobs": {kind: tally.json() for kind, tally in tallies.items()}, "different": different}
+    shutil.rmtree(disk / "project")
+
+
+def by_tool(disk: Path, folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What became of builds on a disk that fills up, so far."""
+    whole = project(folder / "whole")
     whole.run(TOOLS["dvc"])
-    right = results(whole)
-    planned = {name for name in right if name.startswith("plan/")}
+    right, found = results(whole), {}
     for tool in TOOLS:
-        shutil.rmtree(disk / "project")
-        wanted = {
-            name: made for name, made in right.items() if tool == "dvc" or name not in planned
-        }  # which DVC writes
-        found[tool] = fill_up(project(disk / "project"), disk, tool, [200_000, 600_000, 1_500_000, 3_000_000], wanted)
+        # Only DVC writes the plan's files.
+        wanted = {name: made for name, made in right.items() if tool == "dvc" or not name.startswith("plan/")}
+        clone = project(disk / "project")
+        found[tool] = fill_up(clone, disk, tool, [200_000, 600_000, 1_500_000, 3_000_000], wanted)
+        shutil.rmtree(clone.folder)
         yield found
+
+
+PARTS = {"jobs": by_job, "tools": by_tool}
 
 
 if __name__ == "__main__":
