@@ -1,7 +1,10 @@
-"""`rediffuse make`: a whole study in one process, on a machine without Snakemake, DVC and MLflow."""
+"""`rediffuse make`: a whole study without Snakemake, DVC and MLflow, in one process or a few."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.pipeline.conftest import Clone, new_clone
@@ -31,3 +34,26 @@ def test_a_study_is_made_in_pieces_and_what_was_stopped_goes_on(alone: Clone):
     assert before < len(alone.made())
     assert (alone.folder / "reports/tiny/report.md").exists()
     assert "0 jobs done; all is up to date" in alone.run("make gpu STUDY=tiny").splitlines()
+
+
+def test_two_jobs_at_a_time_make_the_same_bytes_though_all_was_killed(alone: Clone, tmp_path: Path):
+    made = ("runs/**/weights.safetensors", "runs/**/samples/*.npz", "runs/**/metrics/*.json", "runs/**/receipts/*.json")
+    other = alone.copy(tmp_path / "other")
+    other.run("rediffuse make --study studies/tiny.yaml")
+    killed = alone.start("exec rediffuse make --study studies/tiny.yaml --at-once 2")
+    wait_until(lambda: len(alone.made()) > 1)
+    workers = psutil.Process(killed.pid).children(recursive=True)
+    killed.kill()
+    killed.communicate(timeout=60)
+    # The others end by themselves, what they were at goes on where it was.
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
+
+    assert "jobs done; all is up to date" in alone.run("rediffuse make --study studies/tiny.yaml --at-once 2")
+    assert alone.digests(*made) == other.digests(*made) != {}
+
+
+def wait_until(ready: Callable[[], bool]) -> None:
+    end = time.monotonic() + 240
+    while not ready():
+        assert time.monotonic() < end
+        time.sleep(0.05)

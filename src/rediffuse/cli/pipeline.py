@@ -208,12 +208,15 @@ def make(
         float | None,
         typer.Option("--minutes", help="Stop after so many with exit code 1; the same command goes on.", min=0.01),
     ] = None,
+    at_once: Annotated[
+        int, typer.Option("--at-once", help="Jobs at a time, each in a process of its own.", min=1, max=1024)
+    ] = 1,
 ) -> None:
-    """Do all jobs in turn in this process, as on a GPU machine without Snakemake and DVC."""
+    """Do all jobs in turn in this process, or a few at once, as on a GPU machine without Snakemake and DVC."""
     open_study(study)  # its number of threads is set before anything computes
     from rediffuse.pipeline.in_turn import make as make_in_turn
 
-    done = make_in_turn(study, jobs or (), ablations=ablations, minutes=minutes)
+    done = make_in_turn(study, jobs or (), ablations=ablations, minutes=minutes, at_once=at_once)
     if done is None:
         print("rediffuse: time is up; the same command goes on where this one stopped", file=sys.stderr)
         raise SystemExit(1)

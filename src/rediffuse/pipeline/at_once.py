@@ -1,0 +1,81 @@
+"""Jobs of a study in processes side by side, each of which opens the study once and then does one job after another.
+
+Most jobs of small studies are done sooner than a process has imported what it needs, which is what Snakemake, with a
+process for each, spends its time on.
+"""
+
+import functools
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+
+from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.deadline import at_most
+from rediffuse.pipeline.plan import Job, Plan
+from rediffuse.pipeline.work import work
+
+
+def do_at_once(plan: Plan, due: Sequence[Job], count: int, study: Path, end: float | None) -> None:
+    """Do jobs, `count` at a time, each as soon as those that it needs are done.
+
+    study: the study's file; end: when each job stops, as `time.time()` says it.
+
+    Raises:
+        UserError: one cannot work as the study asks. Those at work are finished, and no other is begun.
+        TimeIsUp: the end has come.
+    """
+    waiting = {job.name: job for job in due}
+    needs = {job.name: plan.upstream(job.needs).keys() & waiting.keys() for job in due}
+    running: dict[Future[None], str] = {}
+    # New interpreters: a fork would have the locks of libraries, and not the threads that hold them.
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ready) as pool:
+        try:
+            while waiting or running:
+                unfinished = waiting.keys() | running.values()
+                free = [job for job in waiting.values() if not needs[job.name] & unfinished]
+                for job in sorted(free, key=lambda job: -job.declaration.first)[: count - len(running)]:
+                    del waiting[job.name]
+                    print(f"[{len(due) - len(waiting)}/{len(due)}] {job.name}", file=sys.stderr, flush=True)
+                    running[pool.submit(_do, study, job.name, end)] = job.name
+                for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                    del running[ended]
+                    ended.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _ready() -> None:
+    """Before the first job of a process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C counts while a job is done, not between two
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+
+
+def _end_with_the_first() -> None:
+    """Once the process that gives out the jobs is gone, end as one that is asked to: a training saves first."""
+    first = parent_process()
+    assert first is not None
+    connection.wait([first.sentinel])
+    while True:  # a training that has saved would wait for the next job
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(2)
+
+
+@functools.cache
+def _opened(study: Path) -> Context:
+    return Context.open(study)
+
+
+def _do(study: Path, name: str, end: float | None) -> None:
+    context = _opened(study)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with at_most(None if end is None else end - time.time()):
+            work(context, context.plan.jobs[name])
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
