@@ -25,6 +25,7 @@ KILLS = """\
 While a build goes on it is killed in every stage, at drawn moments, and started again each time. A signal goes to
 the tool alone, whose jobs then go on as orphans (in half of the cases beside the next build), to all of its
 processes, or to the job alone. What counts as a kill is a signal that ended something at work.
+A tool that is asked to end (SIGTERM, SIGINT) lets end first what is at work: the time that takes is that of the jobs.
 """
 DISK = """\
 The project lies in memory (tmpfs) in a mount namespace of its own. Each job works with no page of room, one, two, …,
