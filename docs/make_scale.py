@@ -95,7 +95,7 @@ def pipeline() -> Iterator[str]:
         f"which nothing is to be done\n{' and '.join(f'{seconds:.0f} by {words}' for words, seconds in made.items())} (below 60).\n"
     )
     yield (
-        "\nWith hundreds of runs use `rediffuse make`, which reads the study once, or Snakemake, each of whose jobs is a process\n"
+        "\nWith hundreds of runs use `rediffuse make --at-once N`, whose N processes read the study once each, or Snakemake, each of\nwhose jobs is a process\n"
         "that reads the whole study first (about what `rediffuse status` takes). DVC has a stage for every run and seed, looks at\n"
         "each in turn, starts a process for each that it does not know, and writes all of dvc.lock anew after every one: that time\n"
         "is DVC's own.\n\n"
