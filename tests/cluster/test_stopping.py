@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rediffuse.pipeline.context import Context
+from rediffuse.pipeline.stopping import saving_first
 from rediffuse.pipeline.work import work
 from tests.cluster.conftest import trained
 from tests.stages.conftest import open_study
@@ -68,3 +69,18 @@ def test_a_training_asked_to_stop_saves_and_goes_on_to_the_same_bytes(
     timing = json.loads((prepared.root / "runs/tiny/baseline/seed0/timing/train.json").read_text())
     assert 0 < timing["resumed_from"] < 300
     assert trained(prepared.root) == trained(here.root)
+
+
+def test_an_error_that_follows_from_an_interruption_is_one_and_another_is_not(prepared: Context):
+    job = prepared.plan.find("train", "baseline", 0)
+
+    def write() -> None:  # as torch's writer of files does when it is interrupted
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 0")
+
+    with pytest.raises(KeyboardInterrupt), saving_first(prepared, job):
+        write()
+    with pytest.raises(RuntimeError), saving_first(prepared, job):
+        raise RuntimeError("something else")

@@ -47,12 +47,22 @@ def test_every_damage_to_a_file_is_noticed(tmp_path: Path):
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="mounts need a namespace of their own")
 def test_a_full_disk_is_one_line_and_the_job_goes_on_when_there_is_room(tmp_path: Path):
-    command = [sys.executable, "-m", "benchmarks.reliability.disk", "--each", "1", "--stages", "prepare"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.reliability.disk",
+        "--parts",
+        "jobs",
+        "--each",
+        "1",
+        "--stages",
+        "prepare",
+    ]
     where = ["--folder", str(tmp_path / "work"), "--results", str(tmp_path)]
     done = subprocess.run([*command, *where], cwd=DOCS.parent, capture_output=True, text=True)
     if "Operation not permitted" in done.stderr:
         pytest.skip("this machine gives no namespace for mounts")
-    result = json.loads((tmp_path / "disk.json").read_text())
+    result = json.loads((tmp_path / "disk-jobs.json").read_text())
     assert {kind: tally["wrong"] for kind, tally in result["jobs"].items()} == {
         kind: [] for kind in ("full disk", "limit of a file's length", "read-only folder")
     }

@@ -196,7 +196,7 @@ def test_a_claim_of_psnr_is_judged_image_by_image_for_what_an_experiment_trained
     cleaned = [json.loads((f / "restoration" / "psnr.json").read_text())["tasks"]["denoising"] for f in folders]
     first, second = (np.array(record["restored"]["DDIM"]["per_image"]) for record in cleaned)
     [claim] = json.loads((report / "claims.json").read_text())
-    assert f"over the {len(first)} same images is {(second - first).mean():.2f}"[:-1] in claim["reason"]
+    assert f"over the same {len(first)} images is {(second - first).mean():.2f}"[:-1] in claim["reason"]
 
 
 @pytest.mark.parametrize(

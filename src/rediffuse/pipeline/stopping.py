@@ -56,12 +56,14 @@ def saving_first(context: Context, job: Job) -> Iterator[None]:
     before = {number: signal.signal(number, ask) for number in (signal.SIGUSR1, signal.SIGTERM)}
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as ended:
+        if not isinstance(ended, KeyboardInterrupt) and not isinstance(ended.__context__, KeyboardInterrupt):
+            raise
         if asked:
             print(f"{job.name} was asked to stop ({signal.Signals(asked[0]).name})", file=sys.stderr, flush=True)
         if asked[:1] == [signal.SIGUSR1]:
             _queue_again()
-        raise
+        raise KeyboardInterrupt from ended  # interrupted, torch's writer of files raises an error of its own
     finally:
         options.update(every)
         for number, handler in before.items():
