@@ -1,9 +1,9 @@
 """Kills a build again and again while it goes on, and compares what it ends with.
 
-One clone is built without any kill. Others are killed over every stage, at moments drawn from a seed, and started again
-each time: by single jobs and by `rediffuse make` (forks of one process, which saves the imports), by Snakemake and by
-DVC. Of the two tools
-the signal goes to the tool alone, whose jobs then go on as orphans, to all of its processes, or to the job alone.
+One clone is built without any kill. Others are killed over every stage, at moments drawn from a seed, and started
+again each time: by single jobs and by `rediffuse make` (forks of one process, which saves the imports), by Snakemake and by
+DVC. Of the two tools the signal goes to the tool alone, whose jobs then go on as orphans, to all of its processes, or to
+the job alone.
 
     python -m benchmarks.reliability.kills
 """

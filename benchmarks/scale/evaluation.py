@@ -30,7 +30,7 @@ from rediffuse.files import sha256
 
 
 def timed(words: list[str], folder: Path) -> dict[str, float]:
-    """Run a command of `rediffuse`; seconds by the clock and of the processor, and the most memory it held, in bytes."""
+    """Run a command of `rediffuse`; its seconds by the clock and of the processor, and the most bytes it held."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     began = time.monotonic()
     with (folder / "log").open("w") as log:

@@ -1,4 +1,4 @@
-"""Configurations as other projects leave them: every key at every wrong value is read as something or named in one line."""
+"""Configurations as other projects leave them: every wrong value is read as something or named in a line."""
 
 import json
 from collections.abc import Callable

@@ -1,5 +1,6 @@
 """Studies in temporary folders, for tests that call stages themselves."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,11 @@ def judge_of(context: Context) -> Judge:
 
 
 class Counting:
-    """A feature network that counts the images it is shown."""
+    """A feature network that counts the images it is shown, and is killed when it has seen `most`."""
 
-    def __init__(self, network: TorchScriptNetwork) -> None:
+    def __init__(self, network: TorchScriptNetwork, most: float = math.inf) -> None:
         self.name, self.dim, self.resize, self.card = network.name, network.dim, network.resize, network.card
-        self._network = network
+        self._network, self._most = network, most
         self.shown = 0
 
     def extract(
@@ -61,6 +62,8 @@ class Counting:
         batch_size: int = 32,
         progress: Callable[[int, int], None] | None = None,
     ) -> Features:
+        if self.shown >= self._most:
+            raise KeyboardInterrupt
         self.shown += len(images)
         return self._network.extract(images, batch_size, progress)
 
