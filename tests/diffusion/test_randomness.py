@@ -117,6 +117,18 @@ def test_several_steps_at_once_equal_one_at_a_time():
         assert torch.equal(row, counted_normal(1, indices, step, (2, 5), dtype=F64))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_compiled_kernel_makes_the_same_noise():
+    draws = [
+        counted_normals(seed, torch.arange(40), [3, 4], (3, 16, 16), dtype=F64, device="cuda", compiled=compiled)
+        for seed in (1, 2)
+        for compiled in (False, True)
+    ]
+    # Logarithms, sines and cosines of float64 may differ in their last bits between kernels.
+    for plain, compiled in (draws[:2], draws[2:]):
+        torch.testing.assert_close(compiled, plain, rtol=1e-14, atol=1e-15)
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -7,6 +7,7 @@ posterior; and the decoder of 8-bit levels. Index t of a term is the t of x_t, s
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,6 +84,7 @@ def bound_terms(
     seed: int = 0,
     decoder: str = "exact",
     noise: Callable[[int], Tensor] | None = None,
+    compiled: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> BoundTerms:
     """Every term of the bound for one batch, with one network evaluation for each t.
@@ -96,6 +98,7 @@ def bound_terms(
         indices: int64 [B], the images' indices in their split: the noise of image i at t is counted by (seed, i, t).
         decoder: "exact" or "tanh" (`decoder_log_likelihood`).
         noise: the noise at t in place of the counted one.
+        compiled: of the counted one, see `counted_normal`.
         on_step: told each t as it is done, from T−1 to 0.
     """
     process = denoiser.process
@@ -105,7 +108,8 @@ def bound_terms(
     terms, mse_eps, mse_x0 = (x0.new_empty(shape) for _ in range(3))
     for t in reversed(range(process.num_timesteps)):
         if noise is None:
-            eps = counted_normal(seed, indices, t, x0.shape[1:], purpose="likelihood", dtype=x0.dtype, device=x0.device)
+            how: dict[str, Any] = {"dtype": x0.dtype, "device": x0.device, "compiled": compiled}
+            eps = counted_normal(seed, indices, t, x0.shape[1:], purpose="likelihood", **how)
         else:
             eps = noise(t)
         xt = process.q_sample(x0, t, eps)

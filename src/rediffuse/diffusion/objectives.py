@@ -207,6 +207,15 @@ def loss_weight(
         raise UserError(f"unknown weighting {weighting!r}; choose one of {', '.join(WEIGHTINGS)}")
     if prediction not in PREDICTIONS:
         raise UserError(f"unknown prediction {prediction!r}; choose one of {', '.join(PREDICTIONS)}")
+    if isinstance(t, int):
+        return _weights(process, weighting, prediction, variance, gamma)[t]
+    name = f"{weighting} weight of {prediction}, {variance}, {gamma}"
+    table = process.table_on(t.device, name, lambda: _weights(process, weighting, prediction, variance, gamma))
+    return table[t]
+
+
+def _weights(process: DiffusionProcess, weighting: str, prediction: str, variance: str, gamma: float) -> Tensor:
+    """`loss_weight` at every t: float64 [T]."""
     snr = process.snr
     if weighting in ("none", "snr"):
         weight = torch.ones_like(snr)
@@ -222,7 +231,7 @@ def loss_weight(
             weight = weight / (snr + 1)
         elif prediction == "mu":
             weight = weight / process.origin.posterior_mean_x0[process.timestep_map] ** 2
-    return weight[t] if isinstance(t, int) else weight.to(t.device)[t]
+    return weight
 
 
 def importance_weight(process: DiffusionProcess, variance: str = "fixed-large") -> Tensor:

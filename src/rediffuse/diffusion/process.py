@@ -4,9 +4,9 @@ Ho, Jain and Abbeel, "Denoising Diffusion Probabilistic Models" (2020), hereafte
 Denoising Diffusion Probabilistic Models" (2021), hereafter IDDPM. t counts from 0 to T−1, and ᾱ at "t = −1" is 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ class DiffusionProcess:
     posterior_mean_x0: Tensor = field(init=False, repr=False)
     posterior_mean_xt: Tensor = field(init=False, repr=False)
     _tables: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
-    _cast: dict[tuple[str, torch.dtype, torch.device], Tensor] = field(init=False, repr=False, default_factory=dict)
+    _on_devices: dict[tuple[Any, ...], Tensor] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         betas = torch.as_tensor(self.betas, dtype=torch.float64, device="cpu").clone()
@@ -134,10 +134,17 @@ class DiffusionProcess:
             return self._tables[name][t].item()
         if t.device.type == "cpu" and t.numel():
             self._check(int(t.min()), int(t.max()))
-        key = (name, x.dtype, x.device)
-        if key not in self._cast:
-            self._cast[key] = self._tables[name].to(device=x.device, dtype=x.dtype)
-        return self._cast[key][t.to(x.device)].reshape(-1, *(1,) * (x.ndim - 1))
+        table = self.table_on(x.device, name, lambda: self._tables[name], x.dtype)
+        return table[t.to(x.device)].reshape(-1, *(1,) * (x.ndim - 1))
+
+    def table_on(
+        self, device: torch.device, name: str, make: Callable[[], Tensor], dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """What `make` gives, on a device and of a dtype (its own where none is named), made and copied there once."""
+        key = (name, dtype, device)
+        if key not in self._on_devices:
+            self._on_devices[key] = make().to(device=device, dtype=dtype)
+        return self._on_devices[key]
 
     def spread(self, name: str, t: Time, x: Tensor) -> Tensor:
         """A table's value at t with the shape of x (expanded, not copied)."""
@@ -149,10 +156,7 @@ class DiffusionProcess:
             self._check(t, t)
             time = self.timestep_map[t]
             return torch.full((len(x),), time.item(), dtype=time.dtype, device=x.device)
-        key = ("timestep_map", self.timestep_map.dtype, x.device)
-        if key not in self._cast:
-            self._cast[key] = self.timestep_map.to(x.device)
-        return self._cast[key][t.to(x.device)]
+        return self.table_on(x.device, "timestep_map", lambda: self.timestep_map)[t.to(x.device)]
 
     def _check(self, low: int, high: int) -> None:
         # A negative t would silently read the table from its end.

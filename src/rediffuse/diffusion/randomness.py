@@ -5,9 +5,10 @@ as easy as 1, 2, 3", SC 2011), a block cipher over a counter, written with integ
 of image i does not depend on the batch it is in, the shard, the order of the draws or the device.
 """
 
+import functools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -44,12 +45,14 @@ def generator(seed: int, *purpose: int | str, device: str | torch.device = "cpu"
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *purpose))
 
 
-def philox4x32(counter: Sequence[Tensor], key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def philox4x32(
+    counter: Sequence[Tensor], key: tuple[int | Tensor, int | Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Philox4x32-10 of four counter words and two key words.
 
     Args:
         counter: four int64 tensors holding values in [0, 2³²); they are broadcast against one another.
-        key: two integers in [0, 2³²).
+        key: two integers in [0, 2³²), or int64 tensors of no dimension that hold them.
 
     Returns:
         Four int64 tensors of the broadcast shape, values in [0, 2³²).
@@ -68,7 +71,7 @@ def philox4x32(counter: Sequence[Tensor], key: tuple[int, int]) -> tuple[Tensor,
     return c0.expand(shape), (c1 & _MASK).expand(shape), c2.expand(shape), (c3 & _MASK).expand(shape)
 
 
-def _mix(product: Tensor, word: Tensor, key: int) -> Tensor:
+def _mix(product: Tensor, word: Tensor, key: int | Tensor) -> Tensor:
     shifted = product >> 32
     mixed = shifted.bitwise_xor_(word) if shifted.shape == word.shape else shifted ^ word
     return mixed.bitwise_xor_(key).bitwise_and_(_MASK)
@@ -83,6 +86,7 @@ def counted_normal(
     purpose: str = "noise",
     dtype: torch.dtype = torch.float32,
     device: str | torch.device | None = None,
+    compiled: bool = False,
 ) -> Tensor:
     """Standard normal noise that is a pure function of (seed, purpose, index, step).
 
@@ -91,12 +95,15 @@ def counted_normal(
         step: number of the draw, in [0, 2³²).
         shape: shape of one sample.
         device: where to make the noise; default the device of `indices`.
+        compiled: make it in a few kernels by torch's compiler, which takes seconds the first time in a process.
 
     Returns:
         [B, *shape] of `dtype`. The integers are the same everywhere; Box–Muller runs in float64 and is then cast, so
         that devices agree to float64 rounding.
     """
-    return counted_normals(seed, indices, [step], shape, purpose=purpose, dtype=dtype, device=device)[0]
+    return counted_normals(
+        seed, indices, [step], shape, purpose=purpose, dtype=dtype, device=device, compiled=compiled
+    )[0]
 
 
 def counted_normals(
@@ -108,6 +115,7 @@ def counted_normals(
     purpose: str = "noise",
     dtype: torch.dtype = torch.float32,
     device: str | torch.device | None = None,
+    compiled: bool = False,
 ) -> Tensor:
     """`counted_normal` of several steps at once: [len(steps), B, *shape]."""
     if steps and not (min(steps) >= 0 and max(steps) <= _MASK):
@@ -115,8 +123,10 @@ def counted_normals(
     device = torch.device(device) if device is not None else indices.device
     indices = indices.to(device=device, dtype=torch.int64).reshape(-1)
     derived = derive_seed(seed, purpose)
-    key = (derived & _MASK, derived >> 32)
-    size = math.prod(shape)
+    key: tuple[int | Tensor, int | Tensor] = (derived & _MASK, derived >> 32)
+    size, normals = math.prod(shape), _normals
+    if compiled:  # for all seeds at once: a number would be compiled into the kernel
+        normals, key = _compiled_normals(), tuple(torch.tensor(key, device=device))
     blocks = -(-size // 4)
     rows = max(1, _CPU_BLOCKS // max(blocks, 1)) if device.type == "cpu" else len(indices) * len(steps)
     block = torch.arange(blocks, device=device)[None]
@@ -125,9 +135,19 @@ def counted_normals(
     out = torch.empty(len(sample), size, dtype=dtype, device=device)
     for start in range(0, len(sample), max(rows, 1)):
         part = slice(start, start + rows)
-        words = philox4x32((block, draw[part], sample[part] & _MASK, sample[part] >> 32), key)
-        out[part] = torch.cat(_box_muller(*words), dim=1)[:, :size]
+        out[part] = normals(block, draw[part], sample[part], *key)[:, :size]
     return out.reshape(len(steps), len(indices), *shape)
+
+
+def _normals(block: Tensor, draw: Tensor, sample: Tensor, low: int | Tensor, high: int | Tensor) -> Tensor:
+    """The normals of whole blocks, float64 [N, 4 K], from block [1, K], draw and sample [N, 1], and the two key words."""
+    words = philox4x32((block, draw, sample & _MASK, sample >> 32), (low, high))
+    return torch.cat(_box_muller(*words), dim=1)
+
+
+@functools.cache
+def _compiled_normals() -> Callable[..., Tensor]:
+    return torch.compile(_normals, dynamic=True)
 
 
 def _box_muller(u0: Tensor, u1: Tensor, u2: Tensor, u3: Tensor) -> list[Tensor]:
@@ -152,6 +172,7 @@ class SampleNoise:
         step_temperature: standard deviation of the noise of the steps; 0 leaves their mean.
         steps_ahead: steps whose noise is made in one go, which changes no number; default 1 on a CPU, else 8: a draw is
             some 120 small kernels, whose launches an accelerator would wait for.
+        compiled: see `counted_normal`.
     """
 
     seed: int
@@ -162,6 +183,7 @@ class SampleNoise:
     initial_temperature: float = 1.0
     step_temperature: float = 1.0
     steps_ahead: int | None = None
+    compiled: bool = False
     _ahead: dict[int, Tensor] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -183,13 +205,13 @@ class SampleNoise:
         if chunk not in self._ahead:
             self._ahead.clear()
             steps = range(chunk * ahead, (chunk + 1) * ahead)
-            self._ahead[chunk] = counted_normals(
-                self.seed, self.indices, steps, self.shape, purpose="step", dtype=self.dtype, device=self.device
-            ).mul_(self.step_temperature)
+            self._ahead[chunk] = self._counted("step", steps).mul_(self.step_temperature)
         return self._ahead[chunk][place].clone()
 
     def _draw(self, purpose: str, k: int, temperature: float) -> Tensor:
-        noise = counted_normal(
-            self.seed, self.indices, k, self.shape, purpose=purpose, dtype=self.dtype, device=self.device
-        )
+        noise = self._counted(purpose, [k])[0]
         return noise if temperature == 1.0 else noise.mul_(temperature)
+
+    def _counted(self, purpose: str, steps: Sequence[int]) -> Tensor:
+        how = {"purpose": purpose, "dtype": self.dtype, "device": self.device, "compiled": self.compiled}
+        return counted_normals(self.seed, self.indices, steps, self.shape, **how)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
 from rediffuse.progress import Progress
 from rediffuse.runs import facts
+from rediffuse.runs.hardware import compiles_noise
 from rediffuse.runs.networks import denoiser, trained_network
 
 
@@ -49,7 +50,8 @@ def diffusion_bound(job: Job, context: Context, image_set: ImageSet) -> None:
                 indices = torch.arange(start, min(start + run.sampling.batch_size, len(images)))
                 x0 = to_unit_range(images[indices].to(run.hardware.device))
                 of_batch = whole if classes is None else whole.with_labels(classes[indices])
-                terms = bound_terms(of_batch, x0, indices, seed=derive_seed(seed, "likelihood"), on_step=tick)
+                how = {"seed": derive_seed(seed, "likelihood"), "compiled": compiles_noise(run.hardware)}
+                terms = bound_terms(of_batch, x0, indices, **how, on_step=tick)  # type: ignore[arg-type]
                 arrays = {name: value.cpu().numpy() for name, value in vars(terms).items()}
                 write_arrays(path, **arrays)
             parts.append(BoundTerms(**{name: torch.from_numpy(array) for name, array in arrays.items()}))

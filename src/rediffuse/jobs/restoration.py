@@ -103,8 +103,10 @@ def restore(job: Job, context: Context) -> None:
 
 
 def decibels(images: Tensor, x0: Tensor) -> Tensor:
-    """PSNR of each image, clipped to [-1, 1]; that of an image without error, which is infinite, counts as `EXACT`."""
-    return psnr(images.clamp(-1, 1), x0).clamp(max=EXACT)
+    """PSNR of each image, clipped to [-1, 1], [B] on the CPU; that of an image without error, which is infinite, counts
+    as `EXACT`.
+    """
+    return psnr(images.clamp(-1, 1), x0).clamp(max=EXACT).cpu()
 
 
 def _by_image(values: Tensor) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from rediffuse.pipeline.receipts import require
 from rediffuse.pipeline.work import Stopwatch
 from rediffuse.progress import Progress
 from rediffuse.runs import facts
-from rediffuse.runs.hardware import set_threads
+from rediffuse.runs.hardware import compiles_noise, set_threads
 from rediffuse.runs.networks import asked_classes, class_labels, denoiser, trained_classifier, trained_network
 from rediffuse.runs.samples import Samples, has_stamp, read_samples, write_samples
 from rediffuse.samplers.generate import generate
@@ -164,6 +164,7 @@ def _noise(run: ResolvedRun, sampler: Sampler, image_set: ImageSet, seed: int, i
     noise_seed, shape = derive_seed(seed, "samples"), image_set.shape
     how: dict[str, Any] = {
         "device": run.hardware.device,
+        "compiled": compiles_noise(run.hardware),
         "initial_temperature": sampler.initial_temperature,
         "step_temperature": sampler.step_temperature,
     }

@@ -115,8 +115,8 @@ def trained_network(run: ResolvedRun, image_set: ImageSet, path: Path) -> nn.Mod
     network = on_device(network, hardware.device, unet and hardware.channels_last)
     if not unet:  # one-pass models are small, and are trained in float32
         return network
-    module: nn.Module = _Autocast(network) if hardware.precision == "bfloat16" else network
-    return torch.compile(module) if hardware.compile else module  # type: ignore[return-value]
+    module: nn.Module = torch.compile(network) if hardware.compile else network  # type: ignore[assignment]
+    return _Autocast(module, hardware.channels_last) if hardware.precision == "bfloat16" else module
 
 
 def trained_classifier(run: ResolvedRun, image_set: ImageSet, path: Path) -> Any:
@@ -170,11 +170,13 @@ def asked_classes(run: ResolvedRun, image_set: ImageSet, indices: Tensor) -> Ten
 class _Autocast(nn.Module):
     """A network whose forward runs in bfloat16 where that is safe."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, channels_last: bool) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.channels_last = network, channels_last
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """As the network's own, result in the dtype of x."""
+        if self.channels_last:  # samplers give one order at first and another later, for which a compiler starts anew
+            x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             return self.network(x, t, y).to(x.dtype)

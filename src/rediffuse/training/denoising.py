@@ -22,6 +22,7 @@ from rediffuse.training.history import Interval, Row
 from rediffuse.training.learning_rate import learning_rate
 from rediffuse.training.objective import TrainingObjective
 from rediffuse.training.options import TrainingConfig
+from rediffuse.training.replay import Replayed
 
 Images = np.ndarray | Tensor
 CPU = Hardware()
@@ -72,6 +73,9 @@ class Denoising:
             raise UserError("label_dropout needs a network with a null label; set num_classes or label_dropout to 0")
         self.compiled = torch.compile(self.network, dynamic=False) if hardware.compile else self.network
         self.parameters = list(self.network.parameters())
+        # Checkpointing looks at the state of the random generators on the device, which no recording can.
+        replayed = self.device.type == "cuda" and not any(getattr(m, "checkpointing", False) for m in network.modules())
+        self.gradient = Replayed(self._backward, self.parameters) if replayed else self._backward
         self.optimizer = Adam(self.parameters, config.betas)
         self.timesteps = make_timestep_sampler(config.timestep_sampling, process.num_timesteps)
         self.interval = Interval(
@@ -108,7 +112,9 @@ class Denoising:
         self._seed_dropout(derive_seed(self.seed, "dropout", step))
 
         rate = learning_rate(step, config)
-        losses = self._backward(images, labels, t.to(self.device), weights.to(self.device, torch.float32), noise)
+        # Without `non_blocking` each copy would wait until the GPU has done all that it was given before.
+        told = t.to(self.device, non_blocking=True), weights.to(self.device, torch.float32, non_blocking=True)
+        losses = self.gradient(images, labels, *told, noise)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         if config.clip_norm > 0:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, config.clip_norm, norm)

@@ -1,0 +1,101 @@
+"""On a GPU a training step is recorded once and replayed: nothing but its speed may tell."""
+
+import numpy as np
+import pytest
+import torch
+
+from rediffuse.diffusion.interpolant import InterpolantObjective
+from rediffuse.diffusion.objectives import Objective
+from rediffuse.diffusion.process import DiffusionProcess
+from rediffuse.hardware import Hardware
+from rediffuse.models import build_unet, preset
+from rediffuse.training import Denoising, TrainingConfig, train
+from rediffuse.training.replay import Replayed
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+SIMPLE = Objective()
+OBJECTIVES = {
+    "simple": SIMPLE,
+    "l1": Objective(loss="l1"),
+    "velocity": InterpolantObjective(),
+    "bound": Objective(loss="vlb"),
+    "hybrid": Objective(variance="learned-range", loss="hybrid"),
+    **{
+        f"{weighting} of {prediction}": Objective(prediction=prediction, weighting=weighting)
+        for weighting in ("snr", "inverse-snr", "min-snr", "importance")
+        for prediction in ("eps", "x0", "v", "mu")
+    },
+}
+
+
+def learner(objective=SIMPLE, *, precision="float32", checkpointing=False, **settings) -> Denoising:
+    learned = getattr(objective, "variance", "") == "learned-range"
+    config = preset("micro-digits", out_channels=1 + learned, num_classes=3, dropout=0.2, checkpointing=checkpointing)
+    random = np.random.default_rng(0)
+    return Denoising(
+        build_unet(config, seed=5),
+        DiffusionProcess.create("cosine", 20),
+        objective,
+        random.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8),
+        random.integers(0, 3, 20),
+        TrainingConfig(**{"steps": 8, "batch_size": 8, "warmup": 0, "log_every": 8, "label_dropout": 0.3, **settings}),
+        7,
+        Hardware(device="cuda", precision=precision, channels_last=True),
+    )
+
+
+def after(steps: int, learner: Denoising) -> list[np.ndarray]:
+    """Weights, and the rows of losses and gradient norms, after some steps."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        for step in range(steps):
+            learner.step(step)
+    kept = {**learner.network.state_dict(), **learner.interval.state_dict()}
+    return [value.cpu().numpy() for value in kept.values() if isinstance(value, torch.Tensor)]
+
+
+def same(left: list[np.ndarray], right: list[np.ndarray]) -> bool:
+    return len(left) == len(right) and all(map(np.array_equal, left, right))
+
+
+def unrecorded(learner: Denoising) -> Denoising:
+    learner.gradient = learner._backward
+    return learner
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_each_objective_has_the_bytes_of_steps_that_are_not_recorded(name):
+    assert isinstance(learner(OBJECTIVES[name]).gradient, Replayed)
+    recorded, plain = after(4, learner(OBJECTIVES[name])), after(4, unrecorded(learner(OBJECTIVES[name])))
+    assert same(recorded, plain)
+    assert not same(recorded, after(3, learner(OBJECTIVES[name])))
+
+
+@pytest.mark.parametrize(
+    "how", [{"precision": "bfloat16"}, {"accumulate": 4}, {"timestep_sampling": "loss-second-moment"}]
+)
+def test_each_way_to_take_a_step_has_the_bytes_of_steps_that_are_not_recorded(how):
+    assert same(after(4, learner(**how)), after(4, unrecorded(learner(**how))))
+
+
+def test_a_network_that_runs_again_in_the_backward_pass_is_not_recorded():
+    found = learner(checkpointing=True)
+    assert not isinstance(found.gradient, Replayed)
+    after(2, found)
+
+
+def test_a_training_that_is_taken_up_has_the_bytes_of_one_that_was_not(tmp_path):
+    def run(folder: str, stop_at: int | None = None):
+        def on_log(row) -> None:
+            if row["step"] == stop_at:
+                raise KeyboardInterrupt
+
+        made = learner(log_every=2, checkpoint_every=3)
+        return train(made, made.config, 7, state_dir=tmp_path / folder, stamp="stamp", on_log=on_log, progress=False)
+
+    whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", stop_at=4)
+    taken_up = run("stopped")
+    assert taken_up.resumed_from == 3
+    assert taken_up.history == whole.history
+    assert all(torch.equal(value, taken_up.averaged[name]) for name, value in whole.averaged.items())
