@@ -2,9 +2,9 @@
 
     python benchmarks/frechet.py [--dim 2048] [--repeats 3]
 
-Prints seconds, the ratio of each pair of timings with its spread, and how far the two results differ. The seconds are of
-the processor, all threads together, so that another program on the machine does not distort the ratio: for seconds of
-the clock, run with OMP_NUM_THREADS=1 on a quiet machine, where the two are the same.
+Prints seconds, the ratio of each pair of timings with its spread, and how far the two results differ. The seconds are
+of the processor, all threads together, so that another program on the machine does not distort the ratio: for seconds
+of the clock, run with OMP_NUM_THREADS=1 on a quiet machine, where the two are the same.
 """
 
 import argparse

@@ -1,11 +1,12 @@
-"""Our U-Net beside two others, a training step and an inference: diffusers' `UNet2DModel`, denoising-diffusion-pytorch's.
+"""Our U-Net beside two others, a training step and an inference:
+diffusers' `UNet2DModel`, denoising-diffusion-pytorch's.
 
-diffusers' network gets our weights, and the outputs are compared before anything is timed. denoising-diffusion-pytorch's
-`Unet` is another architecture (RMS norms, two blocks a level on the way up too, linear attention wherever ours has none):
-it gets the same levels and the width that brings its number of weights nearest to ours. That leaves another amount of
-work, so weights and operations of each are printed. Every network has its own optimiser as its users have it. All
-take turns in one process, so that what else the machine does slows all; a ratio is taken in each round, and the median
-and quartiles of the rounds are printed. Above 1, ours is faster.
+diffusers' network gets our weights, and the outputs are compared before anything is timed.
+denoising-diffusion-pytorch's `Unet` is another architecture (RMS norms, two blocks a level on the way up too, linear
+attention wherever ours has none): it gets the same levels and the width that brings its number of weights nearest to
+ours. That leaves another amount of work, so weights and operations of each are printed. Every network has its own
+optimiser as its users have it. All take turns in one process, so that what else the machine does slows all; a ratio is
+taken in each round, and the median and quartiles of the rounds are printed. Above 1, ours is faster.
 
     pip install 'rediffuse[benchmark]'
     python benchmarks/unet_step.py --size tiny-digits --batch 128
@@ -170,7 +171,8 @@ def main() -> None:
     print(
         f"{options.size}: batch {options.batch}, {options.precision}, "
         f"{'channels_last' if options.channels_last else 'contiguous'}, {'compiled' if options.compile else 'eager'}, "
-        f"{device}, {options.threads} CPU thread(s), {options.clock} time of {options.rounds} rounds, torch {torch.__version__}\n"
+        f"{device}, {options.threads} CPU thread(s), {options.clock} time of {options.rounds} rounds, "
+        f"torch {torch.__version__}\n"
         f"weights: {', '.join(f'{c.name} {c.size:,}' for c in networks)}\n"
         f"GFLOP of an image's forward: {', '.join(f'{c.name} {c.gigaflops() / options.batch:.4g}' for c in networks)}\n"
         f"same weights, ours against diffusers: outputs differ by {difference:.1e} of their norm\n"

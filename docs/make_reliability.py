@@ -13,14 +13,17 @@ SIGNALS = {"KILL": "kill -9", "TERM": "SIGTERM", "INT": "SIGINT"}
 BY = {"job": "single jobs", "make": "`rediffuse make`", "snakemake": "Snakemake", "dvc": "DVC"}
 TARGETS = {"tool": "the tool alone", "tree": "all its processes", "job": "the job alone"}
 
-INTRODUCTION = """# What a build survives
-
-Written by `python docs/make_reliability.py` from what the scripts in `benchmarks/reliability/` have measured; a test holds
-the page and their results together. Each script runs from a clean clone (`pip install -e '.[test]'`) with one command,
-draws from a stated seed, and works on a study of seconds that has a job of every stage. A *result* is a file of
-`data/`, `runs/`, `reports/` or `plan/` that holds no times. A count of zero says little by itself: 0 of *n* leaves room for
-a rate up to the bound given beside it (95 %, Clopper and Pearson).
-"""
+INTRODUCTION = (
+    "# What a build survives\n\n"
+    "Written by `python docs/make_reliability.py` from what the scripts in `benchmarks/reliability/` have measured; "
+    "a test holds\n"
+    "the page and their results together. Each script runs from a clean clone (`pip install -e '.[test]'`) "
+    "with one command,\n"
+    "draws from a stated seed, and works on a study of seconds that has a job of every stage. A *result* is a file of\n"
+    "`data/`, `runs/`, `reports/` or `plan/` that holds no times. A count of zero says little by itself: "
+    "0 of *n* leaves room for\n"
+    "a rate up to the bound given beside it (95 %, Clopper and Pearson).\n"
+)
 KILLS = """\
 While a build goes on it is killed in every stage, at drawn moments, and started again each time. A signal goes to
 the tool alone, whose jobs then go on as orphans (in half of the cases beside the next build), to all of its
@@ -44,13 +47,17 @@ A real `mlflow server` stands behind a relay that hands on so many requests and 
 it from its first row on; it must end with exit code 0 and the same bytes. Then the relay is mended, and
 `rediffuse track` must bring the server to what one that was never lost holds.
 """
-TOGETHER = """\
-In a built project one run is changed, so that most is to be made again; two tools start at the same time, or the second
-a drawn moment later. One of them may be refused or end with an error; the next `dvc repro` must end with the bytes of a
-build that had the folder for itself. Then the dates of all files of a built project are moved, the clock of a whole build
-is set back (`libfaketime`), and the project is copied and moved into folders whose names have spaces, a quote and letters
-beyond ASCII: what is up to date must stay so, and a change must come to what it comes to elsewhere.
-"""
+TOGETHER = (
+    "In a built project one run is changed, so that most is to be made again; "
+    "two tools start at the same time, or the second\n"
+    "a drawn moment later. One of them may be refused or end with an error; "
+    "the next `dvc repro` must end with the bytes of a\n"
+    "build that had the folder for itself. Then the dates of all files of a built project are moved, "
+    "the clock of a whole build\n"
+    "is set back (`libfaketime`), "
+    "and the project is copied and moved into folders whose names have spaces, a quote and letters\n"
+    "beyond ASCII: what is up to date must stay so, and a change must come to what it comes to elsewhere.\n"
+)
 DAMAGE = """\
 Every file that a job of the built study made, its receipt included, is damaged in every way, one at a time. Noticed:
 `status` has its job to be done. Each file is made again after one of the damages, in turn, by the job's command,
@@ -85,8 +92,8 @@ def measured(about: dict[str, Any]) -> str:
     machine = about["machine"]
     return (
         f"\n    {about['command']}\n\n"
-        f"{about['minutes']:.0f} minutes on {about['date']}, {machine['cpu']}, {machine['cores']} cores shared with other "
-        f"work, commit {about['commit'][:12]}.\n"
+        f"{about['minutes']:.0f} minutes on {about['date']}, {machine['cpu']}, "
+        f"{machine['cores']} cores shared with other work, commit {about['commit'][:12]}.\n"
     )
 
 

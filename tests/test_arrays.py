@@ -11,7 +11,9 @@ from rediffuse.arrays import read_arrays, write_arrays
 
 
 def as_zip(entries: dict[str, bytes]) -> bytes:
-    """A stored archive by the ZIP specification (APPNOTE 4.3): version 2.0, dated 1980, readable and writable by the owner."""
+    """A stored archive by the ZIP specification (APPNOTE 4.3):
+    version 2.0, dated 1980, readable and writable by the owner.
+    """
     local, central = b"", b""
     for name, content in entries.items():
         date = (1980 - 1980 << 9) + (1 << 5) + 1

@@ -49,7 +49,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def damaged(jobs: list[Job], context: Any, where: Path) -> Iterator[dict[str, Any]]:
-    """Damage every file of the jobs in every way; each is made again after one of these, in turn. The figures so far."""
+    """Damage every file of the jobs in every way; each is made again after one of these, in turn.
+    The figures so far.
+    """
     noticed: dict[str, Counter[str]] = {name: Counter() for name in DAMAGES}
     wrong: list[str] = []
     files = again = 0

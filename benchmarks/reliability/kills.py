@@ -1,9 +1,9 @@
 """Kills a build again and again while it goes on, and compares what it ends with.
 
 One clone is built without any kill. Others are killed over every stage, at moments drawn from a seed, and started
-again each time: by single jobs and by `rediffuse make` (forks of one process, which saves the imports), by Snakemake and by
-DVC. Of the two tools the signal goes to the tool alone, whose jobs then go on as orphans, to all of its processes, or to
-the job alone.
+again each time: by single jobs and by `rediffuse make` (forks of one process, which saves the imports), by Snakemake
+and by DVC. Of the two tools the signal goes to the tool alone, whose jobs then go on as orphans, to all of its
+processes, or to the job alone.
 
     python -m benchmarks.reliability.kills
 """
@@ -53,7 +53,9 @@ TOOLS = {"snakemake": "snakemake --cores 2 --quiet rules", "dvc": "dvc repro --n
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill: what was killed and how, the stages whose jobs were at work then, seconds until its target had ended."""
+    """One kill: what was killed and how, the stages whose jobs were at work then,
+    seconds until its target had ended.
+    """
 
     by: str
     target: str
@@ -110,7 +112,9 @@ def kill_make(clone: Clone, jobs: list[Job], each: int, chance: random.Random, s
 def kill_tool(
     clone: Clone, tool: str, each: int, every: int, chance: random.Random, seconds: dict[str, float]
 ) -> list[Kill]:
-    """Build with a tool, which is killed so many times in each stage: when a job of it has begun, and some moment more."""
+    """Build with a tool, which is killed so many times in each stage:
+    when a job of it has begun, and some moment more.
+    """
     kills: list[Kill] = []
     log = clone.folder.parent / f"{tool}.log"
     context, jobs = opened(clone), jobs_of(clone, None)

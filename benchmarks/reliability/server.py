@@ -1,8 +1,8 @@
 """Trains while the tracking server is down, slow, or answers nonsense, from its first answer on or some answers later.
 
-A real `mlflow server` stands behind a relay that hands on so many requests and then misbehaves. The training logs while it
-works, as one of hours does. It must end with the same bytes; then the relay is mended, and `rediffuse track` must bring
-the server to what one that was never lost holds.
+A real `mlflow server` stands behind a relay that hands on so many requests and then misbehaves. The training logs while
+it works, as one of hours does. It must end with the same bytes; then the relay is mended, and `rediffuse track` must
+bring the server to what one that was never lost holds.
 
     python -m benchmarks.reliability.server
 """

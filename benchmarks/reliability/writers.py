@@ -1,8 +1,9 @@
 """Lets eight processes write to one MLflow store at once, SQLite's and PostgreSQL's.
 
-Each round begins with an empty store: eight `rediffuse track` of one built study; and six of its jobs that are
-done anew and log when they end, beside two `track`. The store must then hold what one process alone writes: every run, parameter, artefact
-and value of a metric once. PostgreSQL needs its programs on this machine and `psycopg2` in the environment.
+Each round begins with an empty store: eight `rediffuse track` of one built study; and six of its jobs that are done
+anew and log when they end, beside two `track`. The store must then hold what one process alone writes: every run,
+parameter, artefact and value of a metric once. PostgreSQL needs its programs on this machine and `psycopg2` in the
+environment.
 
     python -m benchmarks.reliability.writers
 """

@@ -54,8 +54,8 @@ RUNS, SEEDS = 2, 3
 SCORED, STEPS = 50_000, (1000, 50)
 #: FLOPs of Inception-v3 on one image: torchvision states 5.713 G multiply-adds (`Inception_V3_Weights`, "_ops").
 INCEPTION = 2 * 5.713e9
-#: FLOP/s in bfloat16 without sparsity. H100 SXM: NVIDIA's data sheet. TPU v3-8: four chips of 123 TFLOP/s each, Google's
-#: page of TPU v3.
+#: FLOP/s in bfloat16 without sparsity. H100 SXM: NVIDIA's data sheet. TPU v3-8: four chips of 123 TFLOP/s each,
+#: Google's page of TPU v3.
 H100_PEAK, TPU_PEAK = 989.4e12, 4 * 123e12
 #: Ho et al. 2020, appendix B, on a TPU v3-8: steps a second at B = 128; (images, seconds) of sampling at T = 1000.
 HO_STEPS_A_SECOND, HO_BATCH, HO_SAMPLED, HO_T = 21, 128, (256, 17), 1000
@@ -82,7 +82,9 @@ def ho(flops: int) -> dict[str, float]:
 
 
 def models(counted: dict[str, Any], gpu: dict[str, Any], shares: dict[str, float]) -> dict[str, dict[str, CostModel]]:
-    """The cost model of each network on an H100: at the rates that were measured, and at Ho et al.'s shares of the peak."""
+    """The cost model of each network on an H100:
+    at the rates that were measured, and at Ho et al.'s shares of the peak.
+    """
     found: dict[str, dict[str, CostModel]] = {}
     for name, one in counted.items():
         found[name] = {

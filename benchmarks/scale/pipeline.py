@@ -1,4 +1,5 @@
-"""What the pipeline itself takes where nothing is to be done, by the number of runs: `python -m benchmarks.scale.pipeline`.
+"""What the pipeline itself takes where nothing is to be done, by the number of runs:
+`python -m benchmarks.scale.pipeline`.
 
 The studies are made up: each file that a job would make holds a line, and has a receipt as if the job had made it, so
 that every command finds all jobs up to date.

@@ -88,7 +88,8 @@ def fetch(file: RemoteFile, folder: str | Path, progress: OnProgress | None = No
 
     Bytes go to <name>.part, which a later call continues; it takes the name only when its checksum agrees, whichever
     host they came from. A mirror that fails, stalls or crawls for `timeout_s` or serves other bytes is left for the
-    next. If none serves, a `UserError` says what each did and how to provide the file by hand. `progress(done, total)` counts bytes; total is 0 while unknown.
+    next. If none serves, a `UserError` says what each did and how to provide the file by hand. `progress(done, total)`
+    counts bytes; total is 0 while unknown.
     """
     folder = Path(folder)
     path = folder / file.name

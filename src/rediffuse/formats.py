@@ -21,7 +21,9 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def write_records(path: str | Path, records: Iterable[dict[str, Any]]) -> None:
-    """Write records as a JSON list of one line each, whole or not at all: git then keeps of a new one that line alone."""
+    """Write records as a JSON list of one line each, whole or not at all:
+    git then keeps of a new one that line alone.
+    """
     lines = (
         json.dumps(one, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False) for one in records
     )

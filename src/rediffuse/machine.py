@@ -26,7 +26,9 @@ VECTORS = {"amx_tile": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512
 
 
 def processor(described: str) -> str:
-    """Name of the processor and its widest vector instructions, by the text of /proc/cpuinfo; "" where it tells none."""
+    """Name of the processor and its widest vector instructions, by the text of /proc/cpuinfo;
+    "" where it tells none.
+    """
     lines = [line.partition(":") for line in described.splitlines()]
     name = next((value.strip() for key, _, value in lines if key.strip() == "model name"), "")
     flags = next((value.split() for key, _, value in lines if key.strip() in ("flags", "Features")), [])

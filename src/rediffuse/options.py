@@ -39,7 +39,9 @@ Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 def _line(text: str) -> str:
-    """Text as a table's cell or a figure can show it: line breaks count as spaces, and what does not print is refused."""
+    """Text as a table's cell or a figure can show it: line breaks count as spaces,
+    and what does not print is refused.
+    """
     line = " ".join(text.split())
     if strange := next((letter for letter in line if not letter.isprintable()), None):
         raise PydanticCustomError(

@@ -47,9 +47,15 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         return len(self._entries)
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """The keyword-only fields of every entry by name: what a stage states in its settings when it decides by one."""
+        """The keyword-only fields of every entry by name: what a stage states in its settings
+        when it decides by one.
+        """
         return {
-            name: {field.name: getattr(entry, field.name) for field in fields(entry) if field.kw_only}  # type: ignore[arg-type]
+            name: {
+                field.name: getattr(entry, field.name)
+                for field in fields(entry)  # type: ignore[arg-type]
+                if field.kw_only
+            }
             for name, entry in self._entries.items()
         }
 

@@ -191,8 +191,8 @@ def check_finite(state: Mapping[str, Tensor], source: str | Path) -> None:
     broken = [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v.float()).all()]
     if broken:
         raise UserError(
-            f"{source}: the weights {one_line(broken[0], 60)} hold NaN or infinity{_more(broken)}; the file is damaged, or its "
-            "training diverged"
+            f"{source}: the weights {one_line(broken[0], 60)} hold NaN or infinity{_more(broken)}; "
+            "the file is damaged, or its training diverged"
         )
 
 

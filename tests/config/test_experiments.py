@@ -1,4 +1,6 @@
-"""What an experiment of a study asks for: its cells, the settings that runs are sampled with, and the runs it trains."""
+"""What an experiment of a study asks for: its cells, the settings that runs are sampled with,
+and the runs it trains.
+"""
 
 import inspect
 from pathlib import Path

@@ -222,7 +222,10 @@ MISTAKES = {
     ),
     "restoration by a method that nobody asks for": (
         "methods: [ancestral, ddim]}",
-        "methods: [ancestral]}\nclaims:\n- {claim: c, source: s, metric: psnr, cell: baseline/denoising-ddim, above: 9}",
+        (
+            "methods: [ancestral]}\nclaims:\n"
+            "- {claim: c, source: s, metric: psnr, cell: baseline/denoising-ddim, above: 9}"
+        ),
         ["claims.0.cell", "'baseline/denoising-ddim' has no psnr", "did you mean"],
     ),
     "likelihood of an ablation": (

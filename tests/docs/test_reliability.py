@@ -1,4 +1,6 @@
-"""The page of reliability says what the scripts have found, and the scripts still find it: each in its smallest form."""
+"""The page of reliability says what the scripts have found, and the scripts still find it:
+each in its smallest form.
+"""
 
 import http.server
 import json

@@ -1,4 +1,6 @@
-"""Light blocks and activation checkpointing: what they compute, and that the first is smaller and the second the same."""
+"""Light blocks and activation checkpointing: what they compute,
+and that the first is smaller and the second the same.
+"""
 
 from collections.abc import Callable
 

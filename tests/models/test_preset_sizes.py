@@ -102,7 +102,9 @@ def test_a_published_network_has_its_published_size(name: str) -> None:
 
 
 def residual(inputs: int, outputs: int, embedding: int) -> int:
-    """Two normalised 3×3 convolutions, the projection of the embedding, and a 1×1 convolution where the width changes."""
+    """Two normalised 3×3 convolutions, the projection of the embedding,
+    and a 1×1 convolution where the width changes.
+    """
     layers = 2 * inputs + conv(inputs, outputs, 3) + 2 * outputs + conv(outputs, outputs, 3)
     return layers + (embedding + 1) * outputs + (inputs != outputs) * conv(inputs, outputs, 1)
 

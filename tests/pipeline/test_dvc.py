@@ -1,5 +1,5 @@
-"""DVC, Snakemake and the receipts agree on what is out of date, and every command of the README works: the scenarios a user
-meets, with the real tools.
+"""DVC, Snakemake and the receipts agree on what is out of date, and every command of the README works: the
+scenarios a user meets, with the real tools.
 """
 
 import csv
@@ -129,7 +129,8 @@ def test_a_rebuild_does_each_job_once_and_leaves_git_clean_but_for_times(repeate
     fresh = Clone(tmp_path / "project")
     subprocess.run(["git", "clone", "-q", repeated.folder, fresh.folder], check=True)
     fresh.run("dvc repro")
-    # DVC's cache was empty: it asks for each stage, and each has worked once, under Snakemake, which then writes a benchmark.
+    # DVC's cache was empty: it asks for each stage, and each has worked once, under Snakemake, which then writes a
+    # benchmark.
     times = sorted(fresh.folder.glob("runs/smoke/*/seed0/timing/*.json"))
     assert times
     for path in times:

@@ -1,4 +1,6 @@
-"""The recipes of docs/architecture.md, followed to the letter in a copy of the project: each adds what it says it adds."""
+"""The recipes of docs/architecture.md, followed to the letter in a copy of the project:
+each adds what it says it adds.
+"""
 
 import json
 import os

@@ -62,14 +62,15 @@ def test_the_fewest_steps_that_do_are_named_and_where_none_are(material, monkeyp
     monkeypatch.setattr("rediffuse.reporting.experiments.answers.LEAST_STEPS", 2)
     assert said(material, "eta")[-1] == "Every smaller number of steps is clearly worse than the most."
     assert said(material, "few")[-1] == (
-        "Fewest steps that are not clearly worse than the most: 5 of 10 with η = 0.5; with η = 0 every smaller number is "
-        "clearly worse."
+        "Fewest steps that are not clearly worse than the most: 5 of 10 with η = 0.5; "
+        "with η = 0 every smaller number is clearly worse."
     )
 
 
 def test_what_chooses_its_steps_is_compared_with_every_number_of_them(material):
     assert said(material, "chosen") == [
-        "Probability-flow ODE adaptive, tolerance 0.1 is best (Fréchet distance 90.00, n = 20), clearly better than all others."
+        "Probability-flow ODE adaptive, tolerance 0.1 is best (Fréchet distance 90.00, n = 20), "
+        "clearly better than all others."
     ]
     told = chapter._chosen(material, found(material, "chosen"))
     assert told.startswith("Network evaluations an image: 5 (DDIM, 5 steps), 10 (DDIM, 10 steps) and ")
@@ -84,8 +85,8 @@ def test_a_caption_says_by_what_of_how_many_images_and_which_way_is_better(mater
     picture = drawn(material, "eta")
     assert picture is not None
     assert picture.caption == (
-        "Fréchet distance in EfficientNet-Lite0 features by η and steps, n = 20. Lower is better. Bars: 95 % intervals, "
-        "those of the table."
+        "Fréchet distance in EfficientNet-Lite0 features by η and steps, n = 20. Lower is better. "
+        "Bars: 95 % intervals, those of the table."
     )
 
 
@@ -98,8 +99,9 @@ def test_a_trained_way_stands_beside_the_run_that_it_starts_from(material):
 
 def test_of_several_ways_the_one_that_changes_most_is_named_also_where_only_sampling_differs(material):
     assert said(material, "causes") == [
-        "Against DDPM (Fréchet distance 200.0, n = 20): clearly better: half the width (−25 %); clearly worse: a faster "
-        "training (+10 %) and noise in the steps (+50 %). What changes it most: noise in the steps (+50 %)."
+        "Against DDPM (Fréchet distance 200.0, n = 20): clearly better: half the width (−25 %); "
+        "clearly worse: a faster training (+10 %) and noise in the steps (+50 %). "
+        "What changes it most: noise in the steps (+50 %)."
     ]
 
 

@@ -27,6 +27,9 @@ def test_the_summary_of_nothing_says_not_run(empty_tree: StudyTree) -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    script = "import sys, rediffuse.reporting; print([m for m in ('pandas', 'matplotlib', 'torch', 'rich') if m in sys.modules])"
+    script = (
+        "import sys, rediffuse.reporting; "
+        "print([m for m in ('pandas', 'matplotlib', 'torch', 'rich') if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -45,11 +45,17 @@ def test_baseline_and_improved_keep_their_colours(empty_tree: StudyTree) -> None
     [
         (
             (50, 50),
-            "Improved DDPM is clearly better in all 2 (most with 50 steps of ancestral sampling: 50 against 100), DDPM in none",
+            (
+                "Improved DDPM is clearly better in all 2 (most with 50 steps of ancestral sampling: 50 against 100), "
+                "DDPM in none"
+            ),
         ),
         (
             (50, 200),
-            "Improved DDPM is clearly better in 1 (with 50 steps of ancestral sampling: 50 against 100), DDPM in 1 (with 5",
+            (
+                "Improved DDPM is clearly better in 1 (with 50 steps of ancestral sampling: 50 against 100), "
+                "DDPM in 1 (with 5"
+            ),
         ),
         ((100, 100), "Improved DDPM is clearly better in none, DDPM in none; 2 are undecided"),
         ((100, 200), "is clearly better in none, DDPM in 1 (with 5 steps of DDIM: 100 against 200); 1 is undecided"),

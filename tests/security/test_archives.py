@@ -1,4 +1,6 @@
-"""Pictures and arrays that are not what they say: one line, nothing written, and no more memory than a picture takes."""
+"""Pictures and arrays that are not what they say: one line, nothing written,
+and no more memory than a picture takes.
+"""
 
 import io
 import lzma

@@ -209,7 +209,10 @@ def test_an_import_says_what_it_understood(project: Path, exported: Path, tmp_pa
     message = run(tmp_path, "import", str(exported), "--into", "again")
     count = sum(value.numel() for value in load_file(exported / "diffusion_pytorch_model.safetensors").values())
     for what in (
-        f"read from {exported}/diffusion_pytorch_model.safetensors: nothing says whether raw weights or a moving average",
+        (
+            f"read from {exported}/diffusion_pytorch_model.safetensors: "
+            "nothing says whether raw weights or a moving average"
+        ),
         f"schedule read from {exported}/scheduler/scheduler_config.json",
         f"network: {count:,} parameters; images 8x8x1, 2 outputs; channels 8, 16; blocks 1; attention at 4; heads 1",
         "process: timesteps 50, schedule cosine, prediction eps, variance learned-range, clip yes",

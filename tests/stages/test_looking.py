@@ -1,4 +1,6 @@
-"""A training that is looked at while it works ends with the bytes of one that is not, and goes on when looking fails."""
+"""A training that is looked at while it works ends with the bytes of one that is not,
+and goes on when looking fails.
+"""
 
 import contextlib
 from dataclasses import replace

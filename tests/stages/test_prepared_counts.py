@@ -1,4 +1,6 @@
-"""What a data set of one's own is too small for is said right after `prepare`, naming the key; and its pictures count."""
+"""What a data set of one's own is too small for is said right after `prepare`, naming the key;
+and its pictures count.
+"""
 
 import os
 import zipfile

@@ -53,7 +53,8 @@ def test_what_is_exact_is_a_point(context: Context):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.zeros(1, *image_set.shape), torch.zeros(1, dtype=torch.long))
     assert found["gflops"]["value"] * 1e9 == pytest.approx(counter.get_total_flops())
-    # Weights, gradients, two moments and an average of 4 bytes each, and what 16 images at once leave for their gradient.
+    # Weights, gradients, two moments and an average of 4 bytes each, and what 16 images at once leave for their
+    # gradient.
     network, x, t = network.train(), torch.zeros(16, *image_set.shape), torch.zeros(16, dtype=torch.long)
     kept = saved_for_backward(network, lambda: network(x, t))
     assert found["peak_memory"]["value"] * 2**20 == pytest.approx(20 * count + kept, rel=0.01)

@@ -68,7 +68,9 @@ def alone(state: Path, case: str) -> TrainingResult:
 
 
 def shared(meeting: Path, folder: Path, states: dict[str, tuple[str, str]]) -> dict[str, TrainingResult]:
-    """What each process does: for each state folder train a case, from the half of another folder where one is named."""
+    """What each process does: for each state folder train a case,
+    from the half of another folder where one is named.
+    """
     torch.set_num_threads(1)
     found = {}
     with group(meeting, "cpu"):

@@ -73,7 +73,9 @@ def hang() -> None:
 
 
 def run_until(state_dir: Path, moment: str) -> None:
-    """Train until the moment: "log N" (row of step N), or "checkpoint N" or "snapshot N" (half of the N-th is written)."""
+    """Train until the moment: "log N" (row of step N),
+    or "checkpoint N" or "snapshot N" (half of the N-th is written).
+    """
     kind, number = moment.split()
     if kind != "log":
         suffix = {"checkpoint": ".partial", "snapshot": ".safetensors"}[kind]

@@ -79,14 +79,14 @@ def _check_processes(run: ResolvedRun) -> None:
         return
     if not isinstance(run.training, TrainingConfig):
         raise ValueError(
-            f"hardware.processes: {processes} cannot share the training of {run.name}, a {run.model}; use 1, or leave the "
-            "run out"
+            f"hardware.processes: {processes} cannot share the training of {run.name}, a {run.model}; use 1, "
+            "or leave the run out"
         )
     batch, parts = run.training.batch_size, run.training.accumulate
     if batch % (processes * parts):
         raise ValueError(
-            f"hardware.processes: {processes} cannot share the {batch // parts} images that a step of {run.name} takes at "
-            "once into equal parts; use a divisor"
+            f"hardware.processes: {processes} cannot share the {batch // parts} images "
+            f"that a step of {run.name} takes at once into equal parts; use a divisor"
         )
 
 
@@ -108,7 +108,8 @@ def _check_unet(run: ResolvedRun, diffusion: Diffusion, source: Source, side: in
         raise ValueError(f"diffusion.timesteps: {error}") from None
     if diffusion.prediction == "velocity" and run.role != "ablation":
         raise ValueError(
-            "diffusion.prediction: velocity has no bound on the likelihood, which every run has; make it an arm of an experiment"
+            "diffusion.prediction: velocity has no bound on the likelihood, which every run has; "
+            "make it an arm of an experiment"
         )
     _check_classes(run, diffusion, source.classes)
     check_samplers(run, diffusion)
@@ -137,7 +138,8 @@ def _check_classes(run: ResolvedRun, diffusion: Diffusion, classes: int | None) 
                 f"sampling.samplers.{key}.classifier_scale: {sampler.classifier_scale} needs a classifier; "
                 "give the run a section `classifier`, or leave it out"
                 if run.role != "ablation"
-                else f"sampling.samplers.{key}.classifier_scale: what an experiment trains has no classifier; leave it out"
+                else f"sampling.samplers.{key}.classifier_scale: what an experiment trains has no classifier; "
+                "leave it out"
             )
         if sampler.classifier_scale is not None and diffusion.prediction == "velocity":
             raise ValueError(
@@ -217,12 +219,13 @@ def _check_counts(run: ResolvedRun, source: Source) -> None:
     for setting, images in run.sampling.images_of.items():
         if images < n:
             raise ValueError(
-                f"sampling.images_of.{setting}: {images} is less than one of evaluation's groups of {n}; use at least {n}"
+                f"sampling.images_of.{setting}: {images} is less than one of evaluation's groups of {n}; "
+                f"use at least {n}"
             )
     if run.corrections is not None and run.corrections.images < 2 * groups:
         raise ValueError(
-            f"corrections.images: {run.corrections.images} makes {groups} groups (evaluation.groups) of fewer than two; "
-            f"use at least {2 * groups}"
+            f"corrections.images: {run.corrections.images} makes {groups} groups (evaluation.groups) "
+            f"of fewer than two; use at least {2 * groups}"
         )
     counts = {
         "evaluation.likelihood_images": run.evaluation.likelihood_images,

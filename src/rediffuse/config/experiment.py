@@ -45,8 +45,8 @@ AxisValue = Annotated[
 
 
 class Claim(Section):
-    """A sentence of a paper, put to the test. A cell is run/sampler-steps, run/likelihood, run/trained (what the trained
-    network tells by itself), run/task-method (`psnr` of restored images), or real/held-out, real/noise.
+    """A sentence of a paper, put to the test. A cell is run/sampler-steps, run/likelihood, run/trained (what the
+    trained network tells by itself), run/task-method (`psnr` of restored images), or real/held-out, real/noise.
 
     One of: `better` against `worse`; `cell` with `below` or `above`; `cells` with `trend`; `same` with `within`; `run`
     with `loss_below` and `before`.
@@ -148,9 +148,9 @@ class Quote(Section):
 class Experiment(Section):
     """A question, and what is varied to answer it.
 
-    Keys of `vary`: `steps`; `sampler` (entries of `samplers`, of the run's own, or names of samplers); `sampler.OPTION`;
-    and what trains anew for each value: any key of `network`, `diffusion` or `training`, such as `training.batch_size`,
-    `hardware.precision` and `sampling.clip`.
+    Keys of `vary`: `steps`; `sampler` (entries of `samplers`, of the run's own, or names of samplers);
+    `sampler.OPTION`; and what trains anew for each value: any key of `network`, `diffusion` or `training`, such as
+    `training.batch_size`, `hardware.precision` and `sampling.clip`.
     All values are combined. What a run has already, a setting or a value however it is written, is not made twice.
     """
 

@@ -85,7 +85,8 @@ def resolve_study(raw: dict[str, Any], path: str | Path) -> LoadedStudy:
         if model.one_pass:
             settings = _one_pass_settings(study, path, where, run)
         else:
-            # Before experiments ask anything of it: a mistake of the run is named there, not where they stumble over it.
+            # Before experiments ask anything of it: a mistake of the run is named there,
+            # not where they stumble over it.
             settings = _with_samplers(layered[name], layered[name]["sampling"]["samplers"], path, where)
             facts["probed"] = True
         runs[name] = _resolve(study, path, where, settings, **facts)

@@ -25,8 +25,8 @@ LONGEST = 80
 class Way:
     """One combination of what is trained: values of its axes, run, its diffusion, and its sampling if that is its own.
 
-    theirs: samplers of the main run. own: those of the run itself, where it was trained for an experiment; same: whether
-    it is the main run with other seeds, and is sampled as that is.
+    theirs: samplers of the main run. own: those of the run itself, where it was trained for an experiment; same:
+    whether it is the main run with other seeds, and is sampled as that is.
     """
 
     at: dict[str, Any]

@@ -65,8 +65,8 @@ class SamplerKeys(Options):
     step_temperature: NotNegative = Field(1.0, le=1000, description="factor of the noise of the steps")
     variations: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
         None,
-        description="make every image a variation of image 0: share s of noise of its own in √(1−s²) of image 0's and s "
-        "of its own, in x_T and in the steps",
+        description="make every image a variation of image 0: share s of noise of its own in √(1−s²) of image 0's "
+        "and s of its own, in x_T and in the steps",
     )
 
     @model_validator(mode="before")
@@ -111,7 +111,11 @@ def _options() -> dict[str, Any]:
         for name, option in spec.options.items():
             if name in SamplerKeys.model_fields:
                 raise ValueError(f"sampler {kind}: {name!r} is a key of every sampler; call the option something else")
-            one = tuple[option.annotation, ...] if name == spec.paced_by else option.annotation  # type: ignore[name-defined]
+            one = (
+                tuple[option.annotation, ...]  # type: ignore[name-defined]
+                if name == spec.paced_by
+                else option.annotation
+            )
             known, meanings = found.get(name, (None, ""))
             found[name] = (
                 one if known is None else known | one,
@@ -140,8 +144,9 @@ class Sampling(Options):
     images_of: dict[str, Images] = Field(
         {},
         max_length=1000,
-        description="images of single settings, named as claims name them (ddim-10: 2400), where more cost less than they "
-        "tell; scored in as many groups as they fill, of which the first are those that fewer images make",
+        description="images of single settings, named as claims name them (ddim-10: 2400), where "
+        "more cost less than they tell; scored in as many groups as they fill, "
+        "of which the first are those that fewer images make",
     )
     batch_size: Batch = Field(1080, description="images sampled at once")
     clip: bool = Field(True, description="clip the predicted x0 to [-1, 1] and re-derive ε")

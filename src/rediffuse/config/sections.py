@@ -46,8 +46,8 @@ class Hardware(hardware.Hardware):
         1,
         le=1024,
         exclude=True,
-        description="processes that share the training, sampling, likelihood or evaluation of a U-Net, on one machine: a "
-        "GPU each, or `threads` each",
+        description="processes that share the training, sampling, likelihood or evaluation of a U-Net, "
+        "on one machine: a GPU each, or `threads` each",
     )
 
 
@@ -99,13 +99,15 @@ def _check_digests(section: Section, *names: str) -> None:
 
 
 class LpipsWeights(Section):
-    """A perceptual distance (Zhang et al. 2018): its mean over pairs says how varied samples are. Weights are not packaged."""
+    """A perceptual distance (Zhang et al. 2018): its mean over pairs says how varied samples are.
+    Weights are not packaged.
+    """
 
     network: Literal["alex", "vgg"] = Field("alex", description="AlexNet or VGG-16")
     weights: PathText = Field(
         ...,
-        description="file of torchvision's weights of that network, or of network and linear heads in one; a TorchScript "
-        "file is a program, at your own risk",
+        description="file of torchvision's weights of that network, or of network and linear heads in one; "
+        "a TorchScript file is a program, at your own risk",
     )
     weights_sha256: str | None = Field(
         None,
@@ -159,8 +161,8 @@ class Evaluation(Section):
         None,
         min_length=1,
         max_length=10,
-        description="metrics of samples that the report compares runs by, the Fréchet distance first; it, KID and IS when "
-        "absent",
+        description="metrics of samples that the report compares runs by, the Fréchet distance first; it, KID "
+        "and IS when absent",
     )
     likelihood_images: Images = Field(
         120,
@@ -170,7 +172,8 @@ class Evaluation(Section):
     probe: Probe = Field(Probe(), description="what is asked of a trained network by itself")
     during_training: DuringTraining | None = Field(
         None,
-        description="scoring of snapshots of the main runs' training; ablations are judged by what they sample in the end",
+        description="scoring of snapshots of the main runs' training; "
+        "ablations are judged by what they sample in the end",
     )
     trajectories: Trajectories | None = Field(
         None, description="what samples go through on their way, by ancestral sampling and by DDIM; none when absent"

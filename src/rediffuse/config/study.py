@@ -34,8 +34,8 @@ class Run(Overrides):
 
     model: Kind = Field(
         "unet",
-        description="what it is: a diffusion model's U-Net, or a model that makes an image in one pass, whose `network` "
-        "and `training` have keys of their own",
+        description="what it is: a diffusion model's U-Net, or a model that makes an image in one pass, "
+        "whose `network` and `training` have keys of their own",
     )
     role: Literal["baseline", "improved", "variant"] = Field("variant", description="its part in the comparison")
     label: Label | None = Field(
@@ -61,8 +61,8 @@ class Study(Section):
     cost: Cost = Field(Cost(), description="what is measured of the networks' cost")
     corrections: Corrections | None = Field(
         None,
-        description="the mistakes of the documents the project started from, told in the report and tried out; not when "
-        "absent",
+        description="the mistakes of the documents the project started from, told in the report and tried out; "
+        "not when absent",
     )
     seeds: tuple[Seed, ...] = Field(..., min_length=1, max_length=100, description="training seeds of every run")
     defaults: Settings = Field(Settings(), description="settings that runs start from")
@@ -90,9 +90,9 @@ class Study(Section):
 class ResolvedRun(Section):
     """A run with nothing left to look up; what follows from it is in `rediffuse.runs.facts`.
 
-    of, question, overrides: of a run that an experiment trains, what it starts from, answers and changes. added: settings
-    that it is sampled with for experiments alone. probed: whether its network is asked what it tells by itself: always, but
-    of an experiment's run only where something asks for one of these metrics.
+    of, question, overrides: of a run that an experiment trains, what it starts from, answers and changes. added:
+    settings that it is sampled with for experiments alone. probed: whether its network is asked what it tells by
+    itself: always, but of an experiment's run only where something asks for one of these metrics.
     """
 
     study: str

@@ -23,9 +23,9 @@ DOCUMENTS = {
 class Evidence(Options):
     """One thing that shows what is right.
 
-    number: of `NUMBERS`, told by the template `shows`. damage: a wrong sampler of `WRONG`, run by the study. test: of the
-    project, as pytest names it. claim: one that the study judges, by its words. experiment: one of the study. measure: a
-    metric of the baseline.
+    number: of `NUMBERS`, told by the template `shows`. damage: a wrong sampler of `WRONG`, run by the study. test: of
+    the project, as pytest names it. claim: one that the study judges, by its words. experiment: one of the study.
+    measure: a metric of the baseline.
     """
 
     number: str | None = None

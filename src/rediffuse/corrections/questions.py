@@ -15,8 +15,8 @@ FILE = Path(__file__).with_name("questions.yaml")
 class Question(Options):
     """What a document asks, in our words, and what answers it.
 
-    experiment: one by this name, of the study that is reported, or of `study` alone. chapter: of the report, by its title.
-    page: of this project.
+    experiment: one by this name, of the study that is reported, or of `study` alone. chapter: of the report, by its
+    title. page: of this project.
     """
 
     document: Literal["D0", "D1", "D2", "D3", "D4"]

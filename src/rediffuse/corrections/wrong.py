@@ -121,13 +121,17 @@ def wrapped_index(denoiser: Denoiser, steps: int, noise: NoiseSource) -> Tensor:
 
 
 def schedule_rebuilt(denoiser: Denoiser, steps: int, noise: NoiseSource) -> Tensor:
-    """D4, sections 3.5.1 and 3.5.3: β rises from 1e-4 to 0.02 over `steps` steps, and the network is told 0 … steps − 1."""
+    """D4, sections 3.5.1 and 3.5.3: β rises from 1e-4 to 0.02 over `steps` steps,
+    and the network is told 0 … steps − 1.
+    """
     process = DiffusionProcess(make_betas("linear", steps, beta_start=1e-4, beta_end=0.02))
     return ancestral(replace(denoiser, process=process, variance="fixed-small"), noise)
 
 
 def schedule_cut(denoiser: Denoiser, steps: int, noise: NoiseSource) -> Tensor:
-    """D4, section 3.7.2: the number of steps is overwritten, so that sampling begins at t = steps − 1, in pure noise."""
+    """D4, section 3.7.2: the number of steps is overwritten, so that sampling begins at t = steps − 1,
+    in pure noise.
+    """
     process = DiffusionProcess(denoiser.process.betas[:steps])
     return ancestral(replace(denoiser, process=process, variance="fixed-small"), noise)
 

@@ -16,14 +16,17 @@ from rediffuse.models.unet import UNet
 from rediffuse.models.unet_config import UNetConfig
 from rediffuse.progress import Progress
 
-#: What may be set in every combination; whether to compile, which takes minutes, is tried of the fastest of these alone.
+#: What may be set in every combination; whether to compile, which takes minutes,
+#: is tried of the fastest of these alone.
 OPTIONS = {"precision": ("float32", "bfloat16"), "channels_last": (False, True)}
 ROUNDS = 7
 
 
 @dataclass(frozen=True)
 class Tried:
-    """Settings that were timed beside the study's own: what they gain, and how long compiling took (0 where it is off)."""
+    """Settings that were timed beside the study's own: what they gain,
+    and how long compiling took (0 where it is off).
+    """
 
     hardware: Hardware
     gain: Gain

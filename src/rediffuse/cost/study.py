@@ -84,8 +84,16 @@ def measured_record(
         network = on_device(UNet(config), hardware)
         module = torch.compile(network, dynamic=False) if hardware.compile else network
         training, sampling = batches[name]
-        jobs[f"training {name}"] = training_passes(module, *inputs(config, training, hardware), bfloat16=bf16)  # type: ignore[arg-type]
-        jobs[f"sampling {name}"] = inference_pass(module, *inputs(config, sampling, hardware), bfloat16=bf16)  # type: ignore[arg-type]
+        jobs[f"training {name}"] = training_passes(
+            module,  # type: ignore[arg-type]
+            *inputs(config, training, hardware),
+            bfloat16=bf16,
+        )
+        jobs[f"sampling {name}"] = inference_pass(
+            module,  # type: ignore[arg-type]
+            *inputs(config, sampling, hardware),
+            bfloat16=bf16,
+        )
         for on in (False, True):
             network = on_device(UNet(config.replace(checkpointing=on)), hardware)
             jobs[f"checkpointing {on} {name}"] = training_passes(network, *inputs(config, training, hardware))

@@ -168,9 +168,15 @@ def _print_advice(console: Console, network: _Network, hardware: Hardware) -> No
     if (best := found.best) is None:
         text = "Keep the study's settings: nothing was faster in every round."
     else:
-        text = f"Set hardware: {{{told(best.hardware, hardware)}}}: training {best.gain.training.median:.2f} times as fast."  # type: ignore[union-attr]
+        text = (
+            f"Set hardware: {{{told(best.hardware, hardware)}}}: training "
+            f"{best.gain.training.median:.2f} times as fast."  # type: ignore[union-attr]
+        )
         if best.hardware.precision != hardware.precision:
-            text += " Precision changes every number: try what it costs with `vary: {hardware.precision: [float32, bfloat16]}`."
+            text += (
+                " Precision changes every number: try what it costs with "
+                "`vary: {hardware.precision: [float32, bfloat16]}`."
+            )
     console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 

@@ -39,7 +39,9 @@ class Spread:
 
     @classmethod
     def extremes(cls, values: list[float]) -> "Spread":
-        """Median, smallest and largest; of n independent values these two hold the true median in 1 − 2·2⁻ⁿ of cases."""
+        """Median, smallest and largest; of n independent values these two hold the true median in
+        1 − 2·2⁻ⁿ of cases.
+        """
         return cls(statistics.median(values), min(values), max(values), len(values))
 
     def record(self) -> dict[str, Any]:
@@ -93,7 +95,8 @@ def training_passes(
     """A job that times one forward pass and the backward pass of its mean square, in training mode.
 
     Args:
-        x: images [B, C, H, W] on the network's device; y: labels [B] or None; keep: leave the gradients for an optimiser.
+        x: images [B, C, H, W] on the network's device; y: labels [B] or None;
+            keep: leave the gradients for an optimiser.
     """
     t = torch.arange(len(x), device=x.device) % 1000
 

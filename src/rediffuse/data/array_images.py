@@ -21,8 +21,8 @@ _NAMES = ("images", "samples", "arr_0")
 _LABELS = ("labels", "label", "y", "classes", "arr_1")
 # Rounding may push an image in [0, 1] or [-1, 1] this far beyond it.
 _SLACK = 1e-6
-# Images in [-1, 1] have something darker than this: a minimum between it and 0 may be an overshoot of [0, 1], or that of
-# [-0.5, 0.5].
+# Images in [-1, 1] have something darker than this: a minimum between it and 0 may be an overshoot of [0, 1], or that
+# of [-0.5, 0.5].
 _DARK = -0.6
 # Images in [0, 1] have something brighter than this: what has not was divided by 255 twice, or is all but black.
 _BLACK = 1.5 / 255
@@ -141,11 +141,14 @@ def array_headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]
 
 
 def check_room(path: Path, headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
-    """Raise UserError where arrays of a file would fill the memory, as a few bytes may: zeros compress a thousandfold."""
+    """Raise UserError where arrays of a file would fill the memory, as a few bytes may:
+    zeros compress a thousandfold.
+    """
     needed = sum(math.prod(shape) * dtype.itemsize for shape, dtype in headers.values())
     if needed > (free := psutil.virtual_memory().available):
         raise UserError(
-            f"{path} unpacks to {needed / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB of memory are free: give parts of it"
+            f"{path} unpacks to {needed / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB of memory are free: "
+            "give parts of it"
         )
 
 

@@ -52,7 +52,9 @@ class PictureFiles:
 
 
 def open_pictures(path: Path) -> PictureFiles:
-    """The pictures below a folder, links followed, or in a zip or tar. Raises UserError saying what is wrong with it."""
+    """The pictures below a folder, links followed, or in a zip or tar.
+    Raises UserError saying what is wrong with it.
+    """
     if not path.exists():
         raise UserError(f"{path} does not exist: name a folder, tar or zip of pictures")
     try:

@@ -23,8 +23,9 @@ DRAWN = 0  # seed of the samples
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found. verdict: "ok", "finding" or "not checked"; value: what was measured, in words; says: what that
-    means, or why it was not measured; numbers: the same as numbers; consequence: a finding that another one explains.
+    """What a check found. verdict: "ok", "finding" or "not checked"; value: what was measured, in words; says: what
+    that means, or why it was not measured; numbers: the same as numbers;
+    consequence: a finding that another one explains.
     """
 
     verdict: str

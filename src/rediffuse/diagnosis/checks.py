@@ -25,7 +25,10 @@ class Check:
     remedy: str
 
 
-_READING = "noise is the same for all readings, so that they differ in nothing else; a network is best at what it was trained for"
+_READING = (
+    "noise is the same for all readings, so that they differ in nothing else; "
+    "a network is best at what it was trained for"
+)
 
 CHECKS = Registry(
     "check",
@@ -63,7 +66,10 @@ CHECKS = Registry(
         "signal left at the last step, √ᾱ_T",
         f"at most {of_weights.SIGNAL:g}",
         "Ho et al.'s is 0.006; at Stable Diffusion's 0.068 samples are held at medium brightness (Lin et al. 2024)",
-        "train with a schedule that ends in noise: scale β with 1000/T, or use cosine; fewer steps are a respacing of the same schedule",
+        (
+            "train with a schedule that ends in noise: scale β with 1000/T, or use cosine; "
+            "fewer steps are a respacing of the same schedule"
+        ),
     ),
     Check(
         "normalisation",
@@ -116,8 +122,14 @@ CHECKS = Registry(
         "Average of weights",
         "which weights these are; share of the first, random ones in the average; error of the other weights",
         f"averaged; at most {of_weights.KEPT:.0%} of the first; the others at least {of_weights.LAG:g} times the error",
-        "the share is the product of all decays; an average that lags by a tenth is of older weights than training ended with",
-        "sample with the averaged weights; choose a decay whose 1/(1 − decay) is a small part of the steps, or warm it up",
+        (
+            "the share is the product of all decays; "
+            "an average that lags by a tenth is of older weights than training ended with"
+        ),
+        (
+            "sample with the averaged weights; "
+            "choose a decay whose 1/(1 − decay) is a small part of the steps, or warm it up"
+        ),
     ),
     Check(
         "untrained",
@@ -180,7 +192,10 @@ CHECKS = Registry(
         "mean of samples by channel, in standard deviations of real images' own means; agreement of hues",
         f"at most {of_samples.CAST:g}; hues at least {of_samples.HUE:g} times as spread as real ones",
         "a mean as far off as an image is from the mean; of 64 images it is known to an eighth of that",
-        "look for a bias in the last layer and for channels scaled differently; average the weights, train longer, clip x̂₀",
+        (
+            "look for a bias in the last layer and for channels scaled differently; "
+            "average the weights, train longer, clip x̂₀"
+        ),
     ),
     Check(
         "error",
@@ -197,7 +212,10 @@ CHECKS = Registry(
         "Mean of the output",
         "mean of the output minus that of what it predicts, in standard deviations, the farthest from 0 of all levels",
         f"at most {of_noise.MEAN:g}",
-        "both means are the same for a conditional mean; a tenth of a standard deviation in every step is a change one sees",
+        (
+            "both means are the same for a conditional mean; "
+            "a tenth of a standard deviation in every step is a change one sees"
+        ),
         "look for a bias in the last layer, or for images whose mean was shifted",
     ),
     Check(
@@ -267,7 +285,10 @@ CHECKS = Registry(
         "obedience",
         of_samples.obedience,
         "Classes",
-        "share of samples that a linear classifier of pixels takes for the class asked for, above chance, over real images'",
+        (
+            "share of samples that a linear classifier of pixels takes for the class asked for, "
+            "above chance, over real images'"
+        ),
         f"at least {of_samples.OBEYS:g}",
         "half of what the classifier recognises of real images: it is the instrument, and no better than that",
         "check how labels reach the network; raise guidance",

@@ -36,7 +36,9 @@ DATA = Path("data")
 
 
 def of_run(loaded: LoadedStudy, run: ResolvedRun, seed: int, root: Path = Path()) -> Subject:
-    """A trained run of a study. Raises UserError where it does not diffuse, is not trained, or is of another network."""
+    """A trained run of a study. Raises UserError where it does not diffuse, is not trained,
+    or is of another network.
+    """
     if run.diffusion is None or facts.is_flow(run):
         raise UserError(f"diagnose: {run.name} is no diffusion model; its noise levels are what is looked at")
     folder, image_set = root / facts.folder(run, seed), open_image_set(root / "data" / loaded.study.data.name)
@@ -63,7 +65,9 @@ def of_run(loaded: LoadedStudy, run: ResolvedRun, seed: int, root: Path = Path()
 
 
 def _averaging(run: ResolvedRun, folder: Path, state: Mapping[str, Tensor]) -> Averaging:
-    """Which weights a run's are: told from the last snapshot, which holds both; without one they are what is declared."""
+    """Which weights a run's are: told from the last snapshot, which holds both;
+    without one they are what is declared.
+    """
     if run.weights is not None:
         return Averaging(note="the weights were trained elsewhere")
     training = run.training

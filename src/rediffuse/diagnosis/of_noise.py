@@ -93,7 +93,10 @@ def first_step(case: Case) -> Outcome:
 def untrained(case: Case) -> Outcome:
     """The share of the variance of what is predicted that a multiple of the output explains."""
     share = float(case.measured.explained.mean())
-    says = "the output has next to nothing to do with what it should predict: the network is untrained, or other weights were loaded"
+    says = (
+        "the output has next to nothing to do with what it should predict: "
+        "the network is untrained, or other weights were loaded"
+    )
     return judged(share < EXPLAINED, f"{share:.0%} of the variance explained", says, explained=share)
 
 

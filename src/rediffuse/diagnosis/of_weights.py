@@ -67,7 +67,10 @@ def schedule(case: Case) -> Outcome:
     """The signal √ᾱ_T that is left at the last step."""
     process = case.subject.process
     left = float(process.alphas_bar[-1].sqrt())
-    says = f"x_T still holds {left:.1%} of the image, but sampling starts from pure noise, which this network has never seen"
+    says = (
+        f"x_T still holds {left:.1%} of the image, but sampling starts from pure noise, "
+        "which this network has never seen"
+    )
     return judged(left > SIGNAL, f"√ᾱ_T = {left:.3g}", says, signal=left, steps=process.num_timesteps)
 
 
@@ -86,7 +89,10 @@ def averaging(case: Case) -> Outcome:
         notes |= {"error_of_other": other.ratio, "z": other.z}
     value = "; ".join(words)
     if known.kind == "averaged" and known.kept is not None and known.kept > KEPT:
-        says = f"{known.kept:.0%} of the average is still the random weights that training began with: its decay is too long"
+        says = (
+            f"{known.kept:.0%} of the average is still the random weights that training began with: "
+            "its decay is too long"
+        )
         return judged(True, value, says, **notes)
     if other is not None:
         better = other.ratio < LAG and other.z > SURE

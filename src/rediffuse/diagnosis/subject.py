@@ -70,7 +70,9 @@ class Subject:
 
 
 def kept_of_first(decay: float, steps: int, warmup: bool) -> float:
-    """The share of the first weights in an average after so many updates (`training.ema`): the product of its decays."""
+    """The share of the first weights in an average after so many updates (`training.ema`):
+    the product of its decays.
+    """
     if not warmup:
         return decay**steps
     t = np.arange(steps)

@@ -1,9 +1,9 @@
 """What no network can do better: errors of the best predictions of ε and x_0 from x_t = a x_0 + s ε, for known data.
 
 Two kinds of data are known here. Of data of any distribution with covariance Σ, the best linear prediction errs by
-what is best of all for a Gaussian with that Σ: the least error that there is lies at or below it. Of the training images
-alone, each as likely as any other, the best prediction is a weighted mean of them: it is what the training loss itself
-asks for, whose minimiser knows these images and no others.
+what is best of all for a Gaussian with that Σ: the least error that there is lies at or below it. Of the training
+images alone, each as likely as any other, the best prediction is a weighted mean of them: it is what the training loss
+itself asks for, whose minimiser knows these images and no others.
 """
 
 from collections.abc import Iterable
@@ -33,8 +33,8 @@ def covariance_eigenvalues(chunks: Iterable[Tensor]) -> Tensor:
 def linear_errors(eigenvalues: Tensor, a: Tensor, s: Tensor) -> Errors:
     """Of the best linear prediction for data with these eigenvalues [D] of their covariance; a, s: [L].
 
-    In an eigenvector's direction x_t has the variance a²λ + s², and what is left of that of ε is a²λ/(a²λ + s²), of that
-    of x_0 λs²/(a²λ + s²) (the linear minimum mean squared error).
+    In an eigenvector's direction x_t has the variance a²λ + s², and what is left of that of ε is a²λ/(a²λ + s²), of
+    that of x_0 λs²/(a²λ + s²) (the linear minimum mean squared error).
     """
     values, a2, s2 = eigenvalues.double(), a.double()[:, None] ** 2, s.double()[:, None] ** 2
     total = a2 * values + s2

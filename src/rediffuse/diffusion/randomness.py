@@ -140,7 +140,9 @@ def counted_normals(
 
 
 def _normals(block: Tensor, draw: Tensor, sample: Tensor, low: int | Tensor, high: int | Tensor) -> Tensor:
-    """The normals of whole blocks, float64 [N, 4 K], from block [1, K], draw and sample [N, 1], and the two key words."""
+    """The normals of whole blocks, float64 [N, 4 K], from block [1, K], draw and sample [N, 1],
+    and the two key words.
+    """
     words = philox4x32((block, draw, sample & _MASK, sample >> 32), (low, high))
     return torch.cat(_box_muller(*words), dim=1)
 

@@ -1,8 +1,9 @@
 """A network that predicts the velocity of the straight path, read as a denoiser of a diffusion process.
 
 The path x_t = (1 − t) x_0 + t ε and a process's √ᾱ x_0 + √(1−ᾱ) ε are one thing in other units. With the noise level
-σ = √((1−ᾱ)/ᾱ) of the process, x_0 + σ ε divided by 1 + σ is the path's x_t at the time t = σ/(1 + σ). So whatever is made
-for denoisers (samplers, restoration) takes a velocity too, and a step of DDIM is one of Euler's method along the path.
+σ = √((1−ᾱ)/ᾱ) of the process, x_0 + σ ε divided by 1 + σ is the path's x_t at the time t = σ/(1 + σ). So whatever is
+made for denoisers (samplers, restoration) takes a velocity too, and a step of DDIM is one of Euler's
+method along the path.
 """
 
 from dataclasses import dataclass, replace
@@ -17,8 +18,8 @@ from rediffuse.diffusion.process import DiffusionProcess, Time
 
 
 def straight_process(steps: int) -> DiffusionProcess:
-    """The process whose steps are the path's times (i + ½)/steps, i = 0 … steps − 1: those that a velocity is trained at
-    (`InterpolantObjective`), of which none is pure noise.
+    """The process whose steps are the path's times (i + ½)/steps, i = 0 … steps − 1: those that a velocity is trained
+    at (`InterpolantObjective`), of which none is pure noise.
     """
     t = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
     alphas_bar = (1 - t) ** 2 / ((1 - t) ** 2 + t**2)

@@ -1,7 +1,7 @@
 """Euclidean distances between two sets of vectors, block by block, so that memory stays bounded.
 
-|x − y|² = |x|² + |y|² − 2 xᵀy after both sets are moved by the reference's mean, in float64: a matrix product instead of
-differences. What cancellation leaves is an absolute error of about 1e-15 × the largest |x|² + |y|² in a squared
+|x − y|² = |x|² + |y|² − 2 xᵀy after both sets are moved by the reference's mean, in float64: a matrix product instead
+of differences. What cancellation leaves is an absolute error of about 1e-15 × the largest |x|² + |y|² in a squared
 distance; where a distance itself is reported (`neighbours.nearest`) it is computed again from the difference.
 """
 
@@ -54,7 +54,9 @@ class DistanceBlocks:
 
     @property
     def rounding(self) -> float:
-        """More than rounding can move a squared distance between vectors that lie no farther out than the fixed ones."""
+        """More than rounding can move a squared distance between vectors that lie no farther out
+        than the fixed ones.
+        """
         return 1e-13 * float(self._norms.max())
 
     def to(self, queries: ArrayLike, what: str = "features") -> Iterator[tuple[slice, np.ndarray]]:

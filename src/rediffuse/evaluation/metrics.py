@@ -221,8 +221,8 @@ RESTORED_METRICS = Registry(
     ),
 )
 
-#: Each place with task and method, as the record of restoration calls them, and which of `restoration.methods` makes it:
-#: None where all do. Damaged images are what a method starts from.
+#: Each place with task and method, as the record of restoration calls them, and which of `restoration.methods` makes
+#: it: None where all do. Damaged images are what a method starts from.
 RESTORED: dict[str, tuple[str, str, str | None]] = {
     "inpainting-damaged": ("inpainting", "damaged", None),
     "inpainting-repaint": ("inpainting", "RePaint", "ancestral"),

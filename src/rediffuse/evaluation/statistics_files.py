@@ -68,8 +68,8 @@ def _check_network(path: Path, identity: ReferenceIdentity, network: FeatureNetw
         found = getattr(identity, name)
         if None not in (found, wanted) and found != wanted:
             raise UserError(
-                f"statistics {path} were made with {name} {found[:20]}, not {wanted[:20]}: choose that one, or make them again "
-                "with `rediffuse statistics`"
+                f"statistics {path} were made with {name} {found[:20]}, not {wanted[:20]}: choose that one, "
+                "or make them again with `rediffuse statistics`"
             )
 
 

@@ -1,7 +1,8 @@
 """One value of all samples at once, as papers quote it, beside the groups that give an interval.
 
 Published FIDs are of 50,000 samples against all training images, in one distance; published Inception scores are the
-mean over ten parts of these samples, with the deviation over parts. A single value has no interval, and none is claimed.
+mean over ten parts of these samples, with the deviation over parts. A single value has no interval,
+and none is claimed.
 """
 
 from collections.abc import Iterable
@@ -33,7 +34,9 @@ class WholeScore:
             self._running.update(features[start : start + _ROWS])
 
     def to_dict(self) -> dict[str, Any]:
-        """The form kept in a metrics file: {"images", "metrics"}, each metric with its n and what it is measured from."""
+        """The form kept in a metrics file: {"images", "metrics"}, each metric with its n and what
+        it is measured from.
+        """
         count, identity = self._running.count, self._scorer.reference.identity
         mean, covariance = self._running.finish()
         frechet = self._scorer.frechet

@@ -169,7 +169,8 @@ def config_from_diffusers(given: Mapping[str, Any], *, null_class: bool = False)
         raise UserError(f"sample_size: {quoted(size)} cannot be represented; one number of pixels can, such as 32")
     if not widths or widths[0] < 4 or widths[0] % 2 or any(width % widths[0] for width in widths):
         raise UserError(
-            f"block_out_channels: {shown(list(widths))} cannot be represented; an even number from 4 and multiples of it can"
+            f"block_out_channels: {shown(list(widths))} cannot be represented; "
+            "an even number from 4 and multiples of it can"
         )
     if theirs.time_embedding_dim not in (None, 4 * widths[0]):
         raise UserError(f"time_embedding_dim: {theirs.time_embedding_dim} cannot be represented; {4 * widths[0]} can")

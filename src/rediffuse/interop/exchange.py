@@ -145,8 +145,9 @@ def _understood(package: Package) -> list[str]:
     channels = ", ".join(map(str, network.widths))
     lines = [
         f"network: {parameter_count(package):,} parameters; images {network.image_size}x{network.image_size}x"
-        f"{network.in_channels}, {network.out_channels} outputs; channels {channels}; blocks {network.blocks}; attention at "
-        f"{', '.join(map(str, network.attention)) or 'no scale'}; heads {network.heads}; classes {network.num_classes or 0}",
+        f"{network.in_channels}, {network.out_channels} outputs; channels {channels}; blocks {network.blocks}; "
+        f"attention at {', '.join(map(str, network.attention)) or 'no scale'}; heads {network.heads}; "
+        f"classes {network.num_classes or 0}",
         f"details: time embedding {network.time_conditioning}, {network.time_order}, times {network.time_scale:g}; "
         f"norm_eps {network.norm_eps:g}, groups {network.groups}; downsample_padding {network.downsample_padding}",
     ]

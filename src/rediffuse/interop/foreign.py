@@ -62,7 +62,8 @@ def read_foreign(file: Path, entry: str | None = None) -> dict[str, Tensor]:
 def foreign_tensors(
     source: Path, files: Sequence[Path], entry: str | None = None
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors of a network's files as finite float32 under names of the network alone, and what was changed, in words.
+    """The tensors of a network's files as finite float32 under names of the network alone,
+    and what was changed, in words.
 
     What wraps a network (`torch.compile`, `DataParallel`, an average) puts one word before every name: it is taken off.
 

@@ -62,7 +62,8 @@ def config_from_iddpm(
         if name not in state:
             held = ", ".join(one_line(known, 40) for known in list(state)[:3])
             raise UserError(
-                f"{source}: tensor {name} is missing; this is no state dict of IDDPM's UNetModel: it holds {held} and so on"
+                f"{source}: tensor {name} is missing; this is no state dict of IDDPM's UNetModel: "
+                f"it holds {held} and so on"
             )
         shape = tuple(state[name].shape)
         if len(shape) < 2 or 0 in shape:

@@ -1,4 +1,6 @@
-"""The page that goes with exported weights: what they are, what they learned from, how good they are, how to load them."""
+"""The page that goes with exported weights: what they are, what they learned from, how good they are,
+how to load them.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -101,8 +103,8 @@ def model_card(
         "",
         "## Licence",
         "",
-        f"The licence of the images ({licence}) applies to what was learned from them as far as the law says so; no other "
-        "licence is stated for the weights. rediffuse, the software, is under the MIT licence.",
+        f"The licence of the images ({licence}) applies to what was learned from them as far as the law says so; "
+        "no other licence is stated for the weights. rediffuse, the software, is under the MIT licence.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -118,7 +120,8 @@ def _scores(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
             low, high = metric.get("low"), metric.get("high")
             interval = "not known" if low is None else f"{low:.4g} to {high:.4g} ({metric['interval']})"
             lines.append(
-                f"| {record['setting']} | {name} | {metric['value']:.4g} | {interval} | {metric['n']} | {record['features']} |"
+                f"| {record['setting']} | {name} | {metric['value']:.4g} | {interval} | "
+                f"{metric['n']} | {record['features']} |"
             )
     lines += ["", "Values compare only with values in the same features and at the same number of images."]
     return lines

@@ -1,4 +1,6 @@
-"""The documents' mistakes of sampling on a trained network: samples of each and of what is right, from the same noise."""
+"""The documents' mistakes of sampling on a trained network: samples of each and of what is right,
+from the same noise.
+"""
 
 from typing import Any
 

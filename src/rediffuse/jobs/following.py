@@ -29,7 +29,8 @@ from rediffuse.weights import read_weights
 PREVIEW_IMAGES, PREVIEW_STEPS = 16, 25
 WEIGHTS = ("averaged", "raw")
 
-# (run, network, images' data set, seed of the noise, number of images, sampling steps) -> uint8 [N, C, H, W] on the CPU.
+# (run, network, images' data set, seed of the noise, number of images, sampling steps)
+# -> uint8 [N, C, H, W] on the CPU.
 Draw = Callable[[ResolvedRun, nn.Module, ImageSet, int, int, int], Tensor]
 
 
@@ -120,7 +121,8 @@ def draw_unet(
     run: ResolvedRun, model: nn.Module, image_set: ImageSet, noise_seed: int, count: int, steps: int
 ) -> Tensor:
     """`count` images, uint8 [count, C, H, W] on the CPU, by `steps` steps of DDIM (η = 0), or of Euler's method where
-    the velocity is predicted. Image i depends on (noise_seed, i) and the weights; class-conditional runs get all classes.
+    the velocity is predicted. Image i depends on (noise_seed, i) and the weights;
+    class-conditional runs get all classes.
     """
     assert run.diffusion is not None
     steps = min(steps, run.diffusion.timesteps)

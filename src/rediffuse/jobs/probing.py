@@ -1,4 +1,6 @@
-"""What a trained network tells by itself: its errors by t beside those of known predictions, and its gradients' noise."""
+"""What a trained network tells by itself: its errors by t beside those of known predictions,
+and its gradients' noise.
+"""
 
 import itertools
 from collections.abc import Iterator
@@ -114,10 +116,11 @@ def by_t(
 ) -> dict[str, np.ndarray]:
     """Mean squared errors of ε and x_0 at each t, float64 [L]; and "per_image", the network's of ε, [L, N].
 
-    "eps", "x0" are the network's, "…_linear" those of the best linear prediction, "…_memory" of the training set's own; and
-    "eps_mistold", of held-out images, the network's when it is told a t that is a tenth of T off. ε̂ is as the network gives it; x̂_0 is limited to [−1, 1], as samplers use it. Images and noise are the same for every
-    run. The best linear prediction is that for the covariance of the training images, by formula. That of the training
-    images themselves (of an image's class, where the network is told it) is tried on the images at hand.
+    "eps", "x0" are the network's, "…_linear" those of the best linear prediction, "…_memory" of the training set's own;
+    and "eps_mistold", of held-out images, the network's when it is told a t that is a tenth of T off. ε̂ is as the
+    network gives it; x̂_0 is limited to [−1, 1], as samplers use it. Images and noise are the same for every run. The
+    best linear prediction is that for the covariance of the training images, by formula. That of the training images
+    themselves (of an image's class, where the network is told it) is tried on the images at hand.
     """
     shown = _picked(run, image_set, split)
     device, shape = run.hardware.device, tuple(shown.x0.shape[1:])

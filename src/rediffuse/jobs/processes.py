@@ -1,4 +1,6 @@
-"""Several processes that do one job, on one machine: started and watched by PyTorch's elastic launcher, as of torchrun."""
+"""Several processes that do one job, on one machine: started and watched by PyTorch's elastic launcher,
+as of torchrun.
+"""
 
 import contextlib
 import datetime
@@ -49,7 +51,8 @@ def size() -> int:
 def together(processes: int, work: Callable[..., Any], *given: Any) -> list[Any]:
     """What `work(meeting, *given)` gives in each of so many processes, by rank.
 
-    `work` is a function of a module; `meeting` a folder of theirs, which is gone afterwards. They end with this process.
+    `work` is a function of a module; `meeting` a folder of theirs, which is gone afterwards.
+    They end with this process.
 
     Raises:
         UserError: one of them raised it (or OSError, MemoryError), or died; the others are ended.
@@ -89,8 +92,8 @@ def together(processes: int, work: Callable[..., Any], *given: Any) -> list[Any]
                 raise KeyboardInterrupt from None
             how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"failed (exit code {code})"
             raise UserError(
-                f"process {number} of {processes} (rank {number}, process {failure.pid}) {how}, and the others were ended; "
-                "the same command goes on from what is saved"
+                f"process {number} of {processes} (rank {number}, process {failure.pid}) {how}, "
+                "and the others were ended; the same command goes on from what is saved"
             ) from None
         except SignalException:
             raise KeyboardInterrupt from None

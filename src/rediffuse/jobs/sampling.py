@@ -140,8 +140,8 @@ def sample_shard(job: Job, context: Context, images: str) -> None:
         raise UserError(f"--only: {job.run.name} makes an image in one pass, too fast to be shared out; leave it out")
     if not first < last <= total or first % batch or (last % batch and last < total):
         raise UserError(
-            f"--only: {shown(images)} is no range of whole batches of {job.run.name}; use FIRST:LAST with multiples of its "
-            f"batch size {batch}, or {total} as LAST"
+            f"--only: {shown(images)} is no range of whole batches of {job.run.name}; use FIRST:LAST "
+            f"with multiples of its batch size {batch}, or {total} as LAST"
         )
     require(job, context.root)
     set_threads(job.run)

@@ -124,7 +124,9 @@ class Reading:
 
 
 def find_reference(text: str, network: FeatureNetwork, reading: Reading) -> tuple[Reference, dict[str, Any]]:
-    """The reference that `text` names, and where it came from: a statistics file, real images, or a data set of ours."""
+    """The reference that `text` names, and where it came from: a statistics file, real images,
+    or a data set of ours.
+    """
     path = Path(text)
     if not path.exists() and len(path.parts) == 1 and not path.suffix:
         path = DATA / text

@@ -1,4 +1,6 @@
-"""Depthwise-separable parts for light U-Nets: the inverted residual block, squeeze-excitation, separable convolution."""
+"""Depthwise-separable parts for light U-Nets: the inverted residual block, squeeze-excitation,
+separable convolution.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,8 @@ from rediffuse.models.blocks import GroupNorm, silu
 
 class SeparableConv2d(nn.Sequential):
     """A k×k convolution of each channel by itself, then a 1×1 convolution across channels (Howard et al. 2017,
-    arXiv:1704.04861): k² C + C C' weights instead of k² C C'. Takes the arguments of `nn.Conv2d` that the U-Net uses."""
+    arXiv:1704.04861): k² C + C C' weights instead of k² C C'. Takes the arguments of `nn.Conv2d` that the U-Net uses.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, padding: int = 0) -> None:
         super().__init__(

@@ -21,7 +21,8 @@ HO: dict[str, Any] = {
     "dropout": 0.1,
 }
 GREY: dict[str, Any] = {"in_channels": 1, "out_channels": 1}
-# Of the two documents that print networks of their own: no attention, normalisation and first weights as PyTorch has them.
+# Of the two documents that print networks of their own: no attention,
+# normalisation and first weights as PyTorch has them.
 PLAIN: dict[str, Any] = {
     "attention": (),
     "middle_attention": False,

@@ -39,7 +39,8 @@ class NetworkOptions(Options):
     )
     checkpointing: bool = Field(
         False,
-        description="compute the inside of each block again for its gradient (Chen et al. 2016): less memory, more time",
+        description="compute the inside of each block again for its gradient (Chen et al. 2016): "
+        "less memory, more time",
     )
     groups: PositiveInt = Field(32, le=10**5, description="most groups of a group normalisation")
     norm_eps: PositiveFloat = Field(1e-6, description="ε of group normalisation")

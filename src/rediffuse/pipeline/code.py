@@ -6,9 +6,9 @@ import nobody uses, a new helper, or a constant of pictures concerns only the jo
 
 Three things are left out because they decide no number: the arguments of `raise` and messages of `assert`, annotations
 of functions, and the `description` of a setting. What stands at the top of a module besides definitions runs whenever
-the module is imported, and always counts. Of a `Registry` in which code looks a name up, only the entries count that the
-job's settings name; of one that it goes through, all. Their keyword arguments are facts, which a stage that decides by
-them states in its settings.
+the module is imported, and always counts. Of a `Registry` in which code looks a name up, only the entries count that
+the job's settings name; of one that it goes through, all. Their keyword arguments are facts, which a stage that decides
+by them states in its settings.
 """
 
 import ast
@@ -34,8 +34,8 @@ EXCLUDED = tuple(
 REFERENCE = re.compile(r"rediffuse(?:\.\w+)+:\w+")
 ALWAYS, WHOLE = "", "*"
 
-# A definition: {"text": digest, "uses": names and dotted names, "picks": those in which only a name is looked up, "says":
-# the strings that are looked up, "refers": "module:attribute" strings}; of a registry, one for each entry.
+# A definition: {"text": digest, "uses": names and dotted names, "picks": those in which only a name is looked up,
+# "says": the strings that are looked up, "refers": "module:attribute" strings}; of a registry, one for each entry.
 Definition = dict[str, Any]
 # A module: {"definitions": {name: ...}, "registries": {name: {entry: ...}}, "imports": {local name: [module, name]}}.
 Module = dict[str, Any]

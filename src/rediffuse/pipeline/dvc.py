@@ -1,8 +1,8 @@
 """DVC's view of the pipeline: dvc.yaml, written from the stages' declarations, and the plan files it depends on.
 
 Stage `plan` turns the source and params.yaml into one small file a job, which holds its settings, its code's digest and
-its key. Each other stage depends on its plan file and on the receipts of what it needs. So a comment reruns `plan` alone,
-and a changed setting the stages whose plan files then differ.
+its key. Each other stage depends on its plan file and on the receipts of what it needs. So a comment reruns `plan`
+alone, and a changed setting the stages whose plan files then differ.
 """
 
 from pathlib import Path
@@ -26,11 +26,12 @@ FILLED = {
     "run": "${item.run}",
     "seed": "${item.seed}",
 }
-HEAD = """\
-# Written by `rediffuse plan --dvc` from the declarations in src/rediffuse/stages; a test holds them together.
-# What is out of date is decided once, by keys and receipts (src/rediffuse/pipeline): stage `plan` writes one file a job,
-# and every other stage depends on its plan file and on the receipts of what it needs. Snakemake executes.
-"""
+HEAD = (
+    "# Written by `rediffuse plan --dvc` from the declarations in src/rediffuse/stages; a test holds them together.\n"
+    "# What is out of date is decided once, by keys and receipts (src/rediffuse/pipeline): "
+    "stage `plan` writes one file a job,\n"
+    "# and every other stage depends on its plan file and on the receipts of what it needs. Snakemake executes.\n"
+)
 
 
 def dvc_yaml() -> str:

@@ -1,5 +1,5 @@
-"""Whether a job is up to date, told from its plan file and its receipt alone: DVC asks so for dozens of stages in a row,
-and reading the study for each would take most of the time. This module imports little, on purpose.
+"""Whether a job is up to date, told from its plan file and its receipt alone: DVC asks so for dozens of stages in a
+row, and reading the study for each would take most of the time. This module imports little, on purpose.
 """
 
 import re

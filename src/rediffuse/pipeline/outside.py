@@ -145,7 +145,8 @@ def weights_digests(evaluation: Evaluation, root: Path, *, there: bool = False) 
             raise UserError(f"evaluation.{key}: {path} {what}; give the file")
         if None not in (actual, stated) and actual != stated:
             raise UserError(
-                f"evaluation.{key}_sha256: {path} has {actual}, not {stated}; give the file that is meant, or its digest"
+                f"evaluation.{key}_sha256: {path} has {actual}, not {stated}; "
+                "give the file that is meant, or its digest"
             )
         found[key] = stated or str(actual)
     digests.save()

@@ -1,7 +1,7 @@
 """Receipts: what made a job's files, and whether they are still what it made.
 
-A receipt lies beside the files, travels with them through `dvc push` and `dvc pull`, and holds no time, no commit and no
-version, so that two clones write the same one. Those lie in timing/<stage>.json, which nothing digests.
+A receipt lies beside the files, travels with them through `dvc push` and `dvc pull`, and holds no time, no commit and
+no version, so that two clones write the same one. Those lie in timing/<stage>.json, which nothing digests.
 """
 
 from pathlib import Path

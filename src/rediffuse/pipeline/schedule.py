@@ -15,7 +15,9 @@ from rediffuse.pipeline.stage import stages
 
 @dataclass(frozen=True)
 class Schedule:
-    """names: of the jobs that run; forced: of those of them that begin anew whatever lies there; files: their receipts."""
+    """names: of the jobs that run; forced: of those of them that begin anew whatever lies there;
+    files: their receipts.
+    """
 
     names: frozenset[str]
     forced: frozenset[str]

@@ -83,8 +83,8 @@ class Stage:
     minutes, memory_mb: what a cluster's scheduler is asked for where no earlier job of the kind tells better.
     first: jobs with a higher number start before others that could.
     log: what writes a finished job to MLflow, as "module:function".
-    divided: what does it where the study says `hardware.processes`, as "module:function": it is called with the job, its
-        context, and a function of both that does the job in one process. Its code counts where the settings say the
+    divided: what does it where the study says `hardware.processes`, as "module:function": it is called with the job,
+        its context, and a function of both that does the job in one process. Its code counts where the settings say the
         number, too, as it decides results then; where it does not, it makes the same bytes as one process.
     shown: (file, caption file in workflow/report, category) for `snakemake --report`.
     """

@@ -1,4 +1,6 @@
-"""Asked to stop, a training saves first: a cluster asks before a time limit (SIGUSR1) or takes a node away (SIGTERM)."""
+"""Asked to stop, a training saves first: a cluster asks before a time limit (SIGUSR1) or takes a
+node away (SIGTERM).
+"""
 
 import _thread
 import contextlib
@@ -21,7 +23,8 @@ PATIENCE = 90.0
 
 @contextlib.contextmanager
 def saving_first(context: Context, job: Job) -> Iterator[None]:
-    """While the block runs, either signal ends a job that resumes as Ctrl-C does; a training writes a checkpoint before.
+    """While the block runs, either signal ends a job that resumes as Ctrl-C does;
+    a training writes a checkpoint before.
 
     A job of SLURM's that was asked before its time limit goes back into the queue, where it goes on.
     """

@@ -98,7 +98,9 @@ def metrics_json(material: "Material") -> dict[str, Any]:
 
 
 def terminal_summary(loaded: LoadedStudy, plan: "Plan", root: Path) -> "Group":
-    """The comparison of the main runs, the main metric of its experiment if there is one, the claims and where to look next, for rich to print."""
+    """The comparison of the main runs, the main metric of its experiment if there is one, the claims and where to look
+    next, for rich to print.
+    """
     from rediffuse.reporting.chapters.experiments import table
     from rediffuse.reporting.experiments.comparison import in_short
     from rediffuse.reporting.experiments.material import conclude

@@ -59,7 +59,9 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Mark:
-    """A word that a page colours by its tone ("holds", "fails" or "open"), and a sign, as colour alone tells nothing."""
+    """A word that a page colours by its tone ("holds", "fails" or "open"), and a sign,
+    as colour alone tells nothing.
+    """
 
     sign: str
     text: str
@@ -125,7 +127,9 @@ def listed(parts: list[str]) -> str:
 
 
 def spans(found: Iterable[tuple[str, float]], write: Callable[[float], str] = number) -> dict[str, str]:
-    """Of values by name: for each name its value, or the least and the largest: {"DDPM": "0.12", "VAE": "0.2 to 0.3"}."""
+    """Of values by name: for each name its value, or the least and the largest:
+    {"DDPM": "0.12", "VAE": "0.2 to 0.3"}.
+    """
     values: dict[str, list[float]] = {}
     for name, value in found:
         values.setdefault(name, []).append(value)

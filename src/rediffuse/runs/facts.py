@@ -134,7 +134,9 @@ def is_conditional(run: ResolvedRun) -> bool:
 
 
 def comparable_settings(run: ResolvedRun) -> list[Setting]:
-    """`own_settings` without those that a classifier guides, or that vary one image: they are no match for the others."""
+    """`own_settings` without those that a classifier guides, or that vary one image:
+    they are no match for the others.
+    """
     if is_one_pass(run):
         return [ONE_PASS]
     alone = {k for k, s in run.sampling.samplers.items() if s.classifier_scale is not None or s.variations is not None}

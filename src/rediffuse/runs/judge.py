@@ -60,7 +60,9 @@ def feature_network(evaluation: Evaluation, hardware: Hardware, root: Path) -> F
 
 
 def write_reference(loaded: LoadedStudy, root: Path, made_by: str) -> None:
-    """Write the reference statistics of the training images, and their card, beside the images; `made_by`: see Judge."""
+    """Write the reference statistics of the training images, and their card, beside the images;
+    `made_by`: see Judge.
+    """
     study, folder = loaded.study, root / "data" / loaded.study.data.name
     image_set = open_image_set(folder, verify=True)
     network = feature_network(study.evaluation, study.hardware, root)
@@ -77,8 +79,8 @@ class Judge:
     """Scores images of one study: feature network, reference and group sizes held together.
 
     made_by: digest of the code and versions that compute, for what is kept of the real images.
-    state: folder in which features of many images are kept for a job that is stopped and begun again, where it is given;
-        whoever gives it deletes it.
+    state: folder in which features of many images are kept for a job that is stopped and begun again, where it is
+        given; whoever gives it deletes it.
     """
 
     def __init__(self, loaded: LoadedStudy, root: Path, made_by: str, state: Path | None = None) -> None:

@@ -33,7 +33,9 @@ CLASSIFIER_SHAPE = ("channels", "multipliers", "blocks", "attention", "heads", "
 
 
 def build(run: ResolvedRun, image_set: ImageSet, seed: int = 0) -> nn.Module:
-    """The network of a run whose weights are kept (a U-Net, a GAN's generator, a whole VAE), drawn from `seed` alone."""
+    """The network of a run whose weights are kept (a U-Net, a GAN's generator, a whole VAE),
+    drawn from `seed` alone.
+    """
     return load(NETWORKS[run.model].code)(run, image_set, seed)
 
 

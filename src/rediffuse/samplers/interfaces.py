@@ -60,8 +60,8 @@ def over(denoiser: AnyDenoiser, process: DiffusionProcess) -> AnyDenoiser:
 
 @dataclass
 class EvaluationCounter:
-    """A denoiser, or the velocity field of a flow, that counts: `forwards` is the number of network evaluations (NFE) of
-    the whole batch so far.
+    """A denoiser, or the velocity field of a flow, that counts: `forwards` is the number of network evaluations (NFE)
+    of the whole batch so far.
 
     Both halves of classifier-free guidance go through the network in one evaluation. What `over` makes of it counts on
     in the same place.

@@ -1,7 +1,8 @@
-"""DDIM inversion: the noise from which DDIM makes a given image (Song, Meng & Ermon 2021, arXiv:2010.02502, section 4.3).
+"""DDIM inversion: the noise from which DDIM makes a given image (Song, Meng & Ermon 2021, arXiv:2010.02502,
+section 4.3).
 
-DDIM with eta = 0 is Euler's method for an ODE (eq. 14), which can be run from the image to the noise as well: "encoding",
-whose error the paper's table 2 measures.
+DDIM with eta = 0 is Euler's method for an ODE (eq. 14), which can be run from the image to the noise as well:
+"encoding", whose error the paper's table 2 measures.
 """
 
 import torch

@@ -48,8 +48,8 @@ def check_levels(level: Level, previous: Level | None = None) -> None:
         if previous is None:
             raise UserError(f"alpha_bar = {shown[0]} is no level to step between: it lies above 0 and is at most 1")
         raise UserError(
-            f"alpha_bar = {shown[0]} and alpha_bar_prev = {shown[1]} are no step: 0 < alpha_bar <= alpha_bar_prev <= 1, "
-            "and alpha_bar < 1"
+            f"alpha_bar = {shown[0]} and alpha_bar_prev = {shown[1]} are no step: "
+            "0 < alpha_bar <= alpha_bar_prev <= 1, and alpha_bar < 1"
         )
 
 

@@ -56,8 +56,9 @@ def variations(
 ) -> BlendedNoise:
     """Noise for `count` variations of the sample that (`seed`, `index`) gives, from variation `first` on.
 
-    `shape`: [C, H, W] of one image; `how`: dtype, device and temperatures, as of `SampleNoise`. Variation j depends on (seed, index, variation_seed, j) and `strength` only; two of
-    them at equal strength differ from each other as much as each differs from the sample, times sqrt(2).
+    `shape`: [C, H, W] of one image; `how`: dtype, device and temperatures, as of `SampleNoise`. Variation j depends on
+    (seed, index, variation_seed, j) and `strength` only; two of them at equal strength differ from each other as much
+    as each differs from the sample, times sqrt(2).
     """
     of_sample = torch.full((count,), index, dtype=torch.int64)
     base = SampleNoise(seed, of_sample, shape, **how)

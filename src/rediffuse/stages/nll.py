@@ -46,7 +46,9 @@ STAGE = Stage(
 
 
 def run(job: Job, context: Context) -> None:
-    """Write likelihood/nll.json (bits/dim, with the interval over images), and of a diffusion model terms.csv (by t)."""
+    """Write likelihood/nll.json (bits/dim, with the interval over images),
+    and of a diffusion model terms.csv (by t).
+    """
     from rediffuse.data.image_set import open_image_set
     from rediffuse.runs.hardware import set_threads
 

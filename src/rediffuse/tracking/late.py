@@ -79,8 +79,8 @@ def track(context: Context) -> None:
         raise
     except (ValueError, LookupError, TypeError, OSError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"tracking: the files of {job.name} cannot be read ({first_line(error)}); `rediffuse status` says which job "
-            "to do again"
+            f"tracking: the files of {job.name} cannot be read ({first_line(error)}); `rediffuse status` "
+            "says which job to do again"
         ) from None
     except TrackingFailed as error:
         raise UserError(f"tracking: {error}; what is missing is logged by the next `rediffuse track`") from None

@@ -28,8 +28,8 @@ PATIENCE, PATIENCE_FAILED = 30.0, 5.0
 
 
 class Watch:
-    """Takes rows of the history and snapshots; sends them in batches from a thread of its own, so that no step waits for
-    the store, however slow it is.
+    """Takes rows of the history and snapshots; sends them in batches from a thread of its own, so that no step waits
+    for the store, however slow it is.
     """
 
     def __init__(self, context: Context, job: Job, stack: contextlib.ExitStack) -> None:

@@ -77,7 +77,8 @@ def open_store(uri: str, root: Path) -> "MlflowClient":
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:
-    """What something gives that may take so long altogether: time limits of libraries hold for each answer, or for none.
+    """What something gives that may take so long altogether: time limits of libraries hold for each answer,
+    or for none.
 
     Raises what it raises, and TimeoutError when the time is over; it is then left alone, in a thread that ends with the
     process.

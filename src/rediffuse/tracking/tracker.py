@@ -55,7 +55,9 @@ class Tracker:
         return found.experiment_id
 
     def start(self, job: Job, key: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
-        """The MLflow run of `job` as made under `key`; made when it is not there yet, running again if it was stopped."""
+        """The MLflow run of `job` as made under `key`; made when it is not there yet,
+        running again if it was stopped.
+        """
         wanted = f"tags.`{KEY}` = '{key}' and tags.`rediffuse.job` = '{job.name}'"
         if runs := self.client.search_runs([self.experiment], wanted):
             run = runs[0].info

@@ -46,7 +46,9 @@ def locked(state_dir: Path) -> Iterator[None]:
 
 
 def name(stamp: str) -> str:
-    """The file of the resume state of a stamp: each has its own, so that a setting changed and changed back loses none."""
+    """The file of the resume state of a stamp: each has its own, so that a setting changed and
+    changed back loses none.
+    """
     return f"checkpoint.{stamp[:16]}.pt"
 
 

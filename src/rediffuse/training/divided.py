@@ -82,7 +82,9 @@ class DividedDenoising(Denoising):
         return int(said[0])  # type: ignore[call-overload]
 
     def _backward(self, images: Tensor, labels: Tensor | None, t: Tensor, weights: Tensor, noise: Tensor) -> Losses:
-        """What `Denoising._backward` does, on this process's slice: the gradient of all, and the losses of all images."""
+        """What `Denoising._backward` does, on this process's slice: the gradient of all,
+        and the losses of all images.
+        """
         share = self.config.batch_size // self.size
         own = slice(self.rank * share, (self.rank + 1) * share)
         y = None if labels is None else labels[own]

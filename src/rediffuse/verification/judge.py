@@ -22,8 +22,8 @@ from rediffuse.verification.parts import COUNTED, Part, Printed, parts_of
 RELATIVE, ABSOLUTE = 1e-6, 1e-12
 #: Levels of 255 by which a pixel may differ.
 PIXELS = 2
-#: Tables that say what was asked for, by which settings and code: the same on every machine, but for rows that a network
-#: has computed, whose last bits make another digest.
+#: Tables that say what was asked for, by which settings and code: the same on every machine, but for rows that a
+#: network has computed, whose last bits make another digest.
 STATED: dict[str, tuple[str, ...]] = {
     "settings": (),
     "configurations": (),
@@ -102,8 +102,8 @@ class Judge:
 
     elsewhere: whether the rebuild was on another kind of machine; noise: what numbers may then move by, None where the
     study measures none; threads: whether its number of threads was changed on purpose, which keys and settings tell;
-    kept: whether the evidence of ablations was taken as it is; exact: whether all unrounded numbers have the same bytes:
-    then nothing was rounded otherwise, and what is printed or drawn must be the same, too.
+    kept: whether the evidence of ablations was taken as it is; exact: whether all unrounded numbers have the same
+    bytes: then nothing was rounded otherwise, and what is printed or drawn must be the same, too.
     """
 
     elsewhere: bool

@@ -99,8 +99,8 @@ def take_over(scratch: Scratch, plan: Plan, root: Path) -> int:
 
 
 class _Watch:
-    """How much of the work is done: jobs by the seconds that they took before, or that others of their stage took; those
-    at work by the clock.
+    """How much of the work is done: jobs by the seconds that they took before, or that others of their stage took;
+    those at work by the clock.
     """
 
     def __init__(self, study: str, jobs: list[Job], root: Path, scratch: Scratch) -> None:

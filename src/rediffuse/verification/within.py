@@ -1,8 +1,8 @@
 """A report against itself: most of what it says stands in it several times, and the rebuild shows what is the same.
 
-On another processor numbers move, and nothing tells of most how far they may. But what a table says as CSV, Markdown and
-LaTeX, and as part of the page, is the same there, too: where the rebuild has it twice and the report has it otherwise in
-one of the two, that one was edited.
+On another processor numbers move, and nothing tells of most how far they may. But what a table says as CSV, Markdown
+and LaTeX, and as part of the page, is the same there, too: where the rebuild has it twice and the report has it
+otherwise in one of the two, that one was edited.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,6 @@
-"""Whether the formulas agree with one another, in which precision, and with what others published (document D2, chapter 6)."""
+"""Whether the formulas agree with one another, in which precision,
+and with what others published (document D2, chapter 6).
+"""
 
 import math
 from collections.abc import Callable
@@ -41,7 +43,8 @@ HELD = (
     (
         "DDIM",
         "diffusers' DDIMScheduler, told to take ε from the clipped x̂₀",
-        "tests/samplers/test_sampler_diffusers.py::test_ddim_agrees_with_ddim_scheduler_when_it_uses_the_clipped_output",
+        "tests/samplers/test_sampler_diffusers.py::"
+        "test_ddim_agrees_with_ddim_scheduler_when_it_uses_the_clipped_output",
     ),
     (
         "DPM-Solver++",
@@ -63,7 +66,9 @@ PUBLISHED = {
 
 
 def chain(process: "DiffusionProcess") -> float:
-    """Steps of q(x_t | x_{t−1}) one after another beside q(x_t | x_0): the largest relative error of scale and variance."""
+    """Steps of q(x_t | x_{t−1}) one after another beside q(x_t | x_0):
+    the largest relative error of scale and variance.
+    """
     scale, variance, worst = 1.0, 0.0, 0.0
     for beta, bar in zip(process.betas.tolist(), process.alphas_bar.tolist(), strict=True):
         scale, variance = scale * math.sqrt(1 - beta), (1 - beta) * variance + beta
@@ -190,10 +195,10 @@ def precision(processes: "dict[str, DiffusionProcess]") -> tuple[Table, str]:
         for schedule, process in processes.items()
     ]
     text = (
-        f"Where every operation is in float32 a table is off by up to {number(worst[torch.float32], 2)} %, in bfloat16 by "
-        f"{number(worst[torch.bfloat16], 2)} % and more. So the tables of this project are float64, whatever the networks "
-        "compute in, and are rounded at use. A network's ε of 1, rounded to bfloat16, moves x̂₀ at the last t by up to "
-        f"{listed(moved)}, where pixels span 2: one reason why x̂₀ is clipped."
+        f"Where every operation is in float32 a table is off by up to {number(worst[torch.float32], 2)} %, in bfloat16 "
+        f"by {number(worst[torch.bfloat16], 2)} % and more. So the tables of this project are float64, whatever the "
+        "networks compute in, and are rounded at use. A network's ε of 1, rounded to bfloat16, moves x̂₀ at the last t "
+        f"by up to {listed(moved)}, where pixels span 2: one reason why x̂₀ is clipped."
     )
     return Table("precision", caption, columns, rows), text
 

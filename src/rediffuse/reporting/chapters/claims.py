@@ -37,8 +37,8 @@ def table(frames: Frames, verdicts: list[Verdict]) -> Table:
     columns = headers("Id | Claim | Verdict | Evidence | Why | Claimed by | From")
     note = (
         "holds: the whole interval lies where the claim says; does not hold: all of it lies elsewhere; undecided: it "
-        "reaches across. Differences are taken group by group from the same noise, or seed by seed, where two values have "
-        "these in common; `docs/evaluation.md` has the rule of each form of claim."
+        "reaches across. Differences are taken group by group from the same noise, or seed by seed, where two values "
+        "have these in common; `docs/evaluation.md` has the rule of each form of claim."
     )
     return Table("claims", "Each claim, and what follows from the values.", columns, rows, notes=(note,), narrow=True)
 

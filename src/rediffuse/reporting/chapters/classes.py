@@ -49,8 +49,8 @@ def table(frames: Frames) -> Table | None:
     caption = "Classes that samples show, as a logistic regression on the features of the training images sees them."
     note = (
         f"The classifier is right on {100 * classes['accuracy']:.1f} % of held-out images. Effective number: exp of "
-        "the entropy of the shares. Divergence: the sum of p ln(p / q), from the shares q of the training images; that of "
-        "held-out images is what chance alone gives at their number. Under a class's name: how many images show it."
+        "the entropy of the shares. Divergence: the sum of p ln(p / q), from the shares q of the training images; that "
+        "of held-out images is what chance alone gives at their number. Under a class's name: how many images show it."
     )
     return Table("classes", caption, columns, rows, notes=(note,), marked=frozenset([len(rows) - 1]))
 

@@ -94,9 +94,9 @@ def chapter(material: Material) -> Chapter | None:
     tried = trials(material.frames)
     introduced = listed([f"{name} is {what}" for name, what in DOCUMENTS.items()])
     text = (
-        f"This project began with five documents: {introduced}. They hold {counted(len(entries()), 'mistake')} that we know "
-        "of. Each stands below with what is right, the source that says so, and evidence: a number computed for this "
-        "report, an experiment or claim of this study, a mistake tried on its networks, or a test of the project."
+        f"This project began with five documents: {introduced}. They hold {counted(len(entries()), 'mistake')} that we "
+        "know of. Each stands below with what is right, the source that says so, and evidence: a number computed for "
+        "this report, an experiment or claim of this study, a mistake tried on its networks, or a test of the project."
     )
     tables = [table(material, tried, document) for document in DOCUMENTS]
     return chapter_of("corrections", "Every mistake, and what is right", text, *tables, Folded("The tests", (tests(),)))

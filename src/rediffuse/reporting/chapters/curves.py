@@ -38,8 +38,8 @@ def summary(frames: Frames) -> Table | None:
         f"First below {PASSED:g} at step | From"
     )
     note = (
-        "Each loss is a run's own objective, a mean over the logged interval; at the end: the mean of the last tenth of "
-        "training. Different objectives and schedules are not to be ranked by it."
+        "Each loss is a run's own objective, a mean over the logged interval; at the end: the mean of the last tenth "
+        "of training. Different objectives and schedules are not to be ranked by it."
     )
     return Table("loss-summary", "What the training loss came to.", columns, rows, notes=(note,)) if rows else None
 

@@ -61,8 +61,8 @@ def words(frames: Frames) -> str:
     several = "; ranges are over training seeds" if any(len(one.run.seeds) > 1 for one in found) else ""
     texts = [
         f"While the runs trained, {record['n']} images were drawn {times} times from the averaged and from the raw "
-        f"weights of each, with {record['steps']} steps and always from the same noise, and scored as one group: a value "
-        "has no interval, and compares with those of other steps and weights, not with those of other tables.",
+        f"weights of each, with {record['steps']} steps and always from the same noise, and scored as one group: a "
+        "value has no interval, and compares with those of other steps and weights, not with those of other tables.",
         f"At the last step the {short} is {listed(parts)}{several}.",
     ]
     if metric in record["held_out"]:
@@ -70,8 +70,8 @@ def words(frames: Frames) -> str:
     casts = _casts([one for one in found if one.values("colour_cast", "raw")])
     if casts:
         texts.append(
-            f"Median and largest colour cast over the later half of the scored steps: {'; '.join(casts)}. A cast that is "
-            "large from raw and small from averaged weights is one that comes and goes from step to step."
+            f"Median and largest colour cast over the later half of the scored steps: {'; '.join(casts)}. A cast that "
+            "is large from raw and small from averaged weights is one that comes and goes from step to step."
         )
     return " ".join(texts)
 
@@ -114,8 +114,9 @@ def figure(frames: Frames) -> Picture | None:
     record = found[0].record
     colour_words = " ".join(["", *_colour_notes(metrics)])
     caption = (
-        f"Samples scored while the runs trained: {record['n']} images by {record['steps']} sampling steps, from the same "
-        "noise each time. Solid: averaged weights, which all other results use; dotted: raw weights." + colour_words
+        f"Samples scored while the runs trained: {record['n']} images by {record['steps']} sampling steps, from the "
+        "same noise each time. Solid: averaged weights, which all other results use; dotted: raw weights."
+        + colour_words
     )
     alt = "Panels of sample quality against training step, for averaged and raw weights of each run."
     return finish(drawing, "during-training", caption, alt)

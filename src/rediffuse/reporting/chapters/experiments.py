@@ -193,8 +193,9 @@ def _how(material: Material, result: Result) -> list[str]:
         f"Starts from {listed([run_label(loaded, run) for run in runs])}; varied: {'; '.join(varied) or 'nothing'}.",
         _same_in_all([loaded.run(member.run) for member in planned.members]),
         f"Training {'seed' if len(seeds) == 1 else 'seeds'} {setting_text(seeds)}. Each value "
-        f"{'of a seed ' if len(seeds) > 1 else ''}is a mean over {' to '.join(map(str, {numbers[0]: 0, numbers[-1]: 0}))} "
-        f"{'group' if numbers[-1] == 1 else 'groups'} of {counted(loaded.study.evaluation.group_size, 'image')}; image i starts from the same noise in every row.",
+        f"{'of a seed ' if len(seeds) > 1 else ''}is a mean over "
+        f"{' to '.join(map(str, {numbers[0]: 0, numbers[-1]: 0}))} {'group' if numbers[-1] == 1 else 'groups'} of "
+        f"{counted(loaded.study.evaluation.group_size, 'image')}; image i starts from the same noise in every row.",
         f"What is trained for it alone is made by `{COMMAND}`." if planned.trains else "",
     ]
     return [text for text in texts if text]

@@ -114,9 +114,9 @@ def picture(material: Material, steps: Sequence[Pairs], networks: tuple[Pairs, s
         plain_log(one, "x")
     outside_legend(figure, handles)
     caption = (
-        "Fréchet distance against the loss: a point for each scored step of a training, joined in their order, and for each "
-        "trained network and seed. Losses of different objectives are different things, so that networks are compared by "
-        "their error of ε̂, averaged over the noise levels that all of them meet."
+        "Fréchet distance against the loss: a point for each scored step of a training, joined in their order, and for "
+        "each trained network and seed. Losses of different objectives are different things, so that networks are "
+        "compared by their error of ε̂, averaged over the noise levels that all of them meet."
     )
     return finish(figure, "loss-and-quality", caption, "Scatter of Fréchet distance against loss.")
 
@@ -134,8 +134,8 @@ def chapter(material: Material) -> Chapter | None:
     caption = "Spearman's correlation of a loss with the Fréchet distance of the samples: 1 where both order alike."
     notes = (
         f"Brackets: 95 % interval by a bootstrap over pairs ({RESAMPLES} draws). Steps of one training follow from one "
-        "another: their interval says how the order holds up, not how another training would go. Pairs in perfect order give an interval of no width, which "
-        "says little where they are few.",
+        "another: their interval says how the order holds up, not how another training would go. Pairs in perfect "
+        "order give an interval of no width, which says little where they are few.",
     )
     table = Table("loss-and-quality", caption, headers("Of | Loss | ρ | n | From"), rows, notes)
     return chapter_of(
@@ -161,8 +161,8 @@ def _words(steps: Sequence[Pairs], networks: tuple[Pairs, str] | None) -> str:
             n = spans((one.name.partition(" (seed ")[0], len(one.x)) for one, _ in found)
             parts = ", ".join(f"{rho} for {who} (n = {n[who]})" for who, rho in rhos.items())
             texts.append(
-                f"Along a training, Spearman's ρ of {what} loss and Fréchet distance is {parts}; its interval lies above 0 in "
-                f"{'all' if clear == len(found) > 1 else clear} of {len(found)}."
+                f"Along a training, Spearman's ρ of {what} loss and Fréchet distance is {parts}; its interval lies "
+                f"above 0 in {'all' if clear == len(found) > 1 else clear} of {len(found)}."
             )
     if networks is not None:
         one, rho = networks[0], networks[0].rho()

@@ -118,7 +118,9 @@ def _counts(counted_: dict[str, Any]) -> tuple[int, int, int, int, int]:
 
 
 def figure(frames: Frames) -> Picture | None:
-    """The first samples of each run and one-pass model and the first held-out images, each above its nearest training images."""
+    """The first samples of each run and one-pass model and the first held-out images,
+    each above its nearest training images.
+    """
     blocks: list[tuple[str, str, list[np.ndarray]]] = []
     held_out: tuple[str, str, list[np.ndarray]] | None = None
     for run, seed, record, _ in examined(frames):

@@ -56,9 +56,9 @@ def configurations(frames: Frames) -> Table | None:
         f"Weights (MiB) | Training on {TRAINED} images (MiB) | Sampling one image (MiB) | From"
     )
     note = (
-        "Training: five float32 numbers a parameter and the activations of all images, without checkpointing. Sampling: "
-        "the weights and what one forward pass holds at once, whatever the number of steps. Checkpointing keeps the "
-        "inputs of each block and computes the rest again in the backward pass."
+        "Training: five float32 numbers a parameter and the activations of all images, without checkpointing. "
+        "Sampling: the weights and what one forward pass holds at once, whatever the number of steps. Checkpointing "
+        "keeps the inputs of each block and computes the rest again in the backward pass."
     )
     return Table("configurations", "What the networks hold and compute.", columns, rows, notes=(note,))
 
@@ -126,9 +126,9 @@ def printed(frames: Frames) -> Table | None:
         "Printed / here | Printed / with those | From"
     )
     note = (
-        "Quoted from D4, exercise 3.6.1: grey digits, two blocks a scale, no attention, 28×28 there and padded to 32×32 "
-        "here. Here: its widths and groups of 8 with the blocks, skips and changes of resolution of Ho et al.; its own "
-        "code doubles by transposed convolutions. Neither reading gives the printed numbers."
+        "Quoted from D4, exercise 3.6.1: grey digits, two blocks a scale, no attention, 28×28 there and padded to "
+        "32×32 here. Here: its widths and groups of 8 with the blocks, skips and changes of resolution of Ho et al.; "
+        "its own code doubles by transposed convolutions. Neither reading gives the printed numbers."
     )
     return Table(
         "d4-sizes", "Document D4's four networks: parameters as printed and as counted.", columns, rows, (note,)

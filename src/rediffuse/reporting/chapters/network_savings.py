@@ -1,4 +1,6 @@
-"""What saves time and memory on this machine: precision, compiling, smaller networks, checkpointing; and where time goes."""
+"""What saves time and memory on this machine: precision, compiling, smaller networks, checkpointing;
+and where time goes.
+"""
 
 from rediffuse.reporting.chapters.network_cost import MIB
 from rediffuse.reporting.chapters.network_times import clocked, spread
@@ -33,8 +35,8 @@ def checkpointing(frames: Frames, clock: Timings) -> Table | None:
         "Forward and backward (ms) | checkpointed (ms) | More time (%) | From"
     )
     note = (
-        "Activations are counted, times and κ measured: medians, κ with quartiles. A checkpointed backward pass computes "
-        "the forward pass of each block once more."
+        "Activations are counted, times and κ measured: medians, κ with quartiles. A checkpointed backward pass "
+        "computes the forward pass of each block once more."
     )
     return Table("checkpointing", "Activation checkpointing: memory against time.", columns, rows, notes=(note,))
 
@@ -54,10 +56,10 @@ def peaks(frames: Frames, clock: Timings) -> Table | None:
         rows.add("training" if training else "sampling", peak["batch"], steps, expected / MIB, count, links)
     columns = headers("What | Batch | Steps | Counted (MiB) | Peak measured (MiB) | From")
     note = (
-        "Above the network's own weights. Counted: activations and gradients in training, the largest sum of tensors at "
-        f"one moment of a forward pass in sampling. Measured ({timing['peak_method']}) in a process of its own, with the "
-        "operators' scratch memory; blocks too small for the system's notice do not show. Sampling takes memory by the "
-        "batch, and no more for more steps."
+        "Above the network's own weights. Counted: activations and gradients in training, the largest sum of tensors "
+        f"at one moment of a forward pass in sampling. Measured ({timing['peak_method']}) in a process of its own, "
+        "with the operators' scratch memory; blocks too small for the system's notice do not show. Sampling takes "
+        "memory by the batch, and no more for more steps."
     )
     return Table("memory", f"Memory of {label}'s network: counted, and at its peak.", columns, rows, notes=(note,))
 
@@ -81,8 +83,8 @@ def gains(frames: Frames, clock: Timings) -> tuple[str, Table] | tuple[()]:
     note = (
         f"Each of n rounds times {label}'s network as the study runs it and with one change; what stands here is the "
         "median of the rounds' ratios and, in brackets, the smallest and the largest, which hold the true median with "
-        f"{number(100 * (1 - 2.0 ** (1 - n)), 3)} % confidence where rounds are independent. Above 1 is a gain; its price "
-        "in quality is in the experiments."
+        f"{number(100 * (1 - 2.0 ** (1 - n)), 3)} % confidence where rounds are independent. Above 1 is a gain; its "
+        "price in quality is in the experiments."
     )
     columns = headers("Change | Training (times as fast) | Sampling (times as fast) | n | From")
     caption = f"What each change buys: speed against {label} as it is."
@@ -101,8 +103,8 @@ def operators(frames: Frames, clock: Timings) -> Table | None:
             rows.add(what, one["operator"], 100 * one["share"], one["calls"], links)
     columns = headers("Work | `Operator` | Time inside it (% of the work) | Calls | From")
     note = (
-        "Training step: forward pass, backward pass and Adam. Time inside an operator itself, without those it calls, as "
-        "torch's profiler has it, which slows small operators more than large ones."
+        "Training step: forward pass, backward pass and Adam. Time inside an operator itself, without those it calls, "
+        "as torch's profiler has it, which slows small operators more than large ones."
     )
     return Table("operators", f"Where the time of {label}'s network goes.", columns, rows, notes=(note,), folded=True)
 

@@ -1,4 +1,6 @@
-"""What the networks cost by the clock: the cost model beside what was measured, latencies, and what each change buys."""
+"""What the networks cost by the clock: the cost model beside what was measured, latencies,
+and what each change buys.
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -84,10 +86,10 @@ def model(frames: Frames, clock: Timings) -> Table | None:
         "Measured / predicted | From"
     )
     notes = (
-        "N: optimiser steps of B images; S: evaluations of the network for each of B images, two a step under guidance. "
-        "κ: median of the backward pass's time over the forward pass's, with its quartiles. What the ratio exceeds 1 by "
-        "is what the network's passes leave out: noise, loss, optimiser, average of the weights, the samplers' own "
-        "arithmetic, and whatever else the machine did.",
+        "N: optimiser steps of B images; S: evaluations of the network for each of B images, two a step under "
+        "guidance. κ: median of the backward pass's time over the forward pass's, with its quartiles. What the ratio "
+        "exceeds 1 by is what the network's passes leave out: noise, loss, optimiser, average of the weights, the "
+        "samplers' own arithmetic, and whatever else the machine did.",
     )
     return Table("cost-model", "The cost model against the clock.", columns, rows, notes=notes, folded=True)
 
@@ -138,8 +140,8 @@ def latency(frames: Frames, clock: Timings) -> Table | None:
                 rows.add(run.label, steps, *[NOT_RECORDED] * 5, Links(()))
     columns = headers("Run | Steps | How | Batch | One step (ms) | One batch (s) | One image (s) | From")
     note = (
-        "One image: the batch's time divided by its images, not what a single image by itself would take (batch 1 of the "
-        "table of batches). Predicted: by the cost model, the network alone."
+        "One image: the batch's time divided by its images, not what a single image by itself would take (batch 1 of "
+        "the table of batches). Predicted: by the cost model, the network alone."
     )
     return Table("latency", "How long sampling takes by number of steps.", columns, rows, notes=(note,))
 
@@ -165,7 +167,8 @@ def batches(frames: Frames, clock: Timings) -> Table | None:
 
 
 CARD = "RTX 3090"
-#: Latencies as printed: source, side, batch, steps, one step (s), one batch (s), one image (s), images a second, conditions.
+#: Latencies as printed: source, side, batch, steps, one step (s), one batch (s), one image (s), images a second,
+#: conditions.
 QUOTED: tuple[tuple[Value, ...], ...] = (
     *(
         (
@@ -235,8 +238,8 @@ def quoted(frames: Frames, clock: Timings) -> Table | None:
     assert isinstance(alone, float)
     assert isinstance(shared, float)
     note = (
-        "Rows of documents are quoted, nothing of them was run here: other networks, other machines. Even on a card of the "
-        f"same name an image of 1000 steps takes {number(alone / shared, 3)} times as long in D1 as in D0, whose "
+        "Rows of documents are quoted, nothing of them was run here: other networks, other machines. Even on a card of "
+        f"the same name an image of 1000 steps takes {number(alone / shared, 3)} times as long in D1 as in D0, whose "
         "figure is the time of a batch divided by its images."
     )
     return Table("latency-quoted", "Latencies as the documents print them, beside ours.", columns, rows, notes=(note,))

@@ -181,8 +181,8 @@ def latency_sentence(frames: Frames, clock: Timings) -> str:
         return quoted
     batch = int(ours["batch_size"].iloc[0])
     return (
-        f"Here an image of {run.label} with {setting_words(frames.loaded, run.name, setting)} took {', '.join(parts)}: same "
-        f"machine, same batch of {batch}, same threads. {quoted}"
+        f"Here an image of {run.label} with {setting_words(frames.loaded, run.name, setting)} took {', '.join(parts)}: "
+        f"same machine, same batch of {batch}, same threads. {quoted}"
     )
 
 

@@ -57,9 +57,9 @@ def picture(material: Material, networks: Sequence[Found]) -> Picture:
     outside_legend(figure, handles, columns=2)
     images = first["images"]["held-out"]
     caption = (
-        f"Mean squared errors on {images} held-out images by noise level: noise to the left, images to the right. ε̂ as the "
-        f"network gives it, x̂₀ limited to [−1, 1]; errors below {LEAST:g} are not drawn. Where a network lies above the "
-        "dashed line, a linear formula would do better."
+        f"Mean squared errors on {images} held-out images by noise level: noise to the left, images to the right. ε̂ "
+        f"as the network gives it, x̂₀ limited to [−1, 1]; errors below {LEAST:g} are not drawn. Where a network lies "
+        "above the dashed line, a linear formula would do better."
     )
     alt = "Two panels: error of the predicted noise and of the predicted image against the signal-to-noise ratio."
     return finish(figure, "prediction-errors", caption, alt)
@@ -90,10 +90,10 @@ def table(material: Material, networks: Sequence[Found]) -> Table:
         "Best linear x̂₀ | From"
     )
     notes = (
-        "Best linear: exact, for data of the training images' mean and covariance; the least possible error of a Gaussian "
-        "with these, and an upper bound to that of any other data. Floor of the training loss: what is left on training "
-        "images to who knows exactly these; nothing can go below it on them, and a network that came to it would only "
-        "repeat them. A straight path has 1 − τ for √ᾱ.",
+        "Best linear: exact, for data of the training images' mean and covariance; the least possible error of a "
+        "Gaussian with these, and an upper bound to that of any other data. Floor of the training loss: what is left "
+        "on training images to who knows exactly these; nothing can go below it on them, and a network that came to it "
+        "would only repeat them. A straight path has 1 − τ for √ᾱ.",
     )
     count = networks[0].record["images"]["held-out"]
     caption = f"Errors at five times on {count} held-out images, with the schedule's √ᾱ and signal-to-noise ratio."
@@ -108,16 +108,16 @@ def questions(one: Found) -> tuple[str, ...]:
     own, told = means["held-out", "eps"], means["held-out", "eps_mistold"]
     n, who = one.record["images"]["held-out"], run_seed(one.run, one.seed)
     return (
-        "Why can noise be predicted that was drawn at random (document D3, section 4)? It cannot. What is learned is its "
-        "mean E[ε | x_t] over all that may have led to x_t; the rest no network removes, and where an image shows through "
-        f"it is large: at t = {first['t']} {who} errs by {number(first['held-out']['eps'])} of a variance of 1 "
+        "Why can noise be predicted that was drawn at random (document D3, section 4)? It cannot. What is learned is "
+        "its mean E[ε | x_t] over all that may have led to x_t; the rest no network removes, and where an image shows "
+        f"through it is large: at t = {first['t']} {who} errs by {number(first['held-out']['eps'])} of a variance of 1 "
         f"(the best linear prediction by {number(first['held-out']['eps_linear'])}), at t = {middle['t']} by "
-        f"{number(middle['held-out']['eps'])} ({number(middle['held-out']['eps_linear'])}). So the loss stops falling long "
-        f"before 0, as D3 saw: its mean over t is {number(own)} on {n} held-out images, where the best linear prediction "
-        f"has {number(means['held-out', 'eps_linear'])}; {number(means['train', 'eps_memory'])} is the floor on training "
-        "images, for who has memorised them.",
-        "Why is t an input? The noise does not depend on it, but what x_t says of the noise does: the same x_t is a faint "
-        f"image at one t and a noisy one at another. Told a t that is a tenth of T off, {who} errs by "
+        f"{number(middle['held-out']['eps'])} ({number(middle['held-out']['eps_linear'])}). So the loss stops falling "
+        f"long before 0, as D3 saw: its mean over t is {number(own)} on {n} held-out images, where the best linear "
+        f"prediction has {number(means['held-out', 'eps_linear'])}; {number(means['train', 'eps_memory'])} is the "
+        "floor on training images, for who has memorised them.",
+        "Why is t an input? The noise does not depend on it, but what x_t says of the noise does: the same x_t is a "
+        f"faint image at one t and a noisy one at another. Told a t that is a tenth of T off, {who} errs by "
         f"{number(told)} instead of {number(own)} in the mean over t, {number(told / own, 2)} times as much.",
     )
 

@@ -69,9 +69,9 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
     picture.outside_legend(figure, list(handles.values()), columns=4)
     title, n = metric_title(metric, frames.features), loaded.study.evaluation.group_size
     caption = (
-        f"Quality against the evaluations of the network, by sampler: {title}, n = {n} images a value. The lower a line, "
-        "and the flatter towards few of them, the better. Bars are the intervals of the tables; dashed lines are held-out "
-        "real images and noise at the same n."
+        f"Quality against the evaluations of the network, by sampler: {title}, n = {n} images a value. The lower a "
+        "line, and the flatter towards few of them, the better. Bars are the intervals of the tables; dashed lines are "
+        "held-out real images and noise at the same n."
     )
     alt = f"Panels of {title} against network evaluations, one for each sampler, with a line for each run."
     return picture.finish(figure, "quality-steps", caption, alt)
@@ -116,7 +116,9 @@ def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> pic
 
 
 def evaluations(frames: Frames) -> dict[tuple[str, str], float]:
-    """Network evaluations of an image by (run, setting), as counted, also of what experiments trained; the mean over training seeds."""
+    """Network evaluations of an image by (run, setting), as counted, also of what experiments trained;
+    the mean over training seeds.
+    """
     counted: dict[tuple[str, str], list[float]] = {}
     for row in [*frames.quality.to_dict("records"), *trained_rows(frames).to_dict("records")]:
         if (nfe := optional(row.get("nfe"))) is not None:
@@ -240,8 +242,8 @@ def chapter(material: Material) -> Chapter | None:
     metrics = terms.headline_metrics(frames.loaded)
     tables = (quality(frames, metrics), whole_sets.table(frames))
     text = (
-        f"{terms.capital(metric_title(terms.MAIN, frames.features))} against steps opens this report; against seconds it "
-        "stands with the times of this machine, [apart](timings.md)."
+        f"{terms.capital(metric_title(terms.MAIN, frames.features))} against steps opens this report; against seconds "
+        "it stands with the times of this machine, [apart](timings.md)."
     )
     return chapter_of("quality", "Every value", text, *tables)
 

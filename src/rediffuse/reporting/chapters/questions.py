@@ -15,7 +15,9 @@ FEWEST = 10
 
 
 def answered(material: Material, titles: Container[str], one: Question) -> tuple[str, str] | None:
-    """Under which title a question is answered, and what became of its claims; None where this study does not ask it."""
+    """Under which title a question is answered, and what became of its claims;
+    None where this study does not ask it.
+    """
     if one.page is not None:
         return f"{one.page} of the project", NOT_ASKED
     if one.chapter is not None:

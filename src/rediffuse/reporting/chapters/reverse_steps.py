@@ -56,7 +56,9 @@ class Path(NamedTuple):
 
     @property
     def strays(self) -> float:
-        """The farthest that the standard deviation of x_t lies from that of q(x_t), in per cent of it, with its sign."""
+        """The farthest that the standard deviation of x_t lies from that of q(x_t),
+        in per cent of it, with its sign.
+        """
         return max((100 * (p["std"]["value"] / p["expected_std"] - 1) for p in self.points), key=abs)
 
 
@@ -91,21 +93,21 @@ def words(frames: Frames, found: list[Path]) -> str:
     ]
     several = " Ranges are over training seeds." if len({path.seed for path in found}) > 1 else ""
     texts = [
-        f"{record['n']} images were sampled in {record['steps']} steps, and looked at {len(found[0].estimates)} times. The "
-        f"{short} of the estimate of x₀ comes within a tenth of its last value, and stays there, after this share of the "
-        f"steps: {listed(settled)}.{several}"
+        f"{record['n']} images were sampled in {record['steps']} steps, and looked at {len(found[0].estimates)} times. "
+        f"The {short} of the estimate of x₀ comes within a tenth of its last value, and stays there, after this share "
+        f"of the steps: {listed(settled)}.{several}"
     ]
     late = [path for path in found if path.estimates[-1]["distance"] > (1 + NEAR) * _best(path)["distance"]]
     steps = _spans(late, lambda path: _best(path)["step"], str)
     best = _spans(late, lambda path: _best(path)["distance"])
     for who, last in _spans(late, lambda path: path.estimates[-1]["distance"]).items():
         texts.append(
-            f"{who}: the last estimate is not the best; after {steps[who]} steps it was at {best[who]}, in the end it is "
-            f"at {last}."
+            f"{who}: the last estimate is not the best; after {steps[who]} steps it was at {best[who]}, in the end it "
+            f"is at {last}."
         )
     texts.append(
-        "Where the standard deviation of x_t is farthest from that of q(x_t), which noising real images gives, it differs "
-        f"by {listed(strays)}."
+        "Where the standard deviation of x_t is farthest from that of q(x_t), which noising real images gives, it "
+        f"differs by {listed(strays)}."
     )
     return " ".join(texts)
 
@@ -137,9 +139,9 @@ def figure(material: Material, found: list[Path]) -> Picture:
     handles += [handle(plain_title(n), "#444444", linestyle=dash) for n, dash in zip(names, DASHES, strict=False)]
     outside_legend(drawing, [*handles, handle("q(x_t), closed form", OTHER, linewidth=5, alpha=0.35)], columns=5)
     caption = (
-        f"{record['n']} images on their way through {record['steps']} steps. Left: standard deviation of x_t over images "
-        "and pixels, with 95 % intervals over images; the broad bands are what q(x_t) has for the training images. "
-        "Right: distance of the estimates of x₀ from the training images, one group, so without interval."
+        f"{record['n']} images on their way through {record['steps']} steps. Left: standard deviation of x_t over "
+        "images and pixels, with 95 % intervals over images; the broad bands are what q(x_t) has for the training "
+        "images. Right: distance of the estimates of x₀ from the training images, one group, so without interval."
     )
     alt = "Two panels against the steps done: spread of x_t beside its closed form, and distance of the estimate of x₀."
     return finish(drawing, "reverse-steps", caption, alt)
@@ -181,8 +183,9 @@ def table(frames: Frames, found: list[Path]) -> Table:
         f"{found[0].record['n']} estimates."
     )
     notes = (
-        "q(x_t) is what noising the training images gives: mean √ᾱ m and variance ᾱ v + 1 − ᾱ, with mean m and variance v "
-        "of their pixels. Brackets: 95 % t-intervals over images; the standard deviation is taken about the mean of q(x_t).",
+        "q(x_t) is what noising the training images gives: mean √ᾱ m and variance ᾱ v + 1 − ᾱ, with mean m and "
+        "variance v of their pixels. Brackets: 95 % t-intervals over images; the standard deviation is taken about the "
+        "mean of q(x_t).",
         "Clipped: pixels of the estimate at an end of [−1, 1], where the white and black of the images lies too.",
     )
     return Table("reverse-steps", caption, columns, rows, notes=notes, folded=True, narrow=True)

@@ -33,7 +33,9 @@ CURVED = 0.03
 
 
 class Curve(NamedTuple):
-    """Distances by number of images of a model's samples, or of held-out real images; one_pass: it makes them at once."""
+    """Distances by number of images of a model's samples, or of held-out real images;
+    one_pass: it makes them at once.
+    """
 
     label: str
     setting: str

@@ -148,9 +148,10 @@ def real_beside_generated(frames: Frames, cells: Cells) -> Picture | None:
         show(figure.add_subplot(where), sheet, title, f"{short} {number(cell.value)}" if cell else "")
     n = loaded.study.evaluation.group_size
     caption = (
-        f"Real images (left: {0 if real is None else len(real)} held-out ones, spread evenly over the split) beside the "
-        f"first samples of each run {'by' if across == 1 else 'at the most and at the fewest steps of'} its first sampler; sample i starts from the "
-        f"same noise everywhere and none was picked. Below each: its {short} from {n} images, lower is better."
+        f"Real images (left: {0 if real is None else len(real)} held-out ones, spread evenly over the split) beside "
+        f"the first samples of each run {'by' if across == 1 else 'at the most and at the fewest steps of'} its first "
+        f"sampler; sample i starts from the same noise everywhere and none was picked. Below each: its {short} from "
+        f"{n} images, lower is better."
     )
     alt = "A grid of real images beside grids of samples, one row for each run: at many steps and at few."
     return finish(figure, "real-generated", caption, alt, raster=True)

@@ -150,7 +150,9 @@ def _curves(processes: dict[Named, "DiffusionProcess"]) -> Picture:
 
 
 def weightings(material: Material) -> Chapter | None:
-    """The weight of the squared error of ε at each t under every weighting, for each schedule that a run is trained on."""
+    """The weight of the squared error of ε at each t under every weighting,
+    for each schedule that a run is trained on.
+    """
     loaded, rows = material.loaded, Rows()
     for named, process in _processes(_used([*diffusion_runs(loaded), *loaded.ablations.values()])).items():
         for weighting, formula, weight in _weights(process):

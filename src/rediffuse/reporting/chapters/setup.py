@@ -62,8 +62,8 @@ def runs(frames: Frames) -> Table:
         size, last = parameter_count(frames, run), (setting_text(run.seeds), frames.pedigree.links(files))
         rows.add(run.label, run.role, *process, size, *(trained if here else (IMPORTED,) * 3), *last)
     columns = headers(
-        "Run | Role | Schedule | Prediction | Reverse variance | Loss | Diffusion steps T | Parameters | Training steps | "
-        "Batch | EMA decay | Seeds | From"
+        "Run | Role | Schedule | Prediction | Reverse variance | Loss | Diffusion steps T | Parameters | "
+        "Training steps | Batch | EMA decay | Seeds | From"
     )
     return Table("runs", "The runs compared.", columns, rows)
 

@@ -79,10 +79,10 @@ def table(material: Material) -> Table:
     )
     absent = " Not recorded: the signal is not clearly above 0." if NOT_RECORDED in [row[2] for row in rows] else ""
     notes = (
-        "At the averaged weights, each image of a batch drawn anew from the training images, t and noise as in training. "
-        "Noise: trace of the covariance of a batch's gradient; signal: squared norm of the mean gradient; both without bias "
-        "(McCandlish et al. 2018). Brackets: 95 % intervals by the jackknife over batches, of the inverse for the first and "
-        f"of the logarithm for the second.{absent} Losses of different objectives "
+        "At the averaged weights, each image of a batch drawn anew from the training images, t and noise as in "
+        "training. Noise: trace of the covariance of a batch's gradient; signal: squared norm of the mean gradient; "
+        "both without bias (McCandlish et al. 2018). Brackets: 95 % intervals by the jackknife over batches, of the "
+        f"inverse for the first and of the logarithm for the second.{absent} Losses of different objectives "
         "are different things, their relative variance may be compared.",
     )
     caption = f"{capital(metric_title(METRICS[0], ''))}, and {metric_title(METRICS[1], '')}."
@@ -96,8 +96,9 @@ def chapter(material: Material) -> Chapter | None:
         return None
     runs = list(dict.fromkeys(one.run.of if one.run.of and not one.run.overrides else one.run.name for one in networks))
     caption = (
-        "How much batches differ at the trained weights: noise of a batch's gradient beside its signal, and variance of the "
-        "loss beside its squared mean (lower is steadier). Bars: 95 % intervals, over training seeds where there are several."
+        "How much batches differ at the trained weights: noise of a batch's gradient beside its signal, and variance "
+        "of the loss beside its squared mean (lower is steadier). Bars: 95 % intervals, over training seeds where "
+        "there are several."
     )
     panels = []
     for metric in METRICS:

@@ -42,10 +42,10 @@ def _measure(frames: Frames, cells: Cells) -> str:
     line = "" if real is None else f": {REAL_LABEL} themselves score {number(real.value)}"
     if title != "FID":
         return (
-            f"The {title} says how far samples lie from the training images as that network sees them: 0 where they are "
-            f"not to be told apart, but more for any {counted(n, 'image')}{line}. It is not FID, which is a Fréchet "
-            "distance in Inception-v3 features, in papers from 50,000 images: compare it within this report, not with "
-            "published values."
+            f"The {title} says how far samples lie from the training images as that network sees them: 0 where they "
+            f"are not to be told apart, but more for any {counted(n, 'image')}{line}. It is not FID, which is a "
+            "Fréchet distance in Inception-v3 features, in papers from 50,000 images: compare it within this report, "
+            "not with published values."
         )
     few = f" It comes from {n:,} images where papers take 50,000, which raises it{line}." if n < 50_000 else ""
     return f"FID says how far samples lie from the training images as Inception-v3 sees them: compare it at one n.{few}"

@@ -87,8 +87,8 @@ def sampling(material: Material, clock: Timings) -> Table:
         "Time in all (s) | Images | Batch | From"
     )
     note = (
-        "A step is one step of a whole batch, or an evaluation of the network where the sampler chooses its steps; the time "
-        "per image is that of the batch divided by its images."
+        "A step is one step of a whole batch, or an evaluation of the network where the sampler chooses its steps; the "
+        "time per image is that of the batch divided by its images."
     )
     return Table("sampling-cost", "What sampling cost.", columns, rows, notes=(note, EVALUATIONS), folded=True)
 

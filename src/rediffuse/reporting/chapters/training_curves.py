@@ -40,8 +40,8 @@ def curves(material: Material, result: Result) -> Picture | None:
     most = max(map(len, drawn.values()))
     seeds_shown = f", the mean of {counted(most, 'training seed')}, single seeds thin" if most > 1 else ""
     caption = (
-        f"Training loss, a point for each logged interval{seeds_shown}. Each is a loss of its own kind: read how soon and "
-        "how evenly it falls, not how high it lies."
+        f"Training loss, a point for each logged interval{seeds_shown}. Each is a loss of its own kind: read how soon "
+        "and how evenly it falls, not how high it lies."
     )
     name = f"experiment-{result.planned.name}-curves"
     return finish(figure, name, caption, "Curves of the training loss, one for each training of the experiment.")

@@ -33,7 +33,8 @@ WORSE, BETTER, ALIKE = (
 class Trial(NamedTuple):
     """A mistake tried on a run and seed, beside what is right.
 
-    right_name: what it is held against. wrong, right: their distances. difference: wrong less right with half the width of its interval, None of one group.
+    right_name: what it is held against. wrong, right: their distances. difference: wrong less right with half the width
+    of its interval, None of one group.
     """
 
     variant: Variant
@@ -114,9 +115,9 @@ def table(frames: Frames, found: list[Trial]) -> Table:
     )
     n, groups = found[0].n, found[0].groups
     notes = (
-        f"n = {n} images a value, {groups} groups; the right sampler has the same steps, noise and weights, and differs in "
-        "the mistake alone. Difference: paired by groups, 95 % t-interval. Values of so few images are high for all, and "
-        "compare with each other only.",
+        f"n = {n} images a value, {groups} groups; the right sampler has the same steps, noise and weights, and "
+        "differs in the mistake alone. Difference: paired by groups, 95 % t-interval. Values of so few images are high "
+        "for all, and compare with each other only.",
         "Deviation: of pixels in [−1, 1].",
     )
     caption = "The documents' mistakes of sampling on this study's networks, each beside what is right."
@@ -128,18 +129,19 @@ def words(found: list[Trial]) -> str:
     tally = Counter(one.verdict.text for one in found)
     worst = max(found, key=lambda one: one.difference[0])
     parts = [
-        f"{counted(len(found), 'mistake')} of sampling can be run. Beside what is right, from the same noise, {tally['worse']} "
-        f"{'makes' if tally['worse'] == 1 else 'make'} samples worse by more than chance; the worst is “{worst.variant.title}”."
+        f"{counted(len(found), 'mistake')} of sampling can be run. Beside what is right, from the same noise, "
+        f"{tally['worse']} {'makes' if tally['worse'] == 1 else 'make'} samples worse by more than chance; the worst "
+        f"is “{worst.variant.title}”."
     ]
     if alike := [f"“{one.variant.title}”" for one in found if one.verdict == ALIKE]:
         parts.append(
-            f"No difference was seen for {listed(alike)}: wrong by the formula, harmless at this size, or too small for so "
-            "few images."
+            f"No difference was seen for {listed(alike)}: wrong by the formula, harmless at this size, or too small "
+            "for so few images."
         )
     high = sum(one.std > D4_HIGH for one in found)
     parts.append(
-        f"D4 (exercise 3.7) calls quality high where pixels deviate by more than {D4_HIGH:g}: {high} of {len(found)} wrong "
-        "samplers pass."
+        f"D4 (exercise 3.7) calls quality high where pixels deviate by more than {D4_HIGH:g}: {high} of {len(found)} "
+        "wrong samplers pass."
     )
     return " ".join(parts)
 

@@ -36,8 +36,8 @@ def table(frames: Frames) -> Table | None:
     caption = "One value of all n images of a setting at once, as papers quote it: no interval is claimed for it."
     note = (
         f"{titles[0]}: from the statistics of {', '.join(sorted(references))}, which models were trained on, as "
-        f"published values are (of 50,000 samples, with Inception-v3). {titles[1]}: mean over parts of the images in their "
-        "order (ten, where there are 20 images or more) ± their deviation; it has no reference."
+        f"published values are (of 50,000 samples, with Inception-v3). {titles[1]}: mean over parts of the images in "
+        "their order (ten, where there are 20 images or more) ± their deviation; it has no reference."
     )
     marked = frozenset(range(len(rows) - len(REAL_LINES), len(rows)))
     return Table("all-images", caption, columns, rows, (note,), marked, folded=True)

@@ -22,7 +22,8 @@ class Verdict:
     """A claim and what follows from what was run.
 
     where: its place in the study. cells: those that it names, in its order, None where one was not run. evidence: what
-    was found, in a line. reason: why the verdict, decided_by: what would decide an undecided one. files: what it rests on.
+    was found, in a line. reason: why the verdict, decided_by: what would decide an undecided one. files: what it rests
+    on.
     """
 
     where: str
@@ -62,7 +63,9 @@ class Verdict:
 
 
 def judge(loaded: LoadedStudy, cells: Cells, losses: Mapping[tuple[str, int], Losses] | None = None) -> list[Verdict]:
-    """A verdict on every claim of the study and of its experiments, in that order; losses: of trainings, by run and seed."""
+    """A verdict on every claim of the study and of its experiments, in that order;
+    losses: of trainings, by run and seed.
+    """
     return [
         _judge_loss(loaded, where, claim, losses or {})
         if claim.form == "loss"

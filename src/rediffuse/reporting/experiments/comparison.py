@@ -92,8 +92,8 @@ def contest(
     if metric != MAIN:
         return f"By {title} ({direction(metric)} is better), {won(pairs, *labels)}{missing}."
     return (
-        f"Of {counted(len(pairs), 'pair')} with the same sampler and steps, compared by {title} ({direction(metric)} is "
-        f"better, n = {pairs[0].first.n} images a value), {won(pairs, *labels)}{missing}."
+        f"Of {counted(len(pairs), 'pair')} with the same sampler and steps, compared by {title} ({direction(metric)} "
+        f"is better, n = {pairs[0].first.n} images a value), {won(pairs, *labels)}{missing}."
     )
 
 

@@ -1,4 +1,5 @@
-"""How far two cells are apart: a difference with its 95 % interval, and how much more would decide on which side it lies.
+"""How far two cells are apart: a difference with its 95 % interval,
+and how much more would decide on which side it lies.
 
 What the two have in common is taken out of the difference, by a t-interval of paired differences:
 - one training seed each: group g of every setting starts from the same noise and is scored against the same reference,
@@ -35,8 +36,8 @@ def quantile(freedom: float) -> float:
 class Sample:
     """What an interval rests on: `count` values of standard deviation `std`.
 
-    kind: "group" (of n images), "image" or "training seed". samples: 2 where it is that of two independent samples of so
-    many each, `std` that of the difference of one of each.
+    kind: "group" (of n images), "image" or "training seed". samples: 2 where it is that of two independent samples of
+    so many each, `std` that of the difference of one of each.
     """
 
     kind: str
@@ -170,7 +171,9 @@ def spread(value: float, half: float) -> str:
 
 
 def _pairs(first: Cell, second: Cell) -> tuple[str, Sequence[float], Sequence[float]] | None:
-    """What of two cells belongs together: (kind, values of the first, values of the second), None where nothing does."""
+    """What of two cells belongs together: (kind, values of the first, values of the second),
+    None where nothing does.
+    """
     ours, theirs = ({part.seed: part for part in cell.parts} for cell in (first, second))
     shared = [seed for seed in ours if seed in theirs]
     if len(shared) > 1 and len(shared) == min(len(ours), len(theirs)):

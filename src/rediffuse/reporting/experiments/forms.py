@@ -1,12 +1,13 @@
-"""How a claim of each form is judged from its cells. Intervals are of 95 %, of differences where two cells are compared.
+"""How a claim of each form is judged from its cells.
+Intervals are of 95 %, of differences where two cells are compared.
 
 - pair: holds where the interval of the difference (less `margin`; of the larger value less `times` the smaller, if both
   are above 0) lies on the claimed side of 0, does not hold where it lies on the other.
 - below, above: the same of a value and a number.
-- rising, falling: does not hold where two neighbours, or the ends, are clearly apart the other way; holds where the ends
-  are clearly apart in the claimed direction.
-- flat, same: holds where the intervals of all differences lie within ± `within` % of the mean value, does not hold where
-  one lies wholly beyond. Two values that both lack an interval are taken as they stand by `same`.
+- rising, falling: does not hold where two neighbours, or the ends, are clearly apart the other way; holds where the
+  ends are clearly apart in the claimed direction.
+- flat, same: holds where the intervals of all differences lie within ± `within` % of the mean value, does not hold
+  where one lies wholly beyond. Two values that both lack an interval are taken as they stand by `same`.
 - linear: the same of the distances from the least-squares line, each with its value's interval.
 - loss: the first logged row whose loss is below the number comes before the step, with every seed. A training that
   ended earlier, without getting there, decides nothing.

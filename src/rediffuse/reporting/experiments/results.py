@@ -23,8 +23,8 @@ MOST_SIDES = 3
 
 @dataclass(frozen=True)
 class Row:
-    """A member of an experiment. labels: its value at each axis, in words; names: what each says in a sentence; cells: by
-    metric, None where there is none; parameters, loss, state: of the network that was trained for it.
+    """A member of an experiment. labels: its value at each axis, in words; names: what each says in a sentence; cells:
+    by metric, None where there is none; parameters, loss, state: of the network that was trained for it.
     """
 
     member: Member
@@ -62,7 +62,9 @@ class Result:
         return self.planned.axes.index(axis) if axis in self.planned.axes else None
 
     def sides(self) -> dict[str, str]:
-        """The runs that stand side by side, which all are sampled in some ways: label by name; none where it is not so."""
+        """The runs that stand side by side, which all are sampled in some ways: label by name;
+        none where it is not so.
+        """
         axes = self.planned.axes
         if (across := self.place("run")) is None or len(axes) == 1 or not all(map(is_sampling, {*axes} - {"run"})):
             return {}

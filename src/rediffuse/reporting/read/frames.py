@@ -50,8 +50,9 @@ class Frames:
     history: one row for each run, seed and logged step; one_pass_history: the same of one-pass models, whose columns
     are those of their kinds; colours: one row for each run, seed and setting of coloured images, held-out ones and
     noise as in quality; likelihood: one row for each run and seed, the bound and its parts; network: one row for each
-    run, seed and metric of what a trained network tells by itself; bound: one row for each run, seed and t; real_classes: class metrics of held-out real images, where a run is class-conditional; ablations:
-    what evidence/ablations.json holds; cost: what cost/cost.json says of the networks, exact.
+    run, seed and metric of what a trained network tells by itself; bound: one row for each run, seed and t;
+    real_classes: class metrics of held-out real images, where a run is class-conditional; ablations: what
+    evidence/ablations.json holds; cost: what cost/cost.json says of the networks, exact.
     """
 
     loaded: LoadedStudy
@@ -168,7 +169,9 @@ def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def network_rows(record: dict[str, Any] | None, path: object) -> list[dict[str, Any]]:
-    """One row for each metric of what a network tells by itself, without run, seed and file; UserError if it is not that."""
+    """One row for each metric of what a network tells by itself, without run, seed and file;
+    UserError if it is not that.
+    """
     try:
         found = {} if record is None else record["metrics"]
         numbers = ("value", "low", "high", "n", "interval")
@@ -183,7 +186,9 @@ def network_rows(record: dict[str, Any] | None, path: object) -> list[dict[str, 
 
 
 def restored_rows(record: dict[str, Any] | None, path: object) -> list[dict[str, Any]]:
-    """One row for each way of making damaged images good, without run, seed and file; UserError if it is no such record."""
+    """One row for each way of making damaged images good, without run, seed and file;
+    UserError if it is no such record.
+    """
     try:
         tasks, rows = {} if record is None else record["tasks"], []
         for setting, (task, method, _) in RESTORED.items():

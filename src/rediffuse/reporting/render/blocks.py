@@ -41,7 +41,9 @@ Item: TypeAlias = "str | Table | Picture | Bullets | Code | Folded | Lead | None
 
 
 class Chapter(NamedTuple):
-    """A titled part of the report; its id is the address on the page. One without a title has only that of its question."""
+    """A titled part of the report; its id is the address on the page.
+    One without a title has only that of its question.
+    """
 
     id: str
     title: str
@@ -108,7 +110,9 @@ Questions: TypeAlias = Iterable[tuple[str, str, Iterable[Chapter]]]
 
 
 def numbered(questions: Questions, letter: str = "") -> list[Group]:
-    """Each (id, title, chapters) that has chapters, its tables and figures numbered as they are read, after `letter`."""
+    """Each (id, title, chapters) that has chapters, its tables and figures numbered
+    as they are read, after `letter`.
+    """
     tables, figures = itertools.count(1), itertools.count(1)
 
     def blocks(items: Iterable[Item]) -> Iterator[Block]:

@@ -50,7 +50,9 @@ def markdown(part: Part) -> str:
 
 
 def page(parts: list[Part], footer: str = "") -> str:
-    """All parts as one page of HTML that needs no other file; `footer`: its last line, where that is not the report's."""
+    """All parts as one page of HTML that needs no other file;
+    `footer`: its last line, where that is not the report's.
+    """
     return _environment(autoescape=True).get_template("report.html.j2").render({"parts": parts, "footer": footer})
 
 

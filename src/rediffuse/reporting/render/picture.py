@@ -133,7 +133,8 @@ def plain_log(axes: Axes, which: str = "y") -> None:
 
 
 def far_apart(axes: Axes, values: Sequence[float], lowest: float, which: str = "y") -> None:
-    """A logarithmic axis for values far apart; linear near 0 where the `lowest` end of a bar, not being a size, is below.
+    """A logarithmic axis for values far apart; linear near 0 where the `lowest` end of a bar,
+    not being a size, is below.
 
     To be called when all is drawn.
     """

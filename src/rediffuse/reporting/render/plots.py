@@ -54,7 +54,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Panel:
-    """A metric: what its axis says, its values, that of real images if there is one, and whether ratios mean anything."""
+    """A metric: what its axis says, its values, that of real images if there is one,
+    and whether ratios mean anything.
+    """
 
     y: str
     points: Sequence[Point]

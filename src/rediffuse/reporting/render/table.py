@@ -60,8 +60,8 @@ class Table:
     """A table with its caption and notes.
 
     marked: rows that stand out on the page; folded: it opens on demand; narrow: intervals may stand below their values,
-    for tables of many columns. grouped: a column by which rows belong together: on the page, what is as in the row above
-    stands there once.
+    for tables of many columns. grouped: a column by which rows belong together: on the page, what is as in the row
+    above stands there once.
     """
 
     name: str
