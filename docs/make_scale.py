@@ -4,6 +4,8 @@ Every number comes from benchmarks/scale/results, which the scripts there write.
 """
 
 import json
+import statistics
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,9 +46,19 @@ def measured(about: dict[str, Any]) -> str:
     on = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
     return (
         f"\n    {about['command']}\n\n"
-        f"{about['minutes']:.0f} minutes on {about['date']}, {on}, {machine['cores']} cores, PyTorch {machine['torch']}, "
-        f"commit {about['commit'][:12]}.\n"
+        f"{about['minutes']:.0f} minutes on {about['date']}, {on}, {machine['cores']} cores, "
+        f"PyTorch {machine['torch']}, {code(about['commit'])}.\n"
     )
+
+
+def paragraph(*pieces: str) -> str:
+    """Text in lines of the page's width."""
+    return "\n" + textwrap.fill(" ".join(pieces), 120) + "\n"
+
+
+def code(commit: str) -> str:
+    """The commit of a measurement, and whether its files had changed since."""
+    return f"commit {commit[:12]}{' with changes' if commit.endswith('+changes') else ''}"
 
 
 def short(value: float) -> str:
@@ -65,8 +77,10 @@ def pipeline() -> Iterator[str]:
     runs = dict(sorted(runs.items()))
     yield "\n## Ten, a hundred, a thousand runs\n\n"
     yield (
-        "Made-up studies of seconds: each file that a job would make holds a line, and has a receipt as if the job had made it.\n"
-        "Every command then finds nothing to do. Seconds of the processor, and in brackets by the clock, while other work had\n"
+        "Made-up studies of seconds: each file that a job would make holds a line, "
+        "and has a receipt as if the job had made it.\n"
+        "Every command then finds nothing to do. Seconds of the processor, "
+        "and in brackets by the clock, while other work had\n"
         "the cores: the former are what an idle machine takes.\n"
     )
 
@@ -91,20 +105,27 @@ def pipeline() -> Iterator[str]:
         if name in ("make", "snakemake") and "cpu" in at.get(name, {})
     }
     yield (
-        f"\nPlanning {most:,} runs takes {at['plan']['cpu']:.1f} seconds of the processor (aimed at: below 10), a build of them in "
-        f"which nothing is to be done\n{' and '.join(f'{seconds:.0f} by {words}' for words, seconds in made.items())} (below 60).\n"
+        f"\nPlanning {most:,} runs takes {at['plan']['cpu']:.1f} seconds of the processor (aimed at: below 10), "
+        "a build of them in which nothing is to be done\n"
+        f"{' and '.join(f'{seconds:.0f} by {words}' for words, seconds in made.items())} (below 60).\n"
     )
     yield (
-        "\nWith hundreds of runs use `rediffuse make --at-once N`, whose N processes read the study once each, or Snakemake, each of\nwhose jobs is a process\n"
-        "that reads the whole study first (about what `rediffuse status` takes). DVC has a stage for every run and seed, looks at\n"
-        "each in turn, starts a process for each that it does not know, and writes all of dvc.lock anew after every one: that time\n"
+        "\nWith hundreds of runs use `rediffuse make --at-once N`, whose N processes read the study once each, "
+        "or Snakemake, each of\n"
+        "whose jobs is a process\n"
+        "that reads the whole study first (about what `rediffuse status` takes). "
+        "DVC has a stage for every run and seed, looks at\n"
+        "each in turn, starts a process for each that it does not know, "
+        "and writes all of dvc.lock anew after every one: that time\n"
         "is DVC's own.\n\n"
         "Not measured: the report and MLflow, which read what the jobs made, and made-up files hold nothing.\n"
     )
     if "plan before" in at:
         yield (
-            "\nWriting the plan was the one thing that was too slow, and is mended: its thousands of files do not wait for the disk\n"
-            "any more, as one that a loss of power empties is written anew. `rediffuse plan` was then timed once more, at commit\n"
+            "\nWriting the plan was the one thing that was too slow, and is mended: "
+            "its thousands of files do not wait for the disk\n"
+            "any more, as one that a loss of power empties is written anew. "
+            "`rediffuse plan` was then timed once more, at commit\n"
             f"{at['plan']['commit'][:12]}.\n"
         )
     for one in runs.values():
@@ -116,8 +137,9 @@ def evaluation() -> Iterator[str]:
     one = found("evaluation")
     yield "\n## Fifty thousand images\n\n"
     yield (
-        f"Random images of {one['side']}×{one['side']}, by `rediffuse statistics` and `rediffuse evaluate` on one core. In the place of "
-        "Inception-v3 stands a file of\nthe same form with layers that cost next to nothing; all around it is real, its resizing to 299×299 "
+        f"Random images of {one['side']}×{one['side']}, by `rediffuse statistics` and `rediffuse evaluate` "
+        "on one core. In the place of Inception-v3 stands a file of\n"
+        "the same form with layers that cost next to nothing; all around it is real, its resizing to 299×299 "
         "included. Seconds of the\nprocessor, and in brackets by the clock, while other work had the cores.\n"
     )
     yield table(
@@ -138,9 +160,11 @@ def evaluation() -> Iterator[str]:
     few, many = sorted(map(int, one["counts"]))
     peaks = [max(at["peak bytes"] for at in one["counts"][str(n)].values()) / 2**30 for n in (few, many)]
     yield (
-        f"\n{many // few} times the images hold {peaks[1]:.1f} GiB at most instead of {peaks[0]:.1f}: features are kept of "
-        f"{one['kept']:,} images at most, for the\nkernel distance, whose n says so, and pages of the file that is read count, too. All "
-        "else are moments and sums, which do not\ngrow. The evaluation of a study goes on after a stop: features are kept in parts of "
+        f"\n{many // few} times the images hold {peaks[1]:.1f} GiB at most instead of {peaks[0]:.1f}: "
+        f"features are kept of {one['kept']:,} images at most, for the\n"
+        "kernel distance, whose n says so, and pages of the file that is read count, too. "
+        "All else are moments and sums, which do not\n"
+        "grow. The evaluation of a study goes on after a stop: features are kept in parts of "
         "about a thousand images until all settings\nof a run are scored.\n"
     )
     yield measured(one["about"])
@@ -151,7 +175,8 @@ def sizes(costs: dict[str, Any]) -> Iterator[str]:
     assumed, efficiency = costs["assumed"], costs["assumed"]["efficiency"]
     yield "\n## CIFAR-10, CelebA 64×64, ImageNet 64×64\n\n"
     yield (
-        "By the cost model ([cost.md](cost.md)): training ≈ N · B · (1 + κ) · F / rate, sampling ≈ S · B · F / rate. F and\n"
+        "By the cost model ([cost.md](cost.md)): training ≈ N · B · (1 + κ) · F / rate, "
+        "sampling ≈ S · B · F / rate. F and\n"
         "parameters are counted by `rediffuse.cost`; N and B are those of the sources:\n"
     )
     yield table(
@@ -170,13 +195,16 @@ def sizes(costs: dict[str, Any]) -> Iterator[str]:
         ),
     )
     yield (
-        "\nThe networks are presets of this project but the last, which has the fields of Nichol & Dhariwal's unconditional\n"
+        "\nThe networks are presets of this project but the last, "
+        "which has the fields of Nichol & Dhariwal's unconditional\n"
         "ImageNet 64×64 (benchmarks/scale/networks.py).\n"
     )
     drawn = " and ".join(f"{steps:,}" for steps in assumed["steps"])
     yield (
-        f"\nOne run on one H100, in hours: its training, {assumed['scored']:,} samples in {drawn} steps (a step is one\n"
-        "evaluation of the network), and Inception-v3 on both sets of them, counted at the network's own rate. Noise, loss,\n"
+        f"\nOne run on one H100, in hours: its training, {assumed['scored']:,} samples in {drawn} steps "
+        "(a step is one\n"
+        "evaluation of the network), and Inception-v3 on both sets of them, counted at the network's own rate. "
+        "Noise, loss,\n"
         "optimiser, reading and writing are left out.\n"
     )
     parts = ["training", *(f"sampling in {steps}" for steps in assumed["steps"]), "scoring"]
@@ -205,10 +233,13 @@ def sizes(costs: dict[str, Any]) -> Iterator[str]:
     of_all = assumed["runs"] * assumed["seeds"]
     several = sorted(map(int, efficiency))
     yield (
-        f"\nA study of {assumed['runs']} runs and {assumed['seeds']} seeds, in hours: on one GPU; on {of_all}, a run of a seed each, which needs "
-        "nothing that is assumed; and\nwith every training spread over 8 or 64 (in brackets: one training). Assumed, not measured: "
-        f"data parallelism has {efficiency['8']:.0%} of\neight times one GPU's rate on 8 and {efficiency['64']:.0%} of 64 times on 64, "
-        "and each GPU keeps its batch, so that B is 8 or 64 times as large and N as much\nsmaller: the same number of images, in "
+        f"\nA study of {assumed['runs']} runs and {assumed['seeds']} seeds, in hours: on one GPU; on {of_all}, "
+        "a run of a seed each, which needs nothing that is assumed; and\n"
+        "with every training spread over 8 or 64 (in brackets: one training). Assumed, not measured: "
+        f"data parallelism has {efficiency['8']:.0%} of\n"
+        f"eight times one GPU's rate on 8 and {efficiency['64']:.0%} of 64 times on 64, "
+        "and each GPU keeps its batch, so that B is 8 or 64 times as large and N as much\n"
+        "smaller: the same number of images, in "
         "another training than the papers'. Drawing and scoring share nothing between GPUs.\n"
     )
     yield table(
@@ -230,8 +261,9 @@ def sizes(costs: dict[str, Any]) -> Iterator[str]:
     )
     batch = min(s["batch"] for s in costs["sizes"])
     yield (
-        f"\nAt the papers' B = {batch} a GPU would see {batch // 8} images on 8 and {batch // 64} on 64, at rates that nobody measured here "
-        "and that are lower.\nThe first way to use many GPUs is therefore one run each (`snakemake`, [cluster.md](cluster.md)); sampling is "
+        f"\nAt the papers' B = {batch} a GPU would see {batch // 8} images on 8 and {batch // 64} on 64, "
+        "at rates that nobody measured here and that are lower.\n"
+        "The first way to use many GPUs is therefore one run each (`snakemake`, [cluster.md](cluster.md)); sampling is "
         "cut by index\nrange (`rediffuse sample --only`).\n"
     )
     yield measured(costs["about"])
@@ -244,17 +276,19 @@ def known(costs: dict[str, Any]) -> Iterator[str]:
     images, seconds = ho["sampled"]
     network = costs["sizes"][0]
     yield (
-        f"**Ho et al. 2020**, appendix B: {ho['steps a second']} steps of {ho['batch']} images a second, and {images} samples "
+        f"**Ho et al. 2020**, appendix B: {ho['steps a second']} steps of {ho['batch']} images a second, "
+        f"and {images} samples "
         f"in {ho['T']:,} steps in {seconds} s, on a TPU v3-8.\nBy our F = {network['flops'] / 1e9:.2f} GFLOP and κ = "
         f"{assumed['κ']:.0f} (assumed) that is {ho['training'] / 1e12:.0f} TFLOP/s in training, "
         f"{ho['share in training']:.0%} of its peak of {assumed['TPU peak'] / 1e12:.0f} in bfloat16, and\n"
-        f"{ho['sampling'] / 1e12:.0f}, {ho['share in sampling']:.0%}, in sampling. Both are below one and of the usual size: "
-        "the count fits the paper's clock.\n"
+        f"{ho['sampling'] / 1e12:.0f}, {ho['share in sampling']:.0%}, in sampling. "
+        "Both are below one and of the usual size: the count fits the paper's clock.\n"
     )
     yield (
-        f"\n**An H100**, passes alone, bfloat16 under autocast, channels last, deterministic; a matrix product of 8192×8192 "
-        f"reaches\n{gpu['matrix rate'] / 1e12:.0f} TFLOP/s of the {assumed['peak'] / 1e12:.0f} of its data sheet. Training: "
-        "forward and backward pass; the peak of memory holds neither\noptimiser nor average.\n"
+        "\n**An H100**, passes alone, bfloat16 under autocast, channels last, deterministic; "
+        "a matrix product of 8192×8192 "
+        f"reaches\n{gpu['matrix rate'] / 1e12:.0f} TFLOP/s of the {assumed['peak'] / 1e12:.0f} of its data sheet. "
+        "Training: forward and backward pass; the peak of memory holds neither\noptimiser nor average.\n"
     )
     rows = []
     for way in ("eager", "compiled"):
@@ -283,12 +317,15 @@ def known(costs: dict[str, Any]) -> Iterator[str]:
         rows,
     )
     yield (
-        f"\nMedians of {max(repeats)} passes, quartiles in brackets. Only the first network was compiled in the time there was. "
-        "Not run on a\nGPU: a whole training, several GPUs.\n"
+        f"\nMedians of {max(repeats)} passes, quartiles in brackets. "
+        "Only the first network was compiled in the time there was. "
+        "Not run on\nseveral GPUs.\n"
     )
     yield measured(gpu["about"])
+    yield from whole_steps()
     yield (
-        "\n**The runs there are**, on two CPU cores: seconds of whole trainings and samplings over those that the model predicts\n"
+        "\n**The runs there are**, on two CPU cores: seconds of whole trainings and samplings "
+        "over those that the model predicts\n"
         "from the passes of the same report (median, quartiles in brackets).\n"
     )
 
@@ -309,19 +346,69 @@ def known(costs: dict[str, Any]) -> Iterator[str]:
         ),
     )
     yield (
-        "\nThe n are of few trainings on one machine that other work shared, and no independent draws. Where the rate was taken\n"
-        "hours from the runs, under another load, the ratio says how loaded the machine was, and nothing of the model.\n"
+        "\nThe n are of few trainings on one machine that other work shared, and no independent draws. "
+        "Where the rate was taken\n"
+        "hours from the runs, under another load, the ratio says how loaded the machine was, "
+        "and nothing of the model.\n"
     )
+
+
+def whole_steps() -> Iterator[str]:
+    """What whole steps take on a GPU, and four trainings side by side."""
+    steps, together = found("gpu-steps"), found("gpu-together")
+    network = steps["networks"]["quarter"]
+    yield paragraph(
+        "**Whole steps on an H100**, of the network of studies/cifar10-jpeg.yaml (a quarter of Ho et al.'s), as",
+        "a study has them: batch, noise, loss, gradient, Adam and average. A training step is recorded once as a CUDA",
+        "graph and replayed, with the same bytes (tests/training/test_replay.py holds that on a GPU); “one by one” is",
+        "the same step without it.",
+        f"Sampling: a step of ancestral sampling of {steps['images']} images. Milliseconds, medians of",
+        "6 rounds in training and 4 in sampling, quartiles in brackets.",
+    )
+
+    def ms(one: dict[str, float]) -> str:
+        return f"{1000 * one['median']:.1f} ({1000 * one['low']:.1f}–{1000 * one['high']:.1f})"
+
+    rows = []
+    for way, name in (("eager", "as written"), ("compiled", "compiled")):
+        one = network[way]
+        replayed = one["training"]["replayed"]["step"]
+        rows.append(
+            [
+                name,
+                ms(one["training"]["one by one"]["step"]),
+                ms(replayed),
+                f"{steps['batch'] / replayed['median']:,.0f}",
+                ms(one["sampling"]["counted"]),
+                ms(one["sampling"]["free"]),
+            ]
+        )
+    yield table(["", "training, one by one", "replayed", "images/s", "sampling", "without its noise"], rows)
+    before, after = (network["compiled"]["training"][way]["step"]["median"] for way in ("one by one", "replayed"))
+    noise = network["compiled"]["sampling"]
+    share = 1 - noise["free"]["median"] / noise["counted"]["median"]
+    rate, count = statistics.median(together["images_per_second"]), together["at once"]
+    yield paragraph(
+        f"Replaying makes the compiled step {before / after:.1f} times as fast: it had waited for the processor.",
+        f"Counted noise took {share:.0%} of a compiled sampling step; where the study compiles, one compiled kernel",
+        f"makes it since (its speed was not measured). {count} trainings of that network side by side on the one GPU,",
+        f"by the pipeline: {rate:,.0f} images/s each, {count * rate:,.0f} together. Their first 50 steps took",
+        f"{together['first 50 steps']:.0f} s, most of it torch.compile in all of them at once. Not measured: a",
+        "replayed step of Ho et al.'s own network, and sampling and scoring by the pipeline.",
+    )
+    yield measured(steps["about"])
+    yield measured(together["about"])
 
 
 def page() -> str:
     """The whole page."""
     costs = found("costs")
-    head = """# Scale: a thousand runs, and the papers' sizes
-
-Written by `python docs/make_scale.py` from what the scripts in `benchmarks/scale/` have found; a test holds the page and
-their results together. What is assumed is said to be.
-"""
+    head = (
+        "# Scale: a thousand runs, and the papers' sizes\n\n"
+        "Written by `python docs/make_scale.py` from what the scripts in `benchmarks/scale/` have found; "
+        "a test holds the page and\n"
+        "their results together. What is assumed is said to be.\n"
+    )
     return head + "".join(
         part for chapter in (pipeline(), evaluation(), sizes(costs), known(costs)) for part in chapter
     )

@@ -15,8 +15,12 @@ RESULTS = Path(__file__).parent / "results"
 
 def record(name: str, script: str, results: Path, began: float, figures: dict[str, Any], device: str = "cpu") -> None:
     """Keep what a script has found, with its command, the machine, the day and the commit."""
+    words = sys.argv[1:]
+    if "--results" in words:  # where the figures went is no part of how they were found
+        at = words.index("--results")
+        del words[at : at + 2]
     about = {
-        "command": " ".join(["python -m", f"benchmarks.scale.{script}", *sys.argv[1:]]),
+        "command": " ".join(["python -m", f"benchmarks.scale.{script}", *words]),
         "commit": commit(RESULTS.parents[2]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(device, 1),

@@ -1,6 +1,7 @@
 """What whole steps take on a GPU, of training and of sampling: `python -m benchmarks.scale.gpu_steps`.
 
-`--warm NETWORK WHAT` compiles one network and measures nothing: kernels are kept on disk, and several can be made at once.
+`--warm NETWORK WHAT` compiles one network and measures nothing: kernels are kept on disk, and several processes can
+make them at once.
 """
 
 import argparse
@@ -141,16 +142,15 @@ def main(words: list[str] | None = None) -> None:
             one = {"training": training(config, way == "compiled"), "sampling": sampling(config, way == "compiled")}
             found["networks"].setdefault(name, {})[way] = one
             record("gpu-steps", "gpu_steps", options.results, began, found, "cuda")
-            step, drawn = one["training"], one["sampling"]
-            print(
-                f"{name} {way}: {time.monotonic() - began:.0f} s; training ms "
-                f"{1000 * step['one by one']['step']['median']:.1f} one by one (first {step['one by one']['first']:.0f} s), "
-                f"{1000 * step['replayed']['step']['median']:.1f} replayed (first {step['replayed']['first']:.1f} s); "
-                f"sampling ms {1000 * drawn['counted']['median']:.2f}, compiled noise {1000 * drawn['compiled']['median']:.2f}, "
-                f"without noise {1000 * drawn['free']['median']:.2f}; "
-                f"{step['peak bytes'] / 2**30:.1f} GiB",
-                flush=True,
-            )
+            print(f"{name} {way}: {time.monotonic() - began:.0f} s; {told(one)}", flush=True)
+
+
+def told(one: dict[str, Any]) -> str:
+    """The medians of a network's steps, in a line."""
+    step, drawn = one["training"], one["sampling"]
+    ms = {name: 1000 * step[name]["step"]["median"] for name in ("one by one", "replayed")}
+    ms |= {f"sampling, {name} noise": 1000 * found["median"] for name, found in drawn.items()}
+    return ", ".join(f"{name} {value:.2f} ms" for name, value in ms.items()) + f"; {step['peak bytes'] / 2**30:.1f} GiB"
 
 
 if __name__ == "__main__":

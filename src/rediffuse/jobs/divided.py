@@ -1,6 +1,5 @@
-"""Jobs that several processes share (`hardware.processes`): a training step by step, others by whole batches of images."""
+"""Jobs that several processes share (`hardware.processes`): a training step by step, others by batches of images."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,28 +9,24 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from rediffuse.arrays import read_arrays, write_arrays
 from rediffuse.data.image_set import ImageSet, open_image_set
-from rediffuse.diffusion.likelihood import bound_terms
-from rediffuse.diffusion.pixels import to_unit_range
-from rediffuse.diffusion.process import DiffusionProcess
-from rediffuse.diffusion.randomness import derive_seed
 from rediffuse.errors import UserError
 from rediffuse.evaluation.features import Features, joined
 from rediffuse.evaluation.streaming import whole_batches
-from rediffuse.files import digest, read_json, remove
+from rediffuse.files import read_json, remove
+from rediffuse.jobs.likelihood import images_of_bound, write_terms
 from rediffuse.jobs.processes import asked, group, heed_later, rank, size, together
 from rediffuse.jobs.sampling import sample_settings
-from rediffuse.jobs.training import objective, run_training, write_settings
+from rediffuse.jobs.training import parameters, run_training, stamp, unet_learner, write_settings
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.work import in_one_process, watching
 from rediffuse.registry import load
 from rediffuse.runs import facts, judge
 from rediffuse.runs.hardware import set_threads
-from rediffuse.runs.networks import build_network, denoiser, trained_network
 from rediffuse.training import checkpoint
 from rediffuse.training.divided import DividedDenoising
+from rediffuse.training.loop import identity_of
 from rediffuse.training.options import TrainingConfig
 
 Alone = Callable[[Job, Context], dict[str, Any]]
@@ -103,56 +98,25 @@ def _train(meeting: Path, job: Job, context: Context) -> dict[str, Any] | None:
     image_set, config = _ready(job, context), job.run.training
     assert isinstance(config, TrainingConfig)
     with group(meeting, job.run.hardware.device):
-        learner = _learner(job, image_set, config)
+        learner = unet_learner(DividedDenoising, job, image_set, asked=lambda: bool(asked))
         if rank() > 0:
             learner.follow()
             return None
         # A training that was stopped goes on whatever the number of processes: this is the job of any number.
         one = replace(job, settings={**job.settings, "hardware": job.run.hardware.model_dump(mode="json")})
-        state, identity = context.state(job), _identity(one, config, learner)
+        state, identity = context.state(job), identity_of(learner, config, one.seed, stamp(one))
         kept = state / f"finished-{job.key[:16]}"
         _only_own(state, kept, identity, config)
-        count = sum(p.numel() for p in learner.parameters)
         with watching(context, job) as watch:
-            measured = run_training(one, replace(context, watch=watch), learner, config, (count, count))
-        write_settings(job, context, (count, count))
+            measured = run_training(one, replace(context, watch=watch), learner, config, parameters(learner))
+        write_settings(job, context, parameters(learner))
         _move(state, kept, identity)
         return {**measured, "processes": size()}
     return None
 
 
-def _learner(job: Job, image_set: ImageSet, config: TrainingConfig) -> DividedDenoising:
-    """What `rediffuse.jobs.training.train_unet` trains, shared."""
-    run = job.run
-    images, labels = image_set.split("train")
-    held_out, held_out_labels = image_set.split("held-out")
-    if not facts.is_conditional(run):
-        labels = held_out_labels = None
-    diffusion = facts.diffusion(run)
-    return DividedDenoising(
-        build_network(run, image_set, derive_seed(job.seed, "weights")),
-        DiffusionProcess.create(diffusion.schedule, diffusion.timesteps),
-        objective(run),
-        images,
-        labels,
-        config,
-        job.seed,
-        run.hardware,
-        held_out=held_out,
-        held_out_labels=held_out_labels,
-        asked=lambda: bool(asked),
-    )
-
-
-def _identity(job: Job, config: TrainingConfig, learner: DividedDenoising) -> str:
-    """The name of the training's resume state, as `rediffuse.training.loop.train` makes it."""
-    options = config.model_dump(mode="json", exclude={"preview_steps", "checkpoint_every", "checkpoint_every_s"})
-    stamp = digest([job.key, torch.__version__])
-    return digest([stamp, job.seed, json.loads(json.dumps([options, learner.identity]))])
-
-
 def _only_own(state: Path, kept: Path, identity: str, config: TrainingConfig) -> None:
-    """Of finished trainings leave that of this very job: what another number of processes finished is another result."""
+    """Of finished trainings leave that of this very job: another number of processes finishes with another result."""
     for other in state.glob("finished-*"):
         if other != kept:
             remove(other)
@@ -171,7 +135,7 @@ def _move(here: Path, there: Path, identity: str) -> None:
 
 
 def _own(images: int, batch: int) -> range:
-    """This process's share of the images: whole batches, as the last bits of an image depend on the size of its batch."""
+    """This process's share of the images: whole batches, as an image's last bits depend on the size of its batch."""
     batches = -(-images // batch)
     first, last = (batches * place // size() * batch for place in (rank(), rank() + 1))
     return range(first, min(last, images))
@@ -198,24 +162,10 @@ def _new(measured: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in measured.items() if before.get(name) != value}
 
 
-@torch.inference_mode()
 def _bound(meeting: Path, job: Job, context: Context) -> None:
     """Leave the terms of this process's batches where `rediffuse.jobs.likelihood.diffusion_bound` looks for them."""
-    image_set, run, work = _ready(job, context), job.run, context.state(job) / job.key[:16]
-    held_out, labels = image_set.pick("held-out", run.evaluation.likelihood_images)
-    whole = denoiser(run, trained_network(run, image_set, context.root / job.folder / "weights.safetensors"))
-    batch, device = run.sampling.batch_size, run.hardware.device
-    for start in _own(len(held_out), batch)[::batch]:
-        path, part = work / f"{start:08d}.npz", slice(start, start + batch)
-        if read_arrays(path) is not None:
-            continue
-        indices = torch.arange(len(held_out))[part]
-        x0 = to_unit_range(torch.from_numpy(held_out[part]).to(device))
-        told = whole
-        if facts.is_conditional(run) and labels is not None:
-            told = whole.with_labels(torch.from_numpy(labels[part]).to(device))
-        terms = bound_terms(told, x0, indices, seed=derive_seed(job.seed, "likelihood"))
-        write_arrays(path, **{name: value.cpu().numpy() for name, value in vars(terms).items()})
+    image_set = _ready(job, context)
+    write_terms(job, context, image_set, _own(images_of_bound(job, image_set), job.run.sampling.batch_size))
 
 
 class _SharedJudge(judge.Judge):

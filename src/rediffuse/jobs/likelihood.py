@@ -2,6 +2,8 @@
 
 import csv
 import io
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,6 +13,7 @@ from rediffuse.data.image_set import ImageSet
 from rediffuse.diffusion.likelihood import BitsPerDim, BoundTerms, bound_terms, over_images
 from rediffuse.diffusion.pixels import to_unit_range
 from rediffuse.diffusion.randomness import derive_seed
+from rediffuse.errors import UserError
 from rediffuse.evaluation import intervals
 from rediffuse.files import write_atomically
 from rediffuse.formats import write_json
@@ -22,44 +25,61 @@ from rediffuse.runs.hardware import compiles_noise
 from rediffuse.runs.networks import denoiser, trained_network
 
 
-@torch.inference_mode()
 def diffusion_bound(job: Job, context: Context, image_set: ImageSet) -> None:
     """Write likelihood/nll.json and likelihood/terms.csv.
 
     The images are the first of the held-out split in a fixed shuffle, x̂_0 is clipped as in IDDPM's own evaluation, and
     L_0 is the exact discretised Gaussian. Finished batches of an interrupted job are used.
     """
-    run, seed, folder = job.run, job.seed, context.root / job.folder
-    work = context.state(job) / job.key[:16]
-    held_out, labels = image_set.pick("held-out", run.evaluation.likelihood_images)
-    images, classes = torch.from_numpy(held_out), None
-    if facts.is_conditional(run) and labels is not None:
-        classes = torch.from_numpy(labels).to(run.hardware.device)
-    whole = denoiser(run, trained_network(run, image_set, folder / "weights.safetensors"))
-    starts = range(0, len(images), run.sampling.batch_size)
-    timesteps = whole.process.num_timesteps
-    parts: list[BoundTerms] = []
-    with Progress(f"likelihood {run.name}", "step") as progress:
-        for number, start in enumerate(starts):
-            path = work / f"{start:08d}.npz"
-            if (arrays := read_arrays(path)) is None:
-
-                def tick(t: int, done: int = number) -> None:
-                    progress((done + 1) * timesteps - t, len(starts) * timesteps)
-
-                indices = torch.arange(start, min(start + run.sampling.batch_size, len(images)))
-                x0 = to_unit_range(images[indices].to(run.hardware.device))
-                of_batch = whole if classes is None else whole.with_labels(classes[indices])
-                how = {"seed": derive_seed(seed, "likelihood"), "compiled": compiles_noise(run.hardware)}
-                terms = bound_terms(of_batch, x0, indices, **how, on_step=tick)  # type: ignore[arg-type]
-                arrays = {name: value.cpu().numpy() for name, value in vars(terms).items()}
-                write_arrays(path, **arrays)
-            parts.append(BoundTerms(**{name: torch.from_numpy(array) for name, array in arrays.items()}))
-    bound = over_images(parts, whole.process.timestep_map)
+    run, folder, parts = job.run, context.root / job.folder, []
+    files = write_terms(job, context, image_set, range(images_of_bound(job, image_set)))
+    for path in files:
+        arrays = read_arrays(path)
+        if arrays is None:
+            raise UserError(f"{path} was damaged while the bound was worked out; run it again")
+        parts.append(BoundTerms(**{name: torch.from_numpy(array) for name, array in arrays.items()}))
+    timesteps = facts.diffusion(run).timesteps
+    bound = over_images(parts, torch.arange(timesteps))
     write_atomically(folder / "likelihood" / "terms.csv", _terms(bound))
-    write_json(folder / "likelihood" / "nll.json", _record(run, seed, bound, timesteps))
-    for part in work.glob("*.npz"):
-        part.unlink()
+    write_json(folder / "likelihood" / "nll.json", _record(run, job.seed, bound, timesteps))
+    for path in files:
+        path.unlink()
+
+
+def images_of_bound(job: Job, image_set: ImageSet) -> int:
+    """How many held-out images the bound is a mean over."""
+    return len(image_set.pick("held-out", job.run.evaluation.likelihood_images)[0])
+
+
+@torch.inference_mode()
+def write_terms(job: Job, context: Context, image_set: ImageSet, own: range) -> list[Path]:
+    """The files of the bound's terms, one a batch of the held-out images `own`; those not there yet are made."""
+    run, batch = job.run, job.run.sampling.batch_size
+    device, work = run.hardware.device, context.state(job) / job.key[:16]
+    held_out, labels = image_set.pick("held-out", run.evaluation.likelihood_images)
+    files = {work / f"{start:08d}.npz": torch.arange(len(held_out))[start : start + batch] for start in own[::batch]}
+    missing = {path: indices for path, indices in files.items() if read_arrays(path) is None}
+    if not missing:
+        return list(files)
+    whole = denoiser(run, trained_network(run, image_set, context.root / job.folder / "weights.safetensors"))
+    timesteps = whole.process.num_timesteps
+    with Progress(f"likelihood {run.name}", "step") as progress:
+        for done, (path, indices) in enumerate(missing.items()):
+
+            def tick(t: int, done: int = done) -> None:
+                progress((done + 1) * timesteps - t, len(missing) * timesteps)
+
+            x0 = to_unit_range(torch.from_numpy(held_out[indices]).to(device))
+            told = whole
+            if facts.is_conditional(run) and labels is not None:
+                told = whole.with_labels(torch.from_numpy(labels[indices]).to(device))
+            how: dict[str, Any] = {
+                "seed": derive_seed(job.seed, "likelihood"),
+                "compiled": compiles_noise(run.hardware),
+            }
+            terms = bound_terms(told, x0, indices, **how, on_step=tick)
+            write_arrays(path, **{name: value.cpu().numpy() for name, value in vars(terms).items()})
+    return list(files)
 
 
 def _record(run: ResolvedRun, seed: int, bound: BitsPerDim, timesteps: int) -> dict[str, object]:

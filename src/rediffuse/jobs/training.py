@@ -1,7 +1,7 @@
 """Training of a run: the learner of its kind, driven by the one loop, and the files it leaves."""
 
 import shutil
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
@@ -23,21 +23,27 @@ from rediffuse.training.loop import Learner, train
 from rediffuse.training.options import LoopOptions, TrainingConfig
 from rediffuse.weights import write_weights
 
+Kind = TypeVar("Kind", bound=Denoising)
+
 
 def train_unet(job: Job, context: Context, image_set: ImageSet) -> dict[str, Any]:
     """Train a run's U-Net."""
+    learner = unet_learner(Denoising, job, image_set)
+    return run_training(job, context, learner, learner.config, parameters(learner))
+
+
+def unet_learner(kind: type[Kind], job: Job, image_set: ImageSet, **more: Any) -> Kind:
+    """A learner of this kind for a run's U-Net, with weights drawn from the job's seed; `more`: what the kind takes."""
     run, seed, config = job.run, job.seed, job.run.training
-    assert run.diffusion is not None
+    diffusion = facts.diffusion(run)
     assert isinstance(config, TrainingConfig)
     images, labels = image_set.split("train")
     held_out, held_out_labels = image_set.split("held-out")
     if not facts.is_conditional(run):
         labels = held_out_labels = None
-    network = build_network(run, image_set, derive_seed(seed, "weights"))
-    process = DiffusionProcess.create(run.diffusion.schedule, run.diffusion.timesteps)
-    learner = Denoising(
-        network,
-        process,
+    return kind(
+        build_network(run, image_set, derive_seed(seed, "weights")),
+        DiffusionProcess.create(diffusion.schedule, diffusion.timesteps),
         objective(run),
         images,
         labels,
@@ -46,9 +52,19 @@ def train_unet(job: Job, context: Context, image_set: ImageSet) -> dict[str, Any
         run.hardware,
         held_out=held_out,
         held_out_labels=held_out_labels,
+        **more,
     )
-    count = sum(p.numel() for p in network.parameters())
-    return run_training(job, context, learner, config, (count, count))
+
+
+def parameters(learner: Denoising) -> tuple[int, int]:
+    """Those of its network that make an image, and that are trained: all of them."""
+    count = sum(p.numel() for p in learner.parameters)
+    return count, count
+
+
+def stamp(job: Job) -> str:
+    """What resume state is worth anything for: settings, code, data and the library that computes."""
+    return digest([job.key, torch.__version__])
 
 
 def objective(run: ResolvedRun) -> Objective | InterpolantObjective:
@@ -81,8 +97,7 @@ def run_training(
         config,
         job.seed,
         state_dir=context.state(job),
-        # Resume state is only worth what made it: settings, code, data and the library that computes.
-        stamp=digest([job.key, torch.__version__]),
+        stamp=stamp(job),
         snapshots=facts.snapshot_steps(job.run),
         on_log=watch and watch.log,
         on_snapshot=watch and watch.snapshot,

@@ -94,7 +94,9 @@ def run_colours(loaded: LoadedStudy) -> dict[str, str]:
 
 
 def run_label(loaded: LoadedStudy, name: str) -> str:
-    """How a run is called in the report; one that an experiment trains, and gives no name, by its start and what was set."""
+    """How a run is called in the report; one that an experiment trains, and gives no name,
+    by its start and what was set.
+    """
     run = {**loaded.runs, **loaded.ablations}.get(name)
     if run is None or run.of is None or run.label != name:
         return name if run is None else run.label
@@ -169,7 +171,9 @@ def sampler_title(run: ResolvedRun, key: str) -> str:
 
 
 def key_title(loaded: LoadedStudy, key: str) -> str:
-    """The same of an entry of `samplers` that the compared runs share; with its key where it is not one thing in all."""
+    """The same of an entry of `samplers` that the compared runs share;
+    with its key where it is not one thing in all.
+    """
     titles = {sampler_title(run, key) for run in compared_runs(loaded) if key in run.sampling.samplers}
     return titles.pop() if len(titles) == 1 else key
 
@@ -242,11 +246,23 @@ AXES = {
     "sampler.guidance": "guidance",
     "sampler.initial_temperature": "temperature of x_T",
     "sampler.step_temperature": "temperature of steps",
+    "sampler.classifier_scale": "scale of the classifier",
+    "training.accumulate": "parts of a step",
+    "training.clip_norm": "limit of the gradient's norm",
+    "training.decay": "decay of the learning rate",
     "training.ema_decay": "EMA decay",
+    "hardware.precision": "number format",
+    "network.class_mlp": "two layers on the class",
     "sampler.variations": "own noise",
     "arm": "network or training",
 }
 
+
+#: Axes on which 0 means that it is not there at all.
+NONE_AT_ZERO = ("training.clip_norm", "training.ema_decay")
+
+#: Metrics of variety, of which more is not better in itself.
+VARIETY = ("diversity", "pixel_diversity", "lpips_diversity")
 
 #: Predictions as they are written in formulas.
 PREDICTIONS = {"eps": "ε", "x0": "x₀", "mu": "μ"}
@@ -283,6 +299,10 @@ def axis_value(loaded: LoadedStudy, asks: Experiment, axis: str, value: object) 
         return PREDICTIONS.get(str(value), str(value))
     if axis == "steps" and isinstance(value, str):
         return facts.in_words(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if axis in NONE_AT_ZERO and value == 0:
+        return "0 (none)"
     if value is None and None not in asks.vary.get(axis, ()):
         return NOT_ASKED
     return f"[{setting_text(value)}]" if isinstance(value, tuple) else setting_text(value)

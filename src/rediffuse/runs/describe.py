@@ -1,5 +1,6 @@
 """What a study may say and what one does say, written from the models themselves."""
 
+import inspect
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -36,7 +37,10 @@ def reference_page() -> str:
         "# What a study may say",
         "",
         "Written by `rediffuse schema --markdown` from the models in `src/rediffuse/config`; a test keeps it current.",
-        "A run is a set of overrides on `defaults`: mappings merge key by key, lists and `samplers` are replaced whole.",
+        (
+            "A run is a set of overrides on `defaults`: mappings merge key by key, "
+            "lists and `samplers` are replaced whole."
+        ),
     ]
     sections = [*_sections(Study, "")]
     for name, kind in MODELS.items():
@@ -46,7 +50,7 @@ def reference_page() -> str:
                 (kind.training_options, f"runs.<name>.training of {name}"),
             ]
     for model, where in sections:
-        lines += ["", f"## {where or 'Top level'}", "", (model.__doc__ or "").strip(), ""]
+        lines += ["", f"## {where or 'Top level'}", "", inspect.cleandoc(model.__doc__ or ""), ""]
         lines += ["| key | meaning | default |", "| --- | --- | --- |"]
         for name, field in model.model_fields.items():
             default = field.get_default(call_default_factory=True)

@@ -128,8 +128,7 @@ def train(
     state_dir = Path(state_dir)
     if late := [step for step in snapshots if not 1 <= step <= config.steps]:
         raise UserError(f"snapshots: there is no step {late[0]}; use steps from 1 to {config.steps}")
-    options = config.model_dump(mode="json", exclude={"preview_steps", "checkpoint_every", "checkpoint_every_s"})
-    identity = digest([stamp, seed, json.loads(json.dumps([options, learner.identity]))])
+    identity = identity_of(learner, config, seed, stamp)
     with (
         checkpoint.locked(state_dir),
         # On a GPU, identical bytes need the deterministic convolution algorithms.
@@ -155,6 +154,12 @@ def train(
             resumed_from=run.resumed_from,
             snapshots={step: run.snapshot_file(step) for step in sorted(run.snapshots)},
         )
+
+
+def identity_of(learner: Learner, config: LoopOptions, seed: int, stamp: str) -> str:
+    """Digest of what decides a training's result, after which its resume state is named; see `train`."""
+    options = config.model_dump(mode="json", exclude={"preview_steps", "checkpoint_every", "checkpoint_every_s"})
+    return digest([stamp, seed, json.loads(json.dumps([options, learner.identity]))])
 
 
 def _portable(model: nn.Module) -> State:

@@ -22,7 +22,9 @@ from rediffuse.reporting.values import NOT_ASKED, Value, counted, listed, signed
 
 @dataclass(frozen=True)
 class Choice:
-    """An experiment that changes a training: what is chosen there, the run as it is, and the ways that have a factor."""
+    """An experiment that changes a training: what is chosen there, the run as it is,
+    and the ways that have a factor.
+    """
 
     what: str
     question: str
@@ -32,12 +34,12 @@ class Choice:
     @property
     def least(self) -> float:
         """The lowest value over that of the run as it is."""
-        return min(1.0, *(way.factor or 1.0 for way in self.ways))
+        return min(1.0, *map(_factor, self.ways))
 
     @property
     def most(self) -> float:
         """The highest."""
-        return max(1.0, *(way.factor or 1.0 for way in self.ways))
+        return max(1.0, *map(_factor, self.ways))
 
     @property
     def clear(self) -> list[Changed]:
@@ -45,10 +47,17 @@ class Choice:
         return [way for way in self.ways if way.how.outcome != "undecided"]
 
 
+def _factor(way: Changed) -> float:
+    """Of a way of a `Choice`, which has one."""
+    assert way.factor is not None
+    return way.factor
+
+
 def choices(material: Material) -> list[Choice]:
     """Every choice of a training that an experiment tries, the one that moves most first.
 
-    Of several ways of sampling the one in which it moves most: a network that only shows its fault in few steps has one.
+    Of several ways of sampling the one in which it moves most: a network that only shows its fault in few steps has
+    one.
     """
     found = []
     for planned in material.loaded.experiments.values():
@@ -81,13 +90,13 @@ def sentence(found: list[Choice], short: str) -> str:
     clear = [choice for choice in found if choice.clear]
     if not clear:
         return f"No choice moves the {short} clearly."
-    moved = max(clear, key=lambda choice: max(abs((way.factor or 1.0) - 1) for way in choice.clear))
-    way = max(moved.clear, key=lambda one: abs((one.factor or 1.0) - 1))
+    moved = max(clear, key=lambda choice: max(abs(_factor(way) - 1) for way in choice.clear))
+    way = max(moved.clear, key=lambda one: abs(_factor(one) - 1))
     rest = [choice.what for choice in found if not choice.clear]
     count = f"all {len(found)}" if len(clear) == len(found) > 1 else len(clear)
     text = (
-        f"Of {counted(len(found), 'choice')} of a training, {count} {'moves' if len(clear) == 1 else 'move'} the {short} clearly. The "
-        f"largest change: {way.name} ({moved.what}; {signed(100 * ((way.factor or 1.0) - 1))} %)."
+        f"Of {counted(len(found), 'choice')} of a training, {count} {'moves' if len(clear) == 1 else 'move'} the "
+        f"{short} clearly. The largest change: {way.name} ({moved.what}; {signed(100 * (_factor(way) - 1))} %)."
     )
     return f"{text} Not clearly: {listed(rest)}." if rest else text
 
@@ -96,13 +105,13 @@ def table(material: Material, found: list[Choice]) -> Table:
     """Each choice with its best and its worst way."""
     short, rows = metric_short(MAIN, material.frames.features), Rows()
     for choice in found:
-        ranked = sorted(choice.ways, key=lambda way: way.factor or 1.0)
+        ranked = sorted(choice.ways, key=_factor)
         ends = ranked[:1] + ranked[1:][-1:]
         cells = [choice.base.cell, *(way.cell for way in ends)]
         files = dict.fromkeys(file for cell in cells for file in cell.files)
         told: list[Value] = []
         for way in ends:
-            told += [way.name, round(100 * ((way.factor or 1.0) - 1), 1) + 0.0, _verdict(way)]
+            told += [way.name, round(100 * (_factor(way) - 1), 1) + 0.0, _verdict(way)]
         rows.add(
             choice.question,
             _sampled(material, choice),
@@ -135,7 +144,7 @@ def picture(material: Material, found: list[Choice]) -> Picture:
     for place, choice in enumerate(found):
         axes.plot([choice.least, choice.most], [place, place], color="#CCCCCC", linewidth=2, zorder=1)
         for way in choice.ways:
-            colour = PALETTE[1] if (way.factor or 1.0) < 1 else PALETTE[0]
+            colour = PALETTE[1] if _factor(way) < 1 else PALETTE[0]
             face = colour if way.how.outcome != "undecided" else "white"
             axes.plot(way.factor, place, marker="o", color=colour, markerfacecolor=face, markersize=7, zorder=2)
     axes.axvline(1, color="#555555", linewidth=1.2, zorder=0)
@@ -154,8 +163,8 @@ def picture(material: Material, found: list[Choice]) -> Picture:
     outside_legend(figure, handles)
     seeds = made_of(found[0].base.cell)
     caption = (
-        f"What each choice of a training makes of the {short}{seeds}: one point a way, beside the run as it is. Filled: the "
-        "95 % interval of the difference leaves out 0. The choice that moves it most is at the top."
+        f"What each choice of a training makes of the {short}{seeds}: one point a way, beside the run as it is. "
+        "Filled: the 95 % interval of the difference leaves out 0. The choice that moves it most is at the top."
     )
     return finish(figure, "sensitivity", caption, f"Rows of dots: factors of the {short} by choice.")
 

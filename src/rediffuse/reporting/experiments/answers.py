@@ -13,7 +13,15 @@ from rediffuse.reporting.experiments.comparison import contest, duel
 from rediffuse.reporting.experiments.contrasts import compare
 from rediffuse.reporting.experiments.results import COMMAND, Result, Row
 from rediffuse.reporting.read.frames import Frames
-from rediffuse.reporting.terms import RUN_SETTINGS, capital, cell_label, direction, run_label, setting_words
+from rediffuse.reporting.terms import (
+    RUN_SETTINGS,
+    VARIETY,
+    capital,
+    cell_label,
+    direction,
+    run_label,
+    setting_words,
+)
 from rediffuse.reporting.values import counted, decimals, listed, number, signed
 
 #: Numbers of steps from which on it is told how few do.
@@ -114,7 +122,9 @@ def _contests(frames: Frames, result: Result, sides: dict[str, str]) -> list[str
 
 
 def _best(result: Result, short: str) -> list[str]:
-    """Which is best, and which are clearly worse; of few and of many steps, or by sampler, where other things are varied too."""
+    """Which is best, and which are clearly worse; of few and of many steps, or by sampler,
+    where other things are varied too.
+    """
     steps, sampler = result.place("steps"), result.place("sampler")
     known, within = result.known(), steps
     chosen: list[Any] = []
@@ -139,20 +149,23 @@ def _best_of(known: list[tuple[Row, Cell]], metric: str, short: str, within: int
     ranked = sorted(known, key=lambda pair: sign * pair[1].value)
     (row, cell), others = ranked[0], ranked[1:]
     near = [(other, theirs) for other, theirs in others if compare(cell, theirs).outcome != "better"]
+    best, better = ("most varied", "more varied") if metric in VARIETY else ("best", "better")
     where = "" if within is None else f"With {row.names[within]} "
     name, value = row.name(within), f"{number(cell.value)}{made_of(cell)}"
     if len(near) == len(others) == 1:
         other, theirs = near[0]
         second = f"{number(theirs.value)} ({other.name(within)})"
-        return (
-            f"{where}{'neither' if where else 'Neither'} is clearly better: {short} {value} ({name}) against {second}."
-        )
+        neither = f"{where}{'neither' if where else 'Neither'} is clearly {better}"
+        return f"{neither}: {short} {value} ({name}) against {second}."
     if len(near) == len(others) > 1:
-        return f"{where}{'no' if where else 'No'} value is clearly better than the others; the best is that of {name} ({short} {value})."
-    text = f"{where}{name if where else capital(name)} is best ({short} {value})"
+        return (
+            f"{where}{'no' if where else 'No'} value is clearly {better} than the others; the {best} is that of {name} "
+            f"({short} {value})."
+        )
+    text = f"{where}{name if where else capital(name)} is {'the ' if metric in VARIETY else ''}{best} ({short} {value})"
     if not near:
-        return f"{text}, clearly better than {'all others' if len(others) > 1 else others[0][0].name(within)}."
-    apart = f", clearly better than {len(others) - len(near)} of the {len(others)} others"
+        return f"{text}, clearly {better} than {'all others' if len(others) > 1 else others[0][0].name(within)}."
+    apart = f", clearly {better} than {len(others) - len(near)} of the {len(others)} others"
     # More names than these say less than their number.
     alike = f"; not clearly apart from {listed([other.name(within) for other, _ in near])}" if len(near) <= 5 else ""
     return f"{text}{apart}{alike}."
