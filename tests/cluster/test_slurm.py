@@ -7,14 +7,16 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from rediffuse.pipeline.context import Context
 from tests.cluster.conftest import needs, trained
 from tests.cluster.slurm import Slurm, missing
 from tests.pipeline.conftest import ROOT, SERVICES, Clone
-from tests.stages.conftest import do
+from tests.stages.conftest import do, open_study
 
 #: The plugin looks at the queue every 40 seconds unless it is told otherwise.
 QUICKLY = "--slurm-init-seconds-before-status-checks 8 --slurm-status-command squeue --slurm-keep-successful-logs"
@@ -59,6 +61,13 @@ def job_of(slurm: Slurm, rule: str) -> dict[str, str]:
     return {}
 
 
+def stopped(lock: Path, after: str = "") -> str:
+    """The process of the training that begins after another one: it waits, so as not to be over before SLURM acts."""
+    wait_for(lambda: lock.exists() and lock.read_text() not in ("", after), "the training does not begin")
+    os.kill(int(lock.read_text()), signal.SIGSTOP)
+    return lock.read_text()
+
+
 def test_a_study_built_by_slurm_its_training_stopped_by_time_and_by_an_urgent_job_has_the_same_bytes(
     slurm: Slurm, clone: Clone, here: Context, tmp_path: Path
 ):
@@ -69,10 +78,7 @@ def test_a_study_built_by_slurm_its_training_stopped_by_time_and_by_an_urgent_jo
     lock = project.folder / "state/tiny/baseline/seed0/train/lock"
 
     def hold(after: str = "") -> str:
-        """Stop the training that has begun after another one, so that it is not over before SLURM has acted."""
-        wait_for(lambda: lock.exists() and lock.read_text() not in ("", after), "the training does not begin")
-        os.kill(int(lock.read_text()), signal.SIGSTOP)
-        return lock.read_text()
+        return stopped(lock, after)
 
     assert COMMANDS[0].startswith("snakemake --profile profiles/slurm")
     build = project.start(f"{COMMANDS[0]} {QUICKLY} --set-resources {TRAIN}:gpu=1 --latency-wait 5 -- evaluated")
@@ -102,3 +108,34 @@ def test_a_study_built_by_slurm_its_training_stopped_by_time_and_by_an_urgent_jo
     for file in ("samples/ancestral-5.npz", "metrics/ancestral-5.json", "receipts/evaluate.json"):
         name = f"runs/tiny/baseline/seed0/{file}"
         assert (project.folder / name).read_bytes() == (here.root / name).read_bytes(), file
+
+
+def test_a_training_that_processes_share_goes_on_with_the_same_bytes_after_its_time_with_slurm(
+    slurm: Slurm, clone: Clone, content: dict[str, Any], tmp_path: Path
+):
+    shared = {**content, "hardware": {**content["hardware"], "processes": 2}}
+    here = open_study(tmp_path / "here", shared)
+    do(here, "prepare")
+    do(here, "train", "baseline")
+    project = clone.copy(tmp_path / "project")
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(shared))
+    project.environment = slurm.around(project.environment)
+    lock = project.folder / "state/tiny/baseline/seed0/train/lock"
+
+    build = project.start(f"{COMMANDS[0]} {QUICKLY} --latency-wait 5 --until {TRAIN} -- evaluated")
+    try:
+        first = stopped(lock)
+        slurm.run("scancel", "--signal=USR1", job_of(slurm, TRAIN)["JobId"])
+        os.kill(int(first), signal.SIGCONT)
+        output, _ = build.communicate(timeout=400)
+    finally:
+        if build.poll() is None:
+            os.killpg(build.pid, 9)
+    assert build.returncode == 0, output[-4000:]
+
+    [log] = (project.folder / f".snakemake/slurm_logs/rule_{TRAIN}").glob("*.log")
+    assert re.findall(r"was asked to stop \((\w+)\)", log.read_text()) == ["SIGUSR1"]
+    timing = json.loads((project.folder / "runs/tiny/baseline/seed0/timing/train.json").read_text())
+    assert timing["processes"] == 2
+    assert timing["resumed_from"] > 0
+    assert trained(project.folder) == trained(here.root)

@@ -9,12 +9,11 @@ from rediffuse.config.claims import has
 from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.experiments.beside import Base, bases_of
 from rediffuse.reporting.experiments.cells import Cell, made_of
-from rediffuse.reporting.experiments.comparison import contest, duel
+from rediffuse.reporting.experiments.comparison import contest
 from rediffuse.reporting.experiments.contrasts import compare
 from rediffuse.reporting.experiments.results import COMMAND, Result, Row
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.terms import (
-    RUN_SETTINGS,
     VARIETY,
     capital,
     cell_label,
@@ -116,8 +115,7 @@ def _contests(frames: Frames, result: Result, sides: dict[str, str]) -> list[str
     texts = []
     for metric in result.planned.asks.metrics:
         pairs = [(text, one.cells[metric], two.cells[metric]) for text, (one, two) in zip(words, both, strict=True)]
-        told = duel if metric in RUN_SETTINGS else contest
-        texts.append(told(frames, metric, (one_name, two_name), pairs))
+        texts.append(contest(frames, metric, (one_name, two_name), pairs))
     return texts
 
 

@@ -29,7 +29,14 @@ def main_pair(frames: Frames) -> tuple[ResolvedRun, ResolvedRun] | None:
 
 
 def shared_settings(frames: Frames, pair: tuple[ResolvedRun, ResolvedRun]) -> list[str]:
-    """The settings that the study asks of both runs."""
+    """The settings in which the first experiment that compares the two has both; without one, those that the study asks
+    of both.
+    """
+    for planned in frames.loaded.experiments.values():
+        if "run" in planned.axes and MAIN in planned.asks.metrics:
+            one, two = ([member.setting for member in planned.members if member.run == run.name] for run in pair)
+            if both := [setting for setting in dict.fromkeys(one) if setting in two]:
+                return both
     asked = [{setting for setting, _, _ in facts.own_settings(run)} for run in pair]
     return [setting for setting, _, _ in settings_in_order(frames.loaded) if setting in asked[0] & asked[1]]
 
@@ -68,19 +75,6 @@ def won(pairs: list[Pair], first: str, second: str) -> str:
     return ", ".join(parts) + rest
 
 
-def duel(
-    frames: Frames, metric: str, labels: tuple[str, str], found: Sequence[tuple[str, Cell | None, Cell | None]]
-) -> str:
-    """The same of a metric of the two runs themselves, which is one however they are sampled."""
-    title, pairs = metric_title(metric, frames.features), pairs_of(found)
-    if not pairs:
-        return f"{capital(title)} of {listed(list(labels))}: {NOT_RUN}."
-    _, first, second, how = pairs[0]
-    winner = {"better": labels[1], "worse": labels[0]}.get(how.outcome, "neither")
-    values = f"{number(second.value)} ({labels[1]}) against {number(first.value)} ({labels[0]})"
-    return f"By {title} ({direction(metric)} is better), {winner} is clearly better: {values}."
-
-
 def contest(
     frames: Frames, metric: str, labels: tuple[str, str], found: Sequence[tuple[str, Cell | None, Cell | None]]
 ) -> str:
@@ -88,6 +82,11 @@ def contest(
     title, pairs = metric_title(metric, frames.features), pairs_of(found)
     if not pairs:
         return f"{capital(title)} of {listed(list(labels))}: {NOT_RUN}."
+    if metric in RUN_SETTINGS:  # one value a run, however it is sampled
+        _, first, second, how = pairs[0]
+        winner = {"better": labels[1], "worse": labels[0]}.get(how.outcome, "neither")
+        values = f"{number(second.value)} ({labels[1]}) against {number(first.value)} ({labels[0]})"
+        return f"By {title} ({direction(metric)} is better), {winner} is clearly better: {values}."
     missing = f"; {counted(len(found) - len(pairs), 'pair')} {NOT_RUN}" if len(pairs) < len(found) else ""
     if metric != MAIN:
         return f"By {title} ({direction(metric)} is better), {won(pairs, *labels)}{missing}."
