@@ -15,7 +15,8 @@ help:
 	@echo "make repro      rebuild the active study (params.yaml): data, training, sampling, evaluation, report"
 	@echo "make ablations  run the study's ablations and write them into the report"
 	@echo "make smoke      make the report anew that CI verifies, after a change of code; commit it"
-	@echo "make gpu        a study (STUDY=cifar10-jpeg) in pieces of MINUTES=25, AT_ONCE=4 jobs at a time, without DVC, Snakemake and MLflow"
+	@echo "make gpu        a study (STUDY=cifar10-jpeg) in pieces of MINUTES=25, AT_ONCE=2 jobs at a time,"
+	@echo "                with what its experiments train, without DVC, Snakemake and MLflow"
 	@echo "make ui         open the MLflow page of all runs (http://127.0.0.1:5000, switched to Model training)"
 	@echo "make test       run the tests;  make lint: style, types and what may import what"
 	@echo "make clean      remove what runs made (data, runs, state, MLflow), not the committed reports"
@@ -38,7 +39,7 @@ smoke: clone $(INSTALLED)
 # With the Python that has torch for the machine's GPU; the environment of `make install` where there is one.
 STUDY ?= cifar10-jpeg
 MINUTES ?= 25
-AT_ONCE ?= 4
+AT_ONCE ?= 2
 gpu:
 	PYTHONPATH=src$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m rediffuse make --study studies/$(STUDY).yaml --ablations --at-once $(AT_ONCE) --minutes $(MINUTES)
 

@@ -357,13 +357,17 @@ def whole_steps() -> Iterator[str]:
     """What whole steps take on a GPU, and four trainings side by side."""
     steps, together = found("gpu-steps"), found("gpu-together")
     network = steps["networks"]["quarter"]
+    of = {
+        "training": network["eager"]["training"]["replayed"]["step"]["repeats"],
+        "sampling": network["eager"]["sampling"]["free"]["repeats"],
+    }
     yield paragraph(
         "**Whole steps on an H100**, of the network of studies/cifar10-jpeg.yaml (a quarter of Ho et al.'s), as",
         "a study has them: batch, noise, loss, gradient, Adam and average. A training step is recorded once as a CUDA",
         "graph and replayed, with the same bytes (tests/training/test_replay.py holds that on a GPU); “one by one” is",
         "the same step without it.",
         f"Sampling: a step of ancestral sampling of {steps['images']} images. Milliseconds, medians of",
-        "6 rounds in training and 4 in sampling, quartiles in brackets.",
+        f"{of['training']} rounds in training and {of['sampling']} in sampling, quartiles in brackets.",
     )
 
     def ms(one: dict[str, float]) -> str:

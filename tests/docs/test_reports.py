@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 REPORTS = sorted((Path(__file__).parents[2] / "reports").glob("*/*.md"))
+assert REPORTS
 
 
 @pytest.mark.parametrize("path", REPORTS, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -10,7 +10,6 @@ from rediffuse.diffusion.process import DiffusionProcess
 from rediffuse.hardware import Hardware
 from rediffuse.models import build_unet, preset
 from rediffuse.training import Denoising, TrainingConfig, train
-from rediffuse.training.replay import Replayed
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 SIMPLE = Objective()
@@ -28,19 +27,23 @@ OBJECTIVES = {
 }
 
 
-def learner(objective=SIMPLE, *, precision="float32", checkpointing=False, **settings) -> Denoising:
+def learner(
+    objective=SIMPLE, *, precision="float32", compiled=False, classes=3, checkpointing=False, **settings
+) -> Denoising:
     learned = getattr(objective, "variance", "") == "learned-range"
-    config = preset("micro-digits", out_channels=1 + learned, num_classes=3, dropout=0.2, checkpointing=checkpointing)
+    config = preset(
+        "micro-digits", out_channels=1 + learned, num_classes=classes, dropout=0.2, checkpointing=checkpointing
+    )
     random = np.random.default_rng(0)
     return Denoising(
         build_unet(config, seed=5),
         DiffusionProcess.create("cosine", 20),
         objective,
         random.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8),
-        random.integers(0, 3, 20),
+        None if classes is None else random.integers(0, classes, 20),
         TrainingConfig(**{"steps": 8, "batch_size": 8, "warmup": 0, "log_every": 8, "label_dropout": 0.3, **settings}),
         7,
-        Hardware(device="cuda", precision=precision, channels_last=True),
+        Hardware(device="cuda", precision=precision, channels_last=True, compile=compiled),
     )
 
 
@@ -58,28 +61,57 @@ def same(left: list[np.ndarray], right: list[np.ndarray]) -> bool:
 
 
 def unrecorded(learner: Denoising) -> Denoising:
-    learner.gradient = learner._backward
+    learner.replayed = None
     return learner
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_each_objective_has_the_bytes_of_steps_that_are_not_recorded(name):
-    assert isinstance(learner(OBJECTIVES[name]).gradient, Replayed)
+    assert learner(OBJECTIVES[name]).replayed is not None
     recorded, plain = after(4, learner(OBJECTIVES[name])), after(4, unrecorded(learner(OBJECTIVES[name])))
     assert same(recorded, plain)
     assert not same(recorded, after(3, learner(OBJECTIVES[name])))
 
 
 @pytest.mark.parametrize(
-    "how", [{"precision": "bfloat16"}, {"accumulate": 4}, {"timestep_sampling": "loss-second-moment"}]
+    "how",
+    [
+        {"precision": "bfloat16"},
+        {"compiled": True},
+        {"accumulate": 4},
+        {"timestep_sampling": "loss-second-moment"},
+        {"classes": None, "label_dropout": 0},
+    ],
 )
 def test_each_way_to_take_a_step_has_the_bytes_of_steps_that_are_not_recorded(how):
-    assert same(after(4, learner(**how)), after(4, unrecorded(learner(**how))))
+    recorded = learner(**how)
+    assert same(after(4, recorded), after(4, unrecorded(learner(**how))))
+    assert recorded.replayed.graph is not None
+
+
+def test_a_step_that_looks_at_values_is_not_recorded_and_says_so(capfd):
+    class Looking(Objective):
+        def losses(self, *given):
+            found = super().losses(*given)
+            assert float(found.loss.sum()) > 0
+            return found
+
+    found = learner(Looking())
+    assert same(after(4, found), after(4, learner()))
+    assert found.replayed.graph is None
+    assert "cannot be recorded" in capfd.readouterr().err
+
+
+def test_a_recorded_step_takes_no_other_shapes():
+    found = learner()
+    after(1, found)
+    with pytest.raises(ValueError, match="the recorded step takes"):
+        found.replayed(found._backward, *[None] * 5)
 
 
 def test_a_network_that_runs_again_in_the_backward_pass_is_not_recorded():
     found = learner(checkpointing=True)
-    assert not isinstance(found.gradient, Replayed)
+    assert found.replayed is None
     after(2, found)
 
 

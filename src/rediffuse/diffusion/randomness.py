@@ -172,8 +172,8 @@ class SampleNoise:
         shape: shape of one sample, C×H×W.
         initial_temperature: standard deviation of x_T.
         step_temperature: standard deviation of the noise of the steps; 0 leaves their mean.
-        steps_ahead: steps whose noise is made in one go, which changes no number; default 1 on a CPU, else 8: a draw is
-            some 120 small kernels, whose launches an accelerator would wait for.
+        steps_ahead: steps whose noise is made in one go, which changes no number; default 1 on a CPU, else 8: a draw
+            that is not compiled is some 120 small kernels, whose launches an accelerator would wait for.
         compiled: see `counted_normal`.
     """
 

@@ -53,11 +53,18 @@ def images_of_bound(job: Job, image_set: ImageSet) -> int:
 
 @torch.inference_mode()
 def write_terms(job: Job, context: Context, image_set: ImageSet, own: range) -> list[Path]:
-    """The files of the bound's terms, one a batch of the held-out images `own`; those not there yet are made."""
+    """The files of the bound's terms, one a batch of the held-out images `own`; those not there yet are made.
+
+    `own` begins with a batch: at a multiple of its size.
+    """
     run, batch = job.run, job.run.sampling.batch_size
     device, work = run.hardware.device, context.state(job) / job.key[:16]
-    held_out, labels = image_set.pick("held-out", run.evaluation.likelihood_images)
-    files = {work / f"{start:08d}.npz": torch.arange(len(held_out))[start : start + batch] for start in own[::batch]}
+    images, labels = (
+        None if picked is None else torch.from_numpy(picked)
+        for picked in image_set.pick("held-out", run.evaluation.likelihood_images)
+    )
+    assert images is not None
+    files = {work / f"{start:08d}.npz": torch.arange(len(images))[start : start + batch] for start in own[::batch]}
     missing = {path: indices for path, indices in files.items() if read_arrays(path) is None}
     if not missing:
         return list(files)
@@ -69,10 +76,10 @@ def write_terms(job: Job, context: Context, image_set: ImageSet, own: range) -> 
             def tick(t: int, done: int = done) -> None:
                 progress((done + 1) * timesteps - t, len(missing) * timesteps)
 
-            x0 = to_unit_range(torch.from_numpy(held_out[indices]).to(device))
+            x0 = to_unit_range(images[indices].to(device))
             told = whole
             if facts.is_conditional(run) and labels is not None:
-                told = whole.with_labels(torch.from_numpy(labels[indices]).to(device))
+                told = whole.with_labels(labels[indices].to(device))
             how: dict[str, Any] = {
                 "seed": derive_seed(job.seed, "likelihood"),
                 "compiled": compiles_noise(run.hardware),

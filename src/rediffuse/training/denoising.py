@@ -74,8 +74,8 @@ class Denoising:
         self.compiled = torch.compile(self.network, dynamic=False) if hardware.compile else self.network
         self.parameters = list(self.network.parameters())
         # Checkpointing looks at the state of the random generators on the device, which no recording can.
-        replayed = self.device.type == "cuda" and not any(getattr(m, "checkpointing", False) for m in network.modules())
-        self.gradient = Replayed(self._backward, self.parameters) if replayed else self._backward
+        recorded = self.device.type == "cuda" and not any(getattr(m, "checkpointing", False) for m in network.modules())
+        self.replayed: Replayed[Losses] | None = Replayed(self.parameters) if recorded else None
         self.optimizer = Adam(self.parameters, config.betas)
         self.timesteps = make_timestep_sampler(config.timestep_sampling, process.num_timesteps)
         self.interval = Interval(
@@ -114,7 +114,10 @@ class Denoising:
         rate = learning_rate(step, config)
         # Without `non_blocking` each copy would wait until the GPU has done all that it was given before.
         told = t.to(self.device, non_blocking=True), weights.to(self.device, torch.float32, non_blocking=True)
-        losses = self.gradient(images, labels, *told, noise)
+        if self.replayed is None:
+            losses = self._backward(images, labels, *told, noise)
+        else:
+            losses = self.replayed(self._backward, images, labels, *told, noise)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         if config.clip_norm > 0:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, config.clip_norm, norm)

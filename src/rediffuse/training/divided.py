@@ -38,7 +38,7 @@ class DividedDenoising(Denoising):
         if self.config.batch_size % (self.size * self.config.accumulate):
             raise UserError(f"{self.size} processes cannot share batches of {self.config.batch_size} in equal parts")
         self.compiled = self.shared = DistributedDataParallel(self.compiled)
-        self.gradient = self._backward
+        self.replayed = None
         self.forwards = 0  # of this step
         self.begun = self.last = False
 

@@ -23,5 +23,9 @@ class TrainingObjective(Protocol):
     def losses(
         self, model: Model, process: DiffusionProcess, x0: Tensor, t: Tensor, noise: Tensor, y: Tensor | None = None
     ) -> Losses:
-        """Losses of a batch, each [B]: x0 and noise [B, C, H, W], t int64 [B] in 0 .. T - 1, y int64 [B] or None."""
+        """Losses of a batch, each [B]: x0 and noise [B, C, H, W], t int64 [B] in 0 .. T - 1, y int64 [B] or None.
+
+        On a GPU a step is recorded (`replay.Replayed`): one that looks at values there (`.item()`, a mask as an index)
+        is not, and is slower.
+        """
         ...
