@@ -137,13 +137,19 @@ def test_any_file_can_be_asked_for_by_its_name_and_a_dry_run_writes_nothing(buil
 def test_an_accepted_result_is_kept_under_changed_code_and_its_receipt_says_so(built: Clone, tmp_path: Path):
     clone = built.copy(tmp_path / "project")
     right = clone.digests("runs/**/*.safetensors", "runs/**/metrics/*")
+    timing, receipt = (clone.folder / f"runs/smoke/vae/seed0/{where}/train.json" for where in ("timing", "receipts"))
+    took = json.loads(timing.read_text())
     clone.edit("src/rediffuse/training/adam.py", "eps: float = 1e-8", "eps: float = 1e-8 + 0")
     assert "train/vae/seed0" in clone.run("rediffuse status | grep 'code changed'")
     clone.run("rediffuse accept train/vae/seed0", code=2)
     output = clone.run("rediffuse accept train/vae/seed0 --because 'adding nothing changes nothing'")
     assert {"train/vae/seed0 is kept", "evaluate/vae/seed0 is kept"} <= set(output.splitlines())
-    [said] = json.loads((clone.folder / "runs/smoke/vae/seed0/receipts/train.json").read_text())["accepted"]
+    [said] = json.loads(receipt.read_text())["accepted"]
     assert said["because"] == "adding nothing changes nothing"
+    # What it took counts as well, by the commit that made it.
+    key = json.loads(receipt.read_text())["key"]
+    assert key != took["key"]
+    assert json.loads(timing.read_text()) == {**took, "key": key}
     states = dict(line.split(maxsplit=1) for line in clone.run("rediffuse status").splitlines())
     assert states["train/vae/seed0"] == states["examine/vae/seed0"] == "up to date"
     assert states["train/baseline/seed0"] == "code changed"

@@ -10,7 +10,8 @@ import scipy.stats
 import yaml
 
 from rediffuse.reporting.chapters import experiments as chapter
-from rediffuse.reporting.experiments.answers import _percent, answers
+from rediffuse.reporting.experiments.answers import _beside, _percent, answers
+from rediffuse.reporting.experiments.beside import bases_of
 from rediffuse.reporting.experiments.material import Material, conclude
 from rediffuse.reporting.experiments.results import Result, result_of
 from rediffuse.reporting.read.frames import read_frames
@@ -103,6 +104,14 @@ def test_of_several_ways_the_one_that_changes_most_is_named_also_where_only_samp
         "clearly worse: a faster training (+10 %) and noise in the steps (+50 %). "
         "What changes it most: noise in the steps (+50 %)."
     ]
+
+
+def test_of_several_ways_the_one_that_is_clear_is_said_to_be_alone(material):
+    [base] = bases_of(material.loaded, found(material, "causes"))
+    undecided = dataclasses.replace(base.ways[0].how, outcome="undecided")
+    ways = [base.ways[0], *(dataclasses.replace(way, how=undecided) for way in base.ways[1:])]
+    told = _beside(dataclasses.replace(base, ways=tuple(ways)), "Fréchet distance")
+    assert told.endswith(f"Of the 3 changes this one alone is clear: {ways[0].name} (−25 %).")
 
 
 def test_ways_are_held_against_the_arm_that_the_study_names(material):

@@ -73,8 +73,12 @@ def test_the_curve_of_each_training_is_what_it_logged(material, monkeypatch: pyt
 def test_a_question_is_answered_by_what_the_report_has(material):
     found = questions.table(material, {"Samples"})
     under = {row[3] for row in found.rows}
-    assert under == {"“Samples”", "docs/sampling.md of the project", "docs/diagnose.md of the project"}
+    pages = {"docs/sampling.md", "docs/diagnose.md", "reports/digits/timings.md"}
+    assert under == {"“Samples”", *(f"{page} of the project" for page in pages)}
     by = {note.partition(", not by this one: ")[0]: note for note in found.notes}
-    assert list(by) == ["Asked by another study", "Asked by the study d3-lab", "Asked by the study mnist"]
+    assert list(by) == [
+        "Asked by another study",
+        *(f"Asked by the study {s}" for s in ("d3-lab", "digits-full", "mnist")),
+    ]
     assert "D0, section 3.1;" in by["Asked by another study"]
     assert by["Asked by the study d3-lab"].count("D3, section 4") == 1

@@ -25,7 +25,7 @@ class Question(Options):
     experiment: str | None = None
     study: str | None = None
     chapter: Words | None = None
-    page: Annotated[str, Field(pattern=r"^docs/[\w-]+\.md$")] | None = None
+    page: Annotated[str, Field(pattern=r"^(docs|reports/[\w-]+)/[\w-]+\.md$")] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> "Question":

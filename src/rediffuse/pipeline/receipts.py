@@ -154,7 +154,10 @@ def accept(plan: Plan, job: Job, because: str, root: Path) -> list[str]:
             continue
         earlier = receipt.get("accepted") or []
         added = [] if same_code else [{"made by code": receipt["code"], "because": because}]
+        timing = read_timing(one, root)
         write_receipt(one, root, [*earlier, *added])
+        if timing.get("key") == receipt["key"]:  # what making it took, by the commit that it names
+            write_json(root / one.timing, {**timing, "key": one.key})
         taken.append(name)
     digests.save()
     return taken

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 NOT_RUN = "not run"
 IMPORTED = "imported"
 NOT_RECORDED = "not recorded"
+#: Measured, and not to be told from 0.
+NO_NUMBER = "no number"
 NOT_ASKED = "—"
 
 

@@ -32,6 +32,7 @@ from rediffuse.reporting.terms import (
     training_of,
 )
 from rediffuse.reporting.values import (
+    NO_NUMBER,
     NOT_ASKED,
     NOT_RECORDED,
     NOT_RUN,
@@ -149,7 +150,7 @@ def _value(material: Material, row: Row | None, metric: str) -> Value:
         return NOT_ASKED
     setting = RUN_SETTINGS.get(metric, row.member.setting)
     if is_numberless(material.cells, row.member.run, setting, metric):
-        return NOT_RECORDED
+        return NO_NUMBER
     return estimate(row.cells[metric], has(metric, material.loaded.run(row.member.run), row.member.setting))
 
 

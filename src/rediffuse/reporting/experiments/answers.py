@@ -189,5 +189,7 @@ def _beside(base: Base, short: str) -> str:
     if not parts:
         return ""
     most = f" What changes it most: {max(clear)[1]}." if len(base.ways) > 2 and clear else ""
+    if len(base.ways) > 2 and len(clear) == 1:
+        most = f" Of the {len(base.ways)} changes this one alone is clear: {clear[0][1]}."
     against = f"Against {base.row.name()} ({short} {number(base.cell.value)}{made_of(base.cell)})"
     return f"{against}: {'; '.join(parts)}.{most}"

@@ -1,6 +1,6 @@
 """Two runs against each other in sentences: they say what was found, whoever wins."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rediffuse.config import ResolvedRun
@@ -14,7 +14,9 @@ from rediffuse.reporting.terms import (
     RUN_SETTINGS,
     capital,
     direction,
+    in_sentence,
     run_of_role,
+    sampler_title,
     setting_words,
     settings_in_order,
 )
@@ -102,11 +104,32 @@ def in_short(frames: Frames, cells: Cells, metric: str = MAIN) -> str:
     if pair is None:
         return "The study has no pair of a baseline and an improved run to compare."
     first, second = (run.name for run in pair)
-    found = [
-        (setting_words(frames.loaded, second, s), cells.get((first, s, metric)), cells.get((second, s, metric)))
+    found = {
+        s: (setting_words(frames.loaded, second, s), cells.get((first, s, metric)), cells.get((second, s, metric)))
         for s in shared_settings(frames, pair)
-    ]
-    return contest(frames, metric, (pair[0].label, pair[1].label), found)
+    }
+    text = contest(frames, metric, (pair[0].label, pair[1].label), list(found.values()))
+    return f"{text} {by_sampler(pair, found)}".rstrip()
+
+
+def by_sampler(pair: tuple[ResolvedRun, ResolvedRun], found: Mapping[str, tuple[str, Cell | None, Cell | None]]) -> str:
+    """In how many ways the second run is better with each sampler, where there are several; and with which variance the
+    two step, where ancestral sampling takes another from each.
+    """
+    by: dict[str, list[Pair]] = {}
+    for setting, key, _ in facts.settings(pair[1]):
+        if setting in found:
+            by.setdefault(key, []).extend(pairs_of([found[setting]]))
+    if len(by) < 2:
+        return ""
+    told = []
+    for key, pairs in by.items():
+        variances = [str(facts.describe(run, key)["variance"]) for run in pair]
+        stepped = (pair[1].sampling.samplers[key].kind or key) == "ancestral" and variances[0] != variances[1]
+        how = f" (variance {variances[1]} against {variances[0]})" if stepped else ""
+        wins = sum(one.how.outcome == "better" for one in pairs)
+        told.append(f"{wins} of {len(pairs)} by {in_sentence(sampler_title(pair[1], key))}{how}")
+    return f"{pair[1].label} wins {listed(told)}."
 
 
 def likelihood_sentence(frames: Frames, cells: Cells) -> list[str]:
