@@ -38,6 +38,15 @@ def test_a_damaged_file_is_refused_by_name(tree: StudyTree) -> None:
         read_frames(tree.loaded, tree.root, tree.plan)
 
 
+def test_what_an_earlier_study_left_and_no_job_of_this_one_makes_is_not_read(tree: StudyTree) -> None:
+    before = read_frames(tree.loaded, tree.root, tree.plan).network
+    for name in ("probe/probe.json", "restoration/psnr.json"):
+        path = tree.folder("dcgan") / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{")
+    assert read_frames(tree.loaded, tree.root, tree.plan).network.equals(before)
+
+
 def test_a_timing_of_another_training_is_not_used(tree: StudyTree) -> None:
     path = tree.folder("baseline") / "timing" / "train.json"
     write_json(path, {**read_json(path), "key": "another"})

@@ -113,8 +113,15 @@ def read_frames(loaded: LoadedStudy, root: Path, plan: Plan | None = None) -> Fr
             quality, colours = quality + scores, colours + seen
         if loaded.study.evaluation.lpips:
             quality += _perceptual(root, run, seed, held_out=not any(r["metric"] == LPIPS for r in quality))
-        likelihood += [{**who, **row} for row in _likelihood(root, folder / "likelihood" / "nll.json")]
-        for name, rows in (("probe/probe.json", network_rows), ("restoration/psnr.json", restored_rows)):
+        # What no job of this study makes may still lie there, from before the study was changed.
+        if facts.bounds_likelihood(run):
+            likelihood += [{**who, **row} for row in _likelihood(root, folder / "likelihood" / "nll.json")]
+        for made, name, rows in (
+            (run.probed, "probe/probe.json", network_rows),
+            (run.restores, "restoration/psnr.json", restored_rows),
+        ):
+            if not made:
+                continue
             path = folder / name
             network += [{**row, **who, "file": str(path)} for row in rows(read_json(root / path), path)]
         one_pass = facts.is_one_pass(run)
