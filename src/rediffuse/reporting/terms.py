@@ -251,6 +251,7 @@ AXES = {
     "training.clip_norm": "limit of the gradient's norm",
     "training.decay": "decay of the learning rate",
     "training.ema_decay": "EMA decay",
+    "training.warmup": "steps of warm-up",
     "hardware.precision": "number format",
     "network.class_mlp": "two layers on the class",
     "sampler.variations": "own noise",
@@ -259,7 +260,7 @@ AXES = {
 
 
 #: Axes on which 0 means that it is not there at all.
-NONE_AT_ZERO = ("training.clip_norm", "training.ema_decay")
+NONE_AT_ZERO = ("training.clip_norm", "training.ema_decay", "training.warmup")
 
 #: Metrics of variety, of which more is not better in itself.
 VARIETY = ("diversity", "pixel_diversity", "lpips_diversity")
