@@ -114,6 +114,7 @@ def test_a_training_that_processes_share_goes_on_with_the_same_bytes_after_its_t
     slurm: Slurm, clone: Clone, content: dict[str, Any], tmp_path: Path
 ):
     shared = {**content, "hardware": {**content["hardware"], "processes": 2}}
+    (tmp_path / "here").mkdir()
     here = open_study(tmp_path / "here", shared)
     do(here, "prepare")
     do(here, "train", "baseline")

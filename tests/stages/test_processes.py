@@ -1,5 +1,6 @@
 """`hardware.processes`: what several processes make of a run, what stops them, and what they cannot do."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -159,6 +160,24 @@ def test_one_death_ends_all_in_one_line_and_other_numbers_of_processes_go_on(sha
         "train/baseline/seed0 was asked to stop (SIGTERM)",
         "rediffuse: stopped; the same command goes on where it was",
     ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_to_every_process_of_a_job_as_a_cluster_sends_it_lets_them_save_first(tmp_path: Path, number: int):
+    context = open_study(
+        tmp_path, study(2, steps=10**6, log_every=1000, checkpoint_every=10**6, checkpoint_every_s=3600)
+    )
+    do(context, "prepare")
+    command = [sys.executable, "-m", "rediffuse", "train", "baseline"]
+    started = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    state = tmp_path / "state/tiny/baseline/seed0/train"
+    while started.poll() is None and not ((state / "lock").exists() and (state / "lock").read_text()):
+        time.sleep(0.02)
+    time.sleep(0.5)
+    os.killpg(started.pid, number)
+    said = started.communicate(timeout=120)[1]
+    assert started.returncode == 130, said
+    assert list(state.glob("checkpoint.*.pt")), said
 
 
 def test_processes_end_with_the_one_that_started_them(shared: Shared):

@@ -16,6 +16,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ ECHO = 3.0
 PATIENCE = 90
 #: How a process ends that was asked to.
 STOPPED = 130
+#: Signals that ask a job to end.
+HEARD = (signal.SIGTERM, signal.SIGUSR1)
 #: What the command line tells in one line: it is raised again in the process that started them.
 TOLD = (UserError, OSError, MemoryError)
 #: What rank 0 leaves when it is done with the group: what others then miss is no failure.
@@ -68,6 +71,7 @@ def together(processes: int, work: Callable[..., Any], *given: Any) -> list[Any]
         log.propagate = False
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(PATIENCE))
     multiprocessing.set_forkserver_preload(["rediffuse.jobs.divided"])  # which takes seconds: once, not in each
+    _start_helpers()
     with tempfile.TemporaryDirectory(prefix="rediffuse-") as folder:
         config = LaunchConfig(
             min_nodes=1,
@@ -105,9 +109,25 @@ def together(processes: int, work: Callable[..., Any], *given: Any) -> list[Any]
     return [found[number][0] for number in range(processes)]
 
 
+def _start_helpers() -> None:
+    """Start Python's own processes that stand between this one and those that share the work, deaf to `HEARD`.
+
+    A cluster sends its signals to all processes of a job. Without these two, this process takes the others for dead
+    while they save. What a process blocks as it starts another is blocked there, too.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+    try:
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)  # which the line above undoes for SIGTERM
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _process(meeting: Path, work: Callable[..., Any], *given: Any) -> tuple[Any, Exception | None]:
     """What each process does: the work's result, or an error that is told in one line."""
     found: tuple[Any, Exception | None]
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # whoever started them hears it, too, and ends them
     try:
@@ -139,7 +159,7 @@ def _end_with_parent() -> None:
 
 def heed_later() -> None:
     """From now on note in `asked` that this process was asked to end, and go on."""
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in HEARD:
         signal.signal(number, lambda number, _: asked.append(number))
 
 
