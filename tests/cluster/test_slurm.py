@@ -1,5 +1,6 @@
 """A study built by a real SLURM of one node: its jobs ask for what they need, and a training stopped there goes on."""
 
+import contextlib
 import json
 import os
 import re
@@ -68,6 +69,25 @@ def stopped(lock: Path, after: str = "") -> str:
     return lock.read_text()
 
 
+@contextlib.contextmanager
+def building(project: Clone, command: str) -> Iterator[None]:
+    """While the block runs, a build is at work; then it comes to a good end."""
+    build = project.start(command)
+    try:
+        yield
+        output, _ = build.communicate(timeout=400)
+    finally:
+        if build.poll() is None:
+            os.killpg(build.pid, 9)
+    assert build.returncode == 0, output[-4000:]
+
+
+def signals(project: Clone) -> list[str]:
+    """Which signals have asked the training to stop."""
+    [log] = (project.folder / f".snakemake/slurm_logs/rule_{TRAIN}").glob("*.log")
+    return re.findall(r"was asked to stop \((\w+)\)", log.read_text())
+
+
 def test_a_study_built_by_slurm_its_training_stopped_by_time_and_by_an_urgent_job_has_the_same_bytes(
     slurm: Slurm, clone: Clone, here: Context, tmp_path: Path
 ):
@@ -77,30 +97,20 @@ def test_a_study_built_by_slurm_its_training_stopped_by_time_and_by_an_urgent_jo
     project.environment = slurm.around(project.environment)
     lock = project.folder / "state/tiny/baseline/seed0/train/lock"
 
-    def hold(after: str = "") -> str:
-        return stopped(lock, after)
-
     assert COMMANDS[0].startswith("snakemake --profile profiles/slurm")
-    build = project.start(f"{COMMANDS[0]} {QUICKLY} --set-resources {TRAIN}:gpu=1 --latency-wait 5 -- evaluated")
-    try:
-        first, job = hold(), job_of(slurm, TRAIN)
+    command = f"{COMMANDS[0]} {QUICKLY} --set-resources {TRAIN}:gpu=1 --latency-wait 5 -- evaluated"
+    with building(project, command):
+        first, job = stopped(lock), job_of(slurm, TRAIN)
         asked = {key: job.get(key) for key in ("TimeLimit", "MinMemoryNode", "TresPerJob", "Requeue")}
         assert asked == {"TimeLimit": "12:00:00", "MinMemoryNode": "8000M", "TresPerJob": "gres:gpu:1", "Requeue": "1"}
         # What SLURM itself sends two minutes before the time limit, as the profile asks for it.
         slurm.run("scancel", "--signal=USR1", job["JobId"])
         os.kill(int(first), signal.SIGCONT)
         # For a job that must have the node SLURM wakes and ends what runs there.
-        hold(after=first)
+        stopped(lock, after=first)
         slurm.run("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=true")
-        output, _ = build.communicate(timeout=400)
-    finally:
-        if build.poll() is None:
-            os.killpg(build.pid, 9)
-    assert build.returncode == 0, output[-4000:]
 
-    [log] = (project.folder / f".snakemake/slurm_logs/rule_{TRAIN}").glob("*.log")
-    said = re.findall(r"was asked to stop \((\w+)\)", log.read_text())
-    assert said == ["SIGUSR1", "SIGTERM"]
+    assert signals(project) == ["SIGUSR1", "SIGTERM"]
     assert job_of(slurm, TRAIN)["Restarts"] == "2"
     # The study saves nothing within its 300 steps, so what it goes on from was saved for the signals.
     assert json.loads((project.folder / "runs/tiny/baseline/seed0/timing/train.json").read_text())["resumed_from"] > 0
@@ -123,19 +133,12 @@ def test_a_training_that_processes_share_goes_on_with_the_same_bytes_after_its_t
     project.environment = slurm.around(project.environment)
     lock = project.folder / "state/tiny/baseline/seed0/train/lock"
 
-    build = project.start(f"{COMMANDS[0]} {QUICKLY} --latency-wait 5 --until {TRAIN} -- evaluated")
-    try:
+    with building(project, f"{COMMANDS[0]} {QUICKLY} --latency-wait 5 --until {TRAIN} -- evaluated"):
         first = stopped(lock)
         slurm.run("scancel", "--signal=USR1", job_of(slurm, TRAIN)["JobId"])
         os.kill(int(first), signal.SIGCONT)
-        output, _ = build.communicate(timeout=400)
-    finally:
-        if build.poll() is None:
-            os.killpg(build.pid, 9)
-    assert build.returncode == 0, output[-4000:]
 
-    [log] = (project.folder / f".snakemake/slurm_logs/rule_{TRAIN}").glob("*.log")
-    assert re.findall(r"was asked to stop \((\w+)\)", log.read_text()) == ["SIGUSR1"]
+    assert signals(project) == ["SIGUSR1"]
     timing = json.loads((project.folder / "runs/tiny/baseline/seed0/timing/train.json").read_text())
     assert timing["processes"] == 2
     assert timing["resumed_from"] > 0
