@@ -55,11 +55,10 @@ def wait_for(ready: Callable[[], object], what: str, seconds: float = 240) -> No
 
 
 def job_of(slurm: Slurm, rule: str) -> dict[str, str]:
-    """What SLURM says of the job of a rule; nothing before it is submitted."""
-    for text in slurm.run("scontrol", "show", "job").split("\n\n"):
-        if f"Comment=rule_{rule} " in text:
-            return dict(re.findall(r"(\S+?)=(\S+)", text))
-    return {}
+    """What SLURM says of the newest job of a rule; nothing before one is submitted."""
+    texts = slurm.run("scontrol", "show", "job").split("\n\n")
+    found = [dict(re.findall(r"(\S+?)=(\S+)", text)) for text in texts if f"Comment=rule_{rule} " in text]
+    return max(found, key=lambda job: int(job["JobId"]), default={})
 
 
 def stopped(lock: Path, after: str = "") -> str:
