@@ -7,9 +7,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rediffuse.pipeline.at_once import begun_next
+from rediffuse.pipeline.context import Context
 from tests.pipeline.conftest import Clone, new_clone
 from tests.verification.conftest import STUDY
 
+ROOT = Path(__file__).parents[2]
 ABSENT = ("snakemake", "dvc", "mlflow")
 
 
@@ -50,6 +53,24 @@ def test_two_jobs_at_a_time_make_the_same_bytes_though_all_was_killed(alone: Clo
 
     assert "jobs done; all is up to date" in alone.run("rediffuse make --study studies/tiny.yaml --at-once 2")
     assert alone.digests(*made) == other.digests(*made) != {}
+
+
+def test_what_measures_speed_on_a_gpu_runs_when_nothing_else_does():
+    plan = Context.open(ROOT / "studies/cifar10-jpeg.yaml", ROOT).plan
+    cost, reference, train = (plan.jobs[name] for name in ("cost", "reference", "train/baseline/seed0"))
+    assert [job.name for job in plan.jobs.values() if job.declaration.alone] == ["cost"]
+
+    assert begun_next([cost, reference, train], [], 3, {"cost"}) == [reference, train]
+    assert begun_next([cost], ["reference"], 3, {"cost"}) == []
+    assert begun_next([cost], [], 3, {"cost"}) == [cost]
+    assert begun_next([reference, train], ["cost"], 3, {"cost"}) == []
+
+
+def test_on_a_processor_it_goes_beside_others_one_core_each():
+    plan = Context.open(ROOT / "studies/digits.yaml", ROOT).plan
+    cost, reference = plan.jobs["cost"], plan.jobs["reference"]
+
+    assert begun_next([cost, reference], [], 2, frozenset()) == [reference, cost]
 
 
 def wait_until(ready: Callable[[], bool]) -> None:

@@ -10,18 +10,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
 from rediffuse.pipeline.context import Context
 from rediffuse.pipeline.deadline import at_most
-from rediffuse.pipeline.plan import Job, Plan
+from rediffuse.pipeline.plan import Job
 from rediffuse.pipeline.work import work
 
 
-def do_at_once(plan: Plan, due: Sequence[Job], count: int, study: Path, end: float | None) -> None:
+def do_at_once(context: Context, due: Sequence[Job], count: int, study: Path, end: float | None) -> None:
     """Do jobs, `count` at a time, each as soon as those that it needs are done.
 
     study: the study's file; end: when each job stops, as `time.time()` says it.
@@ -31,7 +31,9 @@ def do_at_once(plan: Plan, due: Sequence[Job], count: int, study: Path, end: flo
         TimeIsUp: the end has come.
     """
     waiting = {job.name: job for job in due}
-    needs = {job.name: plan.upstream(job.needs).keys() & waiting.keys() for job in due}
+    needs = {job.name: context.plan.upstream(job.needs).keys() & waiting.keys() for job in due}
+    on_gpu = context.loaded.study.hardware.device == "cuda"
+    apart = {job.name for job in due if on_gpu and job.declaration.alone}
     running: dict[Future[None], str] = {}
     # New interpreters: a fork would have the locks of libraries, and not the threads that hold them.
     with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ready) as pool:
@@ -39,7 +41,7 @@ def do_at_once(plan: Plan, due: Sequence[Job], count: int, study: Path, end: flo
             while waiting or running:
                 unfinished = waiting.keys() | running.values()
                 free = [job for job in waiting.values() if not needs[job.name] & unfinished]
-                for job in sorted(free, key=lambda job: -job.declaration.first)[: count - len(running)]:
+                for job in begun_next(free, running.values(), count, apart):
                     del waiting[job.name]
                     print(f"[{len(due) - len(waiting)}/{len(due)}] {job.name}", file=sys.stderr, flush=True)
                     running[pool.submit(_do, study, job.name, end)] = job.name
@@ -48,6 +50,18 @@ def do_at_once(plan: Plan, due: Sequence[Job], count: int, study: Path, end: flo
                     ended.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def begun_next(free: Iterable[Job], running: Iterable[str], count: int, apart: Set[str]) -> list[Job]:
+    """Which of the jobs that could be begun are, beside those running; one of `apart` only when no other is left."""
+    busy = set(running)
+    if busy & apart:
+        return []
+    ordered = sorted(free, key=lambda job: -job.declaration.first)
+    beside = [job for job in ordered if job.name not in apart]
+    if beside or busy:
+        return beside[: count - len(busy)]
+    return ordered[:1]
 
 
 def _ready() -> None:

@@ -39,7 +39,7 @@ def make(
         due = [job for job in jobs if why_stale(job, digests) is not None]
         digests.save()
         if at_once > 1 and len(due) > 1:
-            do_at_once(context.plan, due, at_once, study, end)
+            do_at_once(context, due, at_once, study, end)
             return len(due)
         for place, job in enumerate(due, 1):
             print(f"[{place}/{len(due)}] {job.name}", file=sys.stderr, flush=True)

@@ -82,6 +82,7 @@ class Stage:
     computes: whether it needs the GPU of a study that has one.
     minutes, memory_mb: what a cluster's scheduler is asked for where no earlier job of the kind tells better.
     first: jobs with a higher number start before others that could.
+    alone: whether it has the study's GPU for itself where jobs go side by side, as what measures speed must.
     log: what writes a finished job to MLflow, as "module:function".
     divided: what does it where the study says `hardware.processes`, as "module:function": it is called with the job,
         its context, and a function of both that does the job in one process. Its code counts where the settings say the
@@ -110,6 +111,7 @@ class Stage:
     minutes: int = 60
     memory_mb: int = 4000
     first: int = 0
+    alone: bool = False
     log: str | None = None
     divided: str | None = None
     shown: tuple[str, str, str] | None = None

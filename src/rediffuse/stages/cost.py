@@ -48,6 +48,7 @@ STAGE = Stage(
     files=lambda subject: ("cost.json",),
     keeps=("cost.json",),
     first=1,  # long jobs before short ones, so that at the end no core waits for one of them
+    alone=True,
 )
 
 
