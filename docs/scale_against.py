@@ -6,6 +6,12 @@ from typing import Any
 
 from scale_text import WAYS, found, measured, paragraph, table
 
+#: Networks of which whole steps were timed, by the names of `benchmarks.scale.gpu_steps`.
+NETWORKS = {
+    "quarter": "a quarter of Ho et al.'s (studies/cifar10-jpeg.yaml)",
+    "ho-cifar10": "Ho et al.'s own",
+}
+
 
 def known(costs: dict[str, Any]) -> Iterator[str]:
     """The model against what is known."""
@@ -92,51 +98,53 @@ def known(costs: dict[str, Any]) -> Iterator[str]:
 
 
 def whole_steps() -> Iterator[str]:
-    """What whole steps take on a GPU, and four trainings side by side."""
-    steps, together = found("gpu-steps"), found("gpu-together")
-    network = steps["networks"]["quarter"]
+    """What whole steps take on a GPU, and trainings side by side."""
+    steps, together = {name: found(f"gpu-steps-{name}") for name in NETWORKS}, found("gpu-together")
+    first = steps["quarter"]
     of = {
-        "training": network["eager"]["training"]["replayed"]["step"]["repeats"],
-        "sampling": network["eager"]["sampling"]["free"]["repeats"],
+        "training": first["ways"]["compiled"]["training"]["replayed"]["step"]["repeats"],
+        "sampling": first["ways"]["compiled"]["sampling"]["free"]["repeats"],
     }
     yield paragraph(
-        "**Whole steps on an H100**, of the network of studies/cifar10-jpeg.yaml (a quarter of Ho et al.'s), as",
-        "a study has them: batch, noise, loss, gradient, Adam and average. A training step is recorded once as a CUDA",
-        "graph and replayed, with the same bytes (tests/training/test_replay.py holds that on a GPU); “one by one” is",
-        "the same step without it.",
-        f"Sampling: a step of ancestral sampling of {steps['images']} images. Milliseconds, medians of",
-        f"{of['training']} rounds in training and {of['sampling']} in sampling, quartiles in brackets.",
+        "**Whole steps on a GPU**, as a study has them: batch, noise, loss, gradient, Adam and average. A training",
+        "step is recorded once as a CUDA graph and replayed, with the same bytes (tests/training/test_replay.py holds",
+        "that on a GPU); “one by one” is the same step without it.",
+        f"Sampling: a step of ancestral sampling of {first['images']} images, with its noise made by torch's",
+        "operations, by one compiled kernel (as a study that compiles has it), and with noise that costs nothing.",
+        f"Milliseconds, medians of {of['training']} rounds in training and {of['sampling']} in sampling, quartiles in",
+        "brackets.",
     )
 
-    def ms(one: dict[str, float]) -> str:
-        return f"{1000 * one['median']:.1f} ({1000 * one['low']:.1f}–{1000 * one['high']:.1f})"
+    def ms(one: dict[str, float] | None) -> str:
+        return "—" if one is None else f"{1000 * one['median']:.1f} ({1000 * one['low']:.1f}–{1000 * one['high']:.1f})"
 
     rows = []
-    for way, name in (("eager", "as written"), ("compiled", "compiled")):
-        one = network[way]
-        replayed = one["training"]["replayed"]["step"]
-        rows.append(
-            [
-                name,
-                ms(one["training"]["one by one"]["step"]),
-                ms(replayed),
-                f"{steps['batch'] / replayed['median']:,.0f}",
-                ms(one["sampling"]["counted"]),
-                ms(one["sampling"]["free"]),
-            ]
-        )
-    yield table(["", "training, one by one", "replayed", "images/s", "sampling", "without its noise"], rows)
-    before, after = (network["compiled"]["training"][way]["step"]["median"] for way in ("one by one", "replayed"))
-    noise = network["compiled"]["sampling"]
-    share = 1 - noise["free"]["median"] / noise["counted"]["median"]
+    for name, title in NETWORKS.items():
+        for way, how in (("eager", "as written"), ("compiled", "compiled")):
+            if (one := steps[name]["ways"].get(way)) is None:
+                continue
+            replayed, sampling = one["training"]["replayed"]["step"], one["sampling"]
+            drawn = sampling.get("compiled", sampling["counted"])["median"]
+            rows.append(
+                [
+                    f"{title}, {how}",
+                    ms(one["training"]["one by one"]["step"]),
+                    ms(replayed),
+                    f"{steps[name]['batch'] / replayed['median']:,.0f}",
+                    *(ms(sampling.get(kind)) for kind in ("counted", "compiled", "free")),
+                    f"{steps[name]['images'] / drawn:,.0f}",
+                ]
+            )
+    header = ["network", "training, one by one", "replayed", "images/s"]
+    yield table([*header, "sampling", "its noise compiled", "without its noise", "evaluations/s"], rows)
+    before, after = (first["ways"]["compiled"]["training"][way]["step"]["median"] for way in ("one by one", "replayed"))
     rate, count = statistics.median(together["images_per_second"]), together["at once"]
     yield paragraph(
-        f"Replaying makes the compiled step {before / after:.1f} times as fast: it had waited for the processor.",
-        f"Counted noise took {share:.0%} of a compiled sampling step; where the study compiles, one compiled kernel",
-        f"makes it since (its speed was not measured). {count} trainings of that network side by side on the one GPU,",
-        f"by the pipeline: {rate:,.0f} images/s each, {count * rate:,.0f} together. Their first 50 steps took",
-        f"{together['first 50 steps']:.0f} s, most of it torch.compile in all of them at once. Not measured: a",
-        "replayed step of Ho et al.'s own network, and sampling and scoring by the pipeline.",
+        f"Replaying makes the compiled step of the quarter {before / after:.1f} times as fast: it had waited for the",
+        f"processor. {count} trainings of it side by side on the one GPU, by the pipeline: {rate:,.0f} images/s each,",
+        f"{count * rate:,.0f} together. Their first 50 steps took {together['first 50 steps']:.0f} s, most of it",
+        "torch.compile in all of them at once.",
     )
-    yield measured(steps["about"])
+    for name in NETWORKS:
+        yield measured(steps[name]["about"])
     yield measured(together["about"])

@@ -131,15 +131,14 @@ def main(words: list[str] | None = None) -> None:
         name, what = options.warm
         {"training": training, "sampling": sampling}[what](NAMES[name], True)
         return
-    began = time.monotonic()
-    found: dict[str, Any] = {"batch": TRAINING, "images": SAMPLING, "networks": {}}
     for name in options.networks:
-        config = NAMES[name]
+        config, began = NAMES[name], time.monotonic()
+        found: dict[str, Any] = {"batch": TRAINING, "images": SAMPLING, "ways": {}}
         for way in options.ways:
             torch.compiler.reset()
             one = {"training": training(config, way == "compiled"), "sampling": sampling(config, way == "compiled")}
-            found["networks"].setdefault(name, {})[way] = one
-            record("gpu-steps", "gpu_steps", options.results, began, found, "cuda")
+            found["ways"][way] = one
+            record(f"gpu-steps-{name}", "gpu_steps", options.results, began, found, "cuda")
             print(f"{name} {way}: {time.monotonic() - began:.0f} s; {told(one)}", flush=True)
 
 

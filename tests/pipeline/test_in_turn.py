@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rediffuse.files import read_json
 from rediffuse.pipeline.at_once import begun_next
 from rediffuse.pipeline.context import Context
 from tests.pipeline.conftest import Clone, new_clone
@@ -39,7 +40,9 @@ def test_a_study_is_made_in_pieces_and_what_was_stopped_goes_on(alone: Clone):
     assert "0 jobs done; all is up to date" in alone.run("make gpu STUDY=tiny").splitlines()
 
 
-def test_two_jobs_at_a_time_make_the_same_bytes_though_all_was_killed(alone: Clone, tmp_path: Path):
+def test_two_jobs_at_a_time_make_the_same_bytes_though_all_was_killed_and_say_so_in_their_times(
+    alone: Clone, tmp_path: Path
+):
     made = ("runs/**/weights.safetensors", "runs/**/samples/*.npz", "runs/**/metrics/*.json", "runs/**/receipts/*.json")
     other = alone.copy(tmp_path / "other")
     other.run("rediffuse make --study studies/tiny.yaml")
@@ -53,6 +56,9 @@ def test_two_jobs_at_a_time_make_the_same_bytes_though_all_was_killed(alone: Clo
 
     assert "jobs done; all is up to date" in alone.run("rediffuse make --study studies/tiny.yaml --at-once 2")
     assert alone.digests(*made) == other.digests(*made) != {}
+    for folder, at_once in ((alone.folder, 2), (other.folder, 1)):
+        times = [read_json(path) for path in folder.glob("runs/**/timing/train.json")]
+        assert {time["machine"]["at_once"] for time in times} == {at_once}
 
 
 def test_what_measures_speed_on_a_gpu_runs_when_nothing_else_does():

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from rediffuse.config import load_study
 from rediffuse.cost.exact import exact_cost
 from rediffuse.models.presets import PRESETS
 from rediffuse.reporting.chapters import network_cost, network_savings, network_times
@@ -15,7 +17,9 @@ from rediffuse.reporting.render.table import Table
 from rediffuse.reporting.terms import diffusion_runs
 from rediffuse.reporting.values import NOT_RECORDED, Estimate
 from rediffuse.runs import facts
-from tests.reporting.study_tree import StudyTree
+from tests.reporting.study_tree import PROJECT, StudyTree
+
+SMOKE = PROJECT / "studies" / "smoke.yaml"
 
 
 def frames_of(tree: StudyTree) -> Frames:
@@ -162,6 +166,22 @@ def test_latencies_as_printed_stand_beside_ours_with_their_conditions(tree: Stud
     assert [row["Steps"] for row in found[:3]] == [50, 100, 1000]
     assert [row["One image (s)"] for row in found if row["Whose"] == "D1, table 5"] == [8.52, 2.15, 0.88, 0.45]
     assert all(row["Conditions"] for row in found)
+
+
+def test_on_a_gpu_the_latencies_stand_by_its_name_and_the_clock_by_what_it_held(tree: StudyTree, tmp_path: Path):
+    of_gpu = tmp_path / "gpu.yaml"
+    of_gpu.write_text(SMOKE.read_text().replace("device: cpu", "device: cuda"))
+    frames, clock = replace(frames_of(tree), loaded=load_study(of_gpu)), clock_of(tree)
+    assert clock.cost is not None
+    machine = {"cpu": "Test CPU", "device": "Test GPU", "threads": 4}
+    shared = {path: replace(one, machine={**one.machine, "at_once": 3}) for path, one in clock.taken.items()}
+    clock = replace(clock, cost={**clock.cost, "machine": machine}, taken=shared)
+
+    assert rows(network_times.quoted(frames, clock))[0]["Conditions"] == "Test GPU"
+    table = network_times.model(frames, clock)
+    assert table is not None
+    assert ["one by one" in note or "shared the GPU" in note for note in table.notes] == [False, True, True]
+    assert [len(one.notes) for one in (network_times.model(frames_of(tree), clock_of(tree)),) if one] == [1]
 
 
 def test_checkpointing_sets_memory_saved_against_time_paid_for_every_run(tree: StudyTree) -> None:

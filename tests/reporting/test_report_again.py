@@ -102,3 +102,14 @@ def test_times_of_several_machines_say_whose_each_is(built: StudyTree, tmp_path:
     assert "measured on Test CPU" in timings(tree)
     machines = {row["Job"]: row["Processor"] for row in table(tree, "machines", "timings")}
     assert (machines["train/improved/seed0"], machines["train/baseline/seed0"]) == ("Other", "Test CPU")
+
+
+def test_times_of_jobs_that_shared_a_machine_say_how_many_there_were(built: StudyTree, tmp_path: Path) -> None:
+    shutil.copytree(built.root, tmp_path, dirs_exist_ok=True)
+    tree = StudyTree(tmp_path, SMOKE)
+    path = tree.folder("improved") / "timing" / "train.json"
+    record = read_json(path)
+    write_json(path, {**record, "machine": {**record["machine"], "at_once": 3}})
+    build_report(tree.loaded, tree.plan, tree.root, tree.out)
+    assert "1 job (`train/improved/seed0`) measured on Test CPU, 2 cores" in timings(tree)
+    assert timings(tree).count("up to 3 jobs at a time") == 1

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import replace
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def do_at_once(context: Context, due: Sequence[Job], count: int, study: Path, en
                 for job in begun_next(free, running.values(), count, apart):
                     del waiting[job.name]
                     print(f"[{len(due) - len(waiting)}/{len(due)}] {job.name}", file=sys.stderr, flush=True)
-                    running[pool.submit(_do, study, job.name, end)] = job.name
+                    beside = 1 if job.name in apart else count
+                    running[pool.submit(_do, study, job.name, beside, end)] = job.name
                 for ended in wait(running, return_when=FIRST_COMPLETED).done:
                     del running[ended]
                     ended.result()
@@ -85,8 +87,8 @@ def _opened(study: Path) -> Context:
     return Context.open(study)
 
 
-def _do(study: Path, name: str, end: float | None) -> None:
-    context = _opened(study)
+def _do(study: Path, name: str, at_once: int, end: float | None) -> None:
+    context = replace(_opened(study), at_once=at_once)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with at_most(None if end is None else end - time.time()):

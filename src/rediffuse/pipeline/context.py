@@ -18,12 +18,14 @@ class Context:
     """A study opened for work; all its paths are relative to `root`.
 
     watch: what looks on while a job works: the rows of its history and its snapshots (`rediffuse.tracking.live`).
+    at_once: how many jobs share the machine at most, this one included, as far as this project knows.
     """
 
     root: Path
     loaded: LoadedStudy
     plan: Plan
     watch: Any = None
+    at_once: int = 1
 
     @classmethod
     def open(cls, study: str | Path = "params.yaml", root: str | Path = ".") -> "Context":

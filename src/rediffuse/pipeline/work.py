@@ -161,7 +161,7 @@ def provenance(context: Context, job: Job) -> dict[str, Any]:
         "commit": commit(context.root),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "environment": environment(),
-        "machine": machine(hardware.device, hardware.threads),
+        "machine": {**machine(hardware.device, hardware.threads), "at_once": context.at_once},
     }
 
 

@@ -14,7 +14,7 @@ from rediffuse.reporting.read.timings import Timings, by_setting
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import diffusion_runs, run_label, setting_title, training_of
-from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, Estimate, Links, Value, number
+from rediffuse.reporting.values import NOT_ASKED, NOT_RECORDED, Estimate, Links, Value, counted, number
 from rediffuse.runs import facts
 
 GFLOP = 1e9
@@ -90,8 +90,21 @@ def model(frames: Frames, clock: Timings) -> Table | None:
         "guidance. κ: median of the backward pass's time over the forward pass's, with its quartiles. What the ratio "
         "exceeds 1 by is what the network's passes leave out: noise, loss, optimiser, average of the weights, the "
         "samplers' own arithmetic, and whatever else the machine did.",
+        *_on_gpu(frames, clock),
     )
     return Table("cost-model", "The cost model against the clock.", columns, rows, notes=notes, folded=True)
+
+
+def _on_gpu(frames: Frames, clock: Timings) -> Iterator[str]:
+    """What else the ratio holds on a GPU."""
+    if frames.loaded.study.hardware.device == "cpu":
+        return
+    yield (
+        "Predicted from passes whose kernels are launched one by one. A training launches those of its recorded step "
+        "at one go: by what that saves the ratio is smaller."
+    )
+    if (shared := max((one.value("at_once") or 1 for one in clock.taken.values()), default=1)) > 1:
+        yield f"Up to {shared} jobs shared the GPU, and the passes had it for themselves: by that the ratio is larger."
 
 
 class Latency(NamedTuple):
@@ -223,8 +236,8 @@ def quoted(frames: Frames, clock: Timings) -> Table | None:
     timing, entry, label, _ = found
     rows, side = Rows(), entry["config"]["image_size"]
     machine = timing.get("machine") or {}
-    threads = machine.get("threads")
-    here = f"{machine.get('cpu') or machine.get('device')}, {threads} thread{'' if threads == 1 else 's'}"
+    on_gpu = machine.get("device") not in (None, "cpu")
+    here = machine["device"] if on_gpu else f"{machine.get('cpu')}, {counted(machine.get('threads') or 1, 'thread')}"
     for row in latencies(frames, clock, frames.loaded.runs[timing["measured_run"]]):
         if row.steps in (50, 100, 1000):
             times = (row.step, row.batch, row.image, 1 / row.image)

@@ -28,12 +28,14 @@ def measured_on(clock: Timings) -> tuple[str, ...]:
 
 def _machine(one: Taken) -> str:
     cores, threads, torch = (one.value(name) for name in ("cores", "threads", "torch"))
+    shared = one.value("at_once") or 1
     parts = [
         str(one.value("cpu") or "a processor that is not recorded"),
         *([counted(cores, "core")] if isinstance(cores, int) else []),
         *([f"{counted(threads, 'thread')} used"] if isinstance(threads, int) else []),
         *([f"device {one.value('device')}"] if one.value("device") not in (None, "cpu") else []),
         *([f"torch {torch}"] if torch else []),
+        *([f"up to {shared} jobs at a time"] if shared > 1 else []),
     ]
     return ", ".join(parts)
 
