@@ -1,15 +1,20 @@
 """The part of docs/scale.md that holds the cost model against what was measured."""
 
+import csv
+import datetime
+import json
 import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from scale_text import WAYS, found, measured, paragraph, table
+from scale_text import RESULTS, WAYS, found, measured, paragraph, table
+
+REPORTS = RESULTS.parents[2] / "reports"
 
 #: Networks of which whole steps were timed, by the names of `benchmarks.scale.gpu_steps`.
 NETWORKS = {
     "quarter": "a quarter of Ho et al.'s (studies/cifar10-jpeg.yaml)",
-    "ho-cifar10": "Ho et al.'s own",
+    "ho-cifar10": "Ho et al.'s own network",
 }
 
 
@@ -67,10 +72,11 @@ def known(costs: dict[str, Any]) -> Iterator[str]:
     )
     yield measured(gpu["about"])
     yield from whole_steps()
-    yield (
-        "\n**The runs there are**, on two CPU cores: seconds of whole trainings and samplings "
-        "over those that the model predicts\n"
-        "from the passes of the same report (median, quartiles in brackets).\n"
+    yield from whole_study()
+    yield paragraph(
+        "**The runs there are**, on two CPU cores, and of cifar10-jpeg on a GPU: seconds of whole trainings and",
+        "samplings over those that the model predicts from the passes of the same report (median, quartiles in",
+        "brackets).",
     )
 
     def ratio(one: dict[str, float]) -> str:
@@ -89,17 +95,19 @@ def known(costs: dict[str, Any]) -> Iterator[str]:
             for name, one in costs["reports"].items()
         ),
     )
-    yield (
-        "\nThe n are of few trainings on one machine that other work shared, and no independent draws. "
-        "Where the rate was taken\n"
-        "hours from the runs, under another load, the ratio says how loaded the machine was, "
-        "and nothing of the model.\n"
+    yield paragraph(
+        "The n are of few trainings on one machine that other work shared, and no independent draws. Where the rate was",
+        "taken hours from the runs, under another load, the ratio says how loaded the machine was, and nothing of the",
+        "model. On the GPU up to three jobs shared it, their first steps and settings hold torch.compile, and the",
+        "passes were launched one by one, which a recorded training step is not: three reasons, and the ratio does not",
+        "say how much each of them is.",
     )
 
 
 def whole_steps() -> Iterator[str]:
     """What whole steps take on a GPU, and trainings side by side."""
-    steps, together = {name: found(f"gpu-steps-{name}") for name in NETWORKS}, found("gpu-together")
+    there = [name for name in NETWORKS if (RESULTS / f"gpu-steps-{name}.json").exists()]
+    steps, together = {name: found(f"gpu-steps-{name}") for name in there}, found("gpu-together")
     first = steps["quarter"]
     of = {
         "training": first["ways"]["compiled"]["training"]["replayed"]["step"]["repeats"],
@@ -108,7 +116,8 @@ def whole_steps() -> Iterator[str]:
     yield paragraph(
         "**Whole steps on a GPU**, as a study has them: batch, noise, loss, gradient, Adam and average. A training",
         "step is recorded once as a CUDA graph and replayed, with the same bytes (tests/training/test_replay.py holds",
-        "that on a GPU); “one by one” is the same step without it.",
+        "that on a GPU, but for a compiled network: on an H200 its last bits differed from one training to the next);",
+        "“one by one” is the same step without it.",
         f"Sampling: a step of ancestral sampling of {first['images']} images, with its noise made by torch's",
         "operations, by one compiled kernel (as a study that compiles has it), and with noise that costs nothing.",
         f"Milliseconds, medians of {of['training']} rounds in training and {of['sampling']} in sampling, quartiles in",
@@ -119,7 +128,7 @@ def whole_steps() -> Iterator[str]:
         return "—" if one is None else f"{1000 * one['median']:.1f} ({1000 * one['low']:.1f}–{1000 * one['high']:.1f})"
 
     rows = []
-    for name, title in NETWORKS.items():
+    for name in there:
         for way, how in (("eager", "as written"), ("compiled", "compiled")):
             if (one := steps[name]["ways"].get(way)) is None:
                 continue
@@ -127,7 +136,7 @@ def whole_steps() -> Iterator[str]:
             drawn = sampling.get("compiled", sampling["counted"])["median"]
             rows.append(
                 [
-                    f"{title}, {how}",
+                    f"{NETWORKS[name]}, {how}",
                     ms(one["training"]["one by one"]["step"]),
                     ms(replayed),
                     f"{steps[name]['batch'] / replayed['median']:,.0f}",
@@ -144,7 +153,36 @@ def whole_steps() -> Iterator[str]:
         f"processor. {count} trainings of it side by side on the one GPU, by the pipeline: {rate:,.0f} images/s each,",
         f"{count * rate:,.0f} together. Their first 50 steps took {together['first 50 steps']:.0f} s, most of it",
         "torch.compile in all of them at once.",
+        *(f"Not measured: whole steps of {title}." for name, title in NETWORKS.items() if name not in there),
     )
-    for name in NETWORKS:
-        yield measured(steps[name]["about"])
+    for one in steps.values():
+        yield measured(one["about"])
     yield measured(together["about"])
+
+
+def whole_study() -> Iterator[str]:
+    """What a whole study took on a GPU, by its report."""
+    folder = REPORTS / "cifar10-jpeg/timings"
+
+    def rows_of(name: str) -> list[dict[str, str]]:
+        return list(csv.DictReader((folder / f"{name}.csv").open(encoding="utf-8")))
+
+    machines, sampled = rows_of("machines"), rows_of("sampling-cost")
+    ends = sorted(datetime.datetime.fromisoformat(row["Date"]) for row in machines)
+    on = {row["Device"] for row in machines}
+    first = {row["Run"]: row for row in reversed(sampled)}
+    rest = [row for row in sampled if row is not first[row["Run"]]]
+    rates = [float(row["Network evaluations"]) / float(row["Time per image (s)"]) for row in rest]
+    trained = json.loads((folder / "ablations.json").read_text(encoding="utf-8"))
+    held = statistics.median(float(row["Time in all (s)"]) for row in first.values())
+    yield paragraph(
+        f"**A whole study on one {' and '.join(on)}**, [cifar10-jpeg](../reports/cifar10-jpeg/report.md): from the end",
+        f"of its first job to that of its last {(ends[-1] - ends[0]).total_seconds() / 60:.0f} minutes, up to",
+        f"{trained[0]['machine']['at_once']} jobs at a time:",
+        f"{len(rows_of('training-cost')) + len(trained)} trainings, samples of {len(sampled)} settings of the main",
+        "runs, and what else a study has; the costs were measured last, alone.",
+        f"A job that sampled made {statistics.median(rates):,.0f} evaluations of an image a second beside others",
+        f"(median of {len(rates)} settings). The first setting of a run took {held:.0f} s, nearly all of it",
+        "torch.compile; the times of trainings hold that, too",
+        "([its times](../reports/cifar10-jpeg/timings.md)).",
+    )

@@ -49,9 +49,8 @@ def build_report(loaded: LoadedStudy, plan: "Plan", root: Path, out: Path) -> No
     told = ("What the machines that made this report took for it is told [apart](timings.md).",)
     report = Part("report", loaded.study.title, told, numbered(questions), "tables", "figures")
     machine_groups = numbered([("", "", timings)], "T")
-    machine = Part(
-        "timings", "This machine", measured_on(clock), machine_groups, "timings", "timings", home="report.md"
-    )
+    taken = measured_on(clock, compiled=loaded.study.hardware.compile)
+    machine = Part("timings", "This machine", taken, machine_groups, "timings", "timings", home="report.md")
     _clear(out)
     for path, content in {**report.files(), **machine.files()}.items():
         write_atomically(out / path, content)

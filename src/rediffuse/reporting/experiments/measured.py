@@ -9,8 +9,17 @@ ABOUT = (
 )
 
 
-def measured_on(clock: Timings) -> tuple[str, ...]:
-    """The paragraphs: on what machine, on what days and at which commit; one for each where there are several."""
+COMPILED = (
+    "The networks are compiled in the first step of a training and in the first setting that a job samples: the times "
+    "of both hold that, too, which can be a minute."
+)
+
+
+def measured_on(clock: Timings, *, compiled: bool = False) -> tuple[str, ...]:
+    """The paragraphs: on what machine, on what days and at which commit; one for each where there are several.
+
+    compiled: whether the study compiles its networks.
+    """
     groups: dict[tuple[str, str], list[Taken]] = {}
     for one in clock.taken.values():
         groups.setdefault((_machine(one), one.commit), []).append(one)
@@ -23,7 +32,7 @@ def measured_on(clock: Timings) -> tuple[str, ...]:
         when = "on a day that is not recorded" if days == [NOT_RECORDED] else when
         of = "Measured" if len(groups) == 1 else f"{counted(len(members), 'job')} ({_jobs(members)}) measured"
         texts.append(f"{of} on {machine}, {when}, by the build of commit `{short(commit)}`.")
-    return (ABOUT, *texts)
+    return (ABOUT, *texts, *([COMPILED] if compiled else []))
 
 
 def _machine(one: Taken) -> str:
