@@ -96,9 +96,9 @@ def known(costs: dict[str, Any]) -> Iterator[str]:
         ),
     )
     yield paragraph(
-        "The n are of few trainings on one machine that other work shared, and no independent draws. Where the rate was",
-        "taken hours from the runs, under another load, the ratio says how loaded the machine was, and nothing of the",
-        "model. On the GPU up to three jobs shared it, their first steps and settings hold torch.compile, and the",
+        "The n are of few trainings on one machine that other work shared, and no independent draws. Where the rate",
+        "was taken hours from the runs, under another load, the ratio says how loaded the machine was, and nothing of",
+        "the model. On the GPU up to three jobs shared it, their first steps and settings hold torch.compile, and the",
         "passes were launched one by one, which a recorded training step is not: three reasons, and the ratio does not",
         "say how much each of them is.",
     )
