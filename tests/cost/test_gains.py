@@ -1,11 +1,14 @@
 """What changes buy: ratios round by round, the smaller networks, what is left out and why, shares of the profile."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
+import torch
+from torch.autograd import DeviceType
 
 from rediffuse.cost.gains import Gain, smaller, ways
-from rediffuse.cost.operators import shares
+from rediffuse.cost.operators import _self_times, shares
 from rediffuse.cost.timing import Spread
 from rediffuse.hardware import Hardware
 from rediffuse.models.presets import PRESETS
@@ -50,6 +53,21 @@ def test_precision_and_memory_order_are_tried_unless_the_study_has_them():
     low = Hardware(precision="bfloat16", channels_last=True)
     assert both <= set(ways(config, Hardware(), try_compile=False)[0])
     assert not both & set(ways(config, low, try_compile=False)[0])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_change_is_tried_on_a_network_that_is_otherwise_the_studys(compiled):
+    tried, _ = ways(PRESETS["micro-digits"], Hardware(compile=compiled), try_compile=False)
+    assert {how for _, _, how in tried.values()} == {compiled}
+
+
+def test_a_kernel_of_a_gpu_counts_once_with_the_operator_that_launched_it():
+    def row(key, kind, micros):
+        return SimpleNamespace(key=key, device_type=kind, self_device_time_total=micros, count=1)
+
+    rows = [row("aten::copy_", DeviceType.CPU, 4.0), row("void copy_kernel<float>", DeviceType.CUDA, 4.0)]
+    profiler = SimpleNamespace(key_averages=lambda: [*rows, row("aten::mul", DeviceType.CPU, 1.0)])
+    assert _self_times(profiler, torch.device("cuda")) == {"aten::copy_": (4.0, 1), "aten::mul": (1.0, 1)}
 
 
 def test_shares_of_the_profile_are_of_all_time_and_end_in_the_rest():

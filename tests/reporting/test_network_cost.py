@@ -184,6 +184,16 @@ def test_on_a_gpu_the_latencies_stand_by_its_name_and_the_clock_by_what_it_held(
     assert [len(one.notes) for one in (network_times.model(frames_of(tree), clock_of(tree)),) if one] == [1]
 
 
+def test_what_was_timed_of_a_network_as_written_says_so_where_the_study_has_another(tree: StudyTree, tmp_path: Path):
+    compiled = tmp_path / "compiled.yaml"
+    compiled.write_text(SMOKE.read_text().replace("device: cpu", "device: cpu\n  compile: true"))
+    for frames, said in ((frames_of(tree), False), (replace(frames_of(tree), loaded=load_study(compiled)), True)):
+        for of in (network_times.batches, *(getattr(network_savings, name) for name in ("checkpointing", "operators"))):
+            table = of(frames, clock_of(tree))
+            assert table is not None
+            assert any("not compiled" in note for note in table.notes) == said
+
+
 def test_checkpointing_sets_memory_saved_against_time_paid_for_every_run(tree: StudyTree) -> None:
     found = rows(network_savings.checkpointing(frames_of(tree), clock_of(tree)))
     assert len(found) == len(diffusion_runs(tree.loaded))

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+from rediffuse.config import load_study
 from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.cells import Cell
 from rediffuse.reporting.experiments.comparison import in_short
@@ -7,6 +10,7 @@ from rediffuse.reporting.read.frames import read_frames
 from rediffuse.reporting.terms import (
     BASELINE,
     IMPROVED,
+    axis_value,
     metrics_title,
     run_colours,
     run_label,
@@ -15,7 +19,18 @@ from rediffuse.reporting.terms import (
     setting_words,
 )
 from rediffuse.reporting.values import number, spans
-from tests.reporting.study_tree import StudyTree
+from tests.reporting.study_tree import PROJECT, StudyTree
+
+
+def test_a_sampler_of_an_experiment_is_called_by_the_options_that_it_has_there(tmp_path: Path) -> None:
+    study, smoke = tmp_path / "smoke.yaml", (PROJECT / "studies/smoke.yaml").read_text()
+    study.write_text(
+        smoke.replace("experiment_samplers: {ddim: {", "experiment_samplers: {ddim: {spacing: quadratic, ")
+    )
+    loaded = load_study(study)
+    titles = {name: axis_value(loaded, asks, "sampler", "ddim") for name, asks in loaded.study.experiments.items()}
+    trained = {"parts", "schedule"}  # by arms, and by an axis
+    assert titles == {name: "DDIM (quadratic spacing)" if name in trained else "DDIM" for name in titles}
 
 
 def test_only_inception_v3_gives_a_fid_and_an_inception_score() -> None:

@@ -54,10 +54,11 @@ def ways(config: UNetConfig, hardware: Hardware, *, try_compile: bool) -> tuple[
     """What is tried, by name, and what is left out, with the reason."""
     tried: dict[str, Tried] = {}
     left_out: dict[str, str] = {}
+    own = hardware.compile  # as the study has it: else two things would change in one row
     if hardware.precision == "float32":
-        tried["bfloat16 autocast"] = (config, hardware.model_copy(update={"precision": "bfloat16"}), False)
+        tried["bfloat16 autocast"] = (config, hardware.model_copy(update={"precision": "bfloat16"}), own)
     if not hardware.channels_last:
-        tried["channels-last memory order"] = (config, hardware.model_copy(update={"channels_last": True}), False)
+        tried["channels-last memory order"] = (config, hardware.model_copy(update={"channels_last": True}), own)
     if hardware.compile:
         left_out["torch.compile"] = "the study compiles its networks anyway"
     elif not try_compile:
@@ -66,4 +67,4 @@ def ways(config: UNetConfig, hardware: Hardware, *, try_compile: bool) -> tuple[
         left_out["torch.compile"] = "there is no C++ compiler"
     else:
         tried["torch.compile"] = (config, hardware, True)
-    return tried | {what: (changed, hardware, False) for what, changed in smaller(config).items()}, left_out
+    return tried | {what: (changed, hardware, own) for what, changed in smaller(config).items()}, left_out

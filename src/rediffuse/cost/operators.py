@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import DeviceType
 
 from rediffuse.cost.timing import inference_pass, training_passes
 from rediffuse.training.adam import Adam
@@ -39,9 +40,13 @@ def operators(network: nn.Module, training: Inputs, sampling: Inputs) -> dict[st
 
 
 def _self_times(profiler: Any, device: torch.device) -> dict[str, tuple[float, int]]:
-    """Microseconds inside each operator itself, and its calls."""
+    """Microseconds inside each operator itself, and its calls.
+
+    A GPU's kernels have rows of their own beside those of the operators that launched them, which hold their time, too.
+    """
     which = "self_cpu_time_total" if device.type == "cpu" else "self_device_time_total"
-    return {one.key: (float(getattr(one, which)), int(one.count)) for one in profiler.key_averages()}
+    rows = [one for one in profiler.key_averages() if one.device_type == DeviceType.CPU]
+    return {one.key: (float(getattr(one, which)), int(one.count)) for one in rows}
 
 
 def shares(times: Mapping[str, tuple[float, int]], shown: int = SHOWN) -> list[dict[str, Any]]:

@@ -1,10 +1,11 @@
 """Names and colours of metrics, runs and settings: the same in every table, figure and sentence."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from rediffuse.config import LoadedStudy, ResolvedRun
 from rediffuse.config.experiment import Experiment
-from rediffuse.config.sampling import Pace, Setting
+from rediffuse.config.sampling import Pace, Sampler, Setting
 from rediffuse.evaluation.feature_networks import FEATURE_NETWORKS
 from rediffuse.evaluation.metrics import METRICS, RESTORED, RUN_METRICS, find_metric, metric_title
 from rediffuse.reporting.values import NOT_ASKED, listed, setting_text
@@ -284,6 +285,19 @@ def axis_title(axis: str) -> str:
     return AXES.get(axis) or axis.rpartition(".")[2].replace("_", " ")
 
 
+def _sampler_of(loaded: LoadedStudy, asks: Experiment, key: str) -> str:
+    """The title of a sampler of an experiment, which may have other options under a name than the runs have."""
+    said = asks.samplers or ({} if "sampler" in asks.vary else loaded.study.experiment_samplers)
+    runs = [run for run in (*loaded.runs.values(), *loaded.ablations.values()) if key in run.sampling.samplers]
+
+    def options(sampler: Sampler) -> dict[str, Any]:
+        return sampler.model_dump(exclude={"kind", "steps"})
+
+    meant = [run for run in runs if key in said and options(run.sampling.samplers[key]) == options(said[key])]
+    titles = (sampler_title(run, key) for run in [*meant, *runs])
+    return next(titles, plain_title(key) if key in SAMPLERS else key)
+
+
 def axis_value(loaded: LoadedStudy, asks: Experiment, axis: str, value: object) -> str:
     """A value of an axis in words."""
     if axis == "run":
@@ -293,9 +307,7 @@ def axis_value(loaded: LoadedStudy, asks: Experiment, axis: str, value: object) 
             return arm.label or str(value)
         return "unchanged" if len(asks.starts()) > 1 else run_label(loaded, str(value))
     if axis == "sampler":
-        every = (*loaded.runs.values(), *loaded.ablations.values())
-        titles = (sampler_title(run, str(value)) for run in every if value in run.sampling.samplers)
-        return next(titles, plain_title(str(value)) if str(value) in SAMPLERS else str(value))
+        return _sampler_of(loaded, asks, str(value))
     if axis.endswith("prediction"):
         return PREDICTIONS.get(str(value), str(value))
     if axis == "steps" and isinstance(value, str):

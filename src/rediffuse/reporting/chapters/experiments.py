@@ -316,19 +316,29 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _by_what(machine: dict[str, Any]) -> str:
+    """The GPU that a network ran on, with the jobs that shared it, else the processor."""
+    device = machine.get("device")
+    if device in (None, "cpu"):
+        return str(machine.get("cpu") or NOT_RECORDED)
+    shared = machine.get("at_once") or 1
+    return f"{device}, up to {shared} jobs at a time" if shared > 1 else str(device)
+
+
 def timings(material: Material, clock: Timings) -> Chapter | None:
     """What the trainings of experiments cost where they ran."""
     rows = Rows()
     for entry in clock.ablations:
         machine = entry.get("machine") or {}
-        who = [str(machine.get(name) or NOT_RECORDED) for name in ("cpu", "threads", "torch")]
+        who = [_by_what(machine), *(str(machine.get(name) or NOT_RECORDED) for name in ("threads", "torch"))]
         times = [recorded(entry.get(f"{name}_ms_per_step")) for name in ("train", "sample")]
         date, commit = (entry.get(name) or NOT_RECORDED for name in ("date", "commit"))
         trained = recorded(entry.get("train_seconds"))
         rows.add(entry["ablation"], entry["seed"], trained, *times, *who, date, short(commit))
+    by_what = "Processor" if material.loaded.study.hardware.device == "cpu" else "GPU"
     columns = headers(
         "Trained for an experiment | Seed | Training time (s) | Training step (ms) | Sampling step of a batch (ms) | "
-        "Processor | Threads | PyTorch | Date | Commit"
+        f"{by_what} | Threads | PyTorch | Date | Commit"
     )
     notes = (
         f"As kept in {clock.ablations_file}: of the machines they ran on. Sampling: the median over the settings.",

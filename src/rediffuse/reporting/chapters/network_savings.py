@@ -3,7 +3,7 @@ and where time goes.
 """
 
 from rediffuse.reporting.chapters.network_cost import MIB
-from rediffuse.reporting.chapters.network_times import clocked, spread
+from rediffuse.reporting.chapters.network_times import as_written, clocked, spread
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.timings import Timings
@@ -38,7 +38,8 @@ def checkpointing(frames: Frames, clock: Timings) -> Table | None:
         "Activations are counted, times and κ measured: medians, κ with quartiles. A checkpointed backward pass "
         "computes the forward pass of each block once more."
     )
-    return Table("checkpointing", "Activation checkpointing: memory against time.", columns, rows, notes=(note,))
+    notes = (note, *as_written(frames))
+    return Table("checkpointing", "Activation checkpointing: memory against time.", columns, rows, notes=notes)
 
 
 def peaks(frames: Frames, clock: Timings) -> Table | None:
@@ -61,7 +62,8 @@ def peaks(frames: Frames, clock: Timings) -> Table | None:
         "with the operators' scratch memory; blocks too small for the system's notice do not show. Sampling takes "
         "memory by the batch, and no more for more steps."
     )
-    return Table("memory", f"Memory of {label}'s network: counted, and at its peak.", columns, rows, notes=(note,))
+    notes = (note, *as_written(frames))
+    return Table("memory", f"Memory of {label}'s network: counted, and at its peak.", columns, rows, notes=notes)
 
 
 def gains(frames: Frames, clock: Timings) -> tuple[str, Table] | tuple[()]:
@@ -88,7 +90,8 @@ def gains(frames: Frames, clock: Timings) -> tuple[str, Table] | tuple[()]:
     )
     columns = headers("Change | Training (times as fast) | Sampling (times as fast) | n | From")
     caption = f"What each change buys: speed against {label} as it is."
-    return f"Sampling {said}.", Table("gains", caption, columns, rows, notes=(note,))
+    at_once = [f"Images at once: {told[0].lower()}{told[1:]}" for told in as_written(frames)]
+    return f"Sampling {said}.", Table("gains", caption, columns, rows, notes=(note, *at_once))
 
 
 def operators(frames: Frames, clock: Timings) -> Table | None:
@@ -106,7 +109,8 @@ def operators(frames: Frames, clock: Timings) -> Table | None:
         "Training step: forward pass, backward pass and Adam. Time inside an operator itself, without those it calls, "
         "as torch's profiler has it, which slows small operators more than large ones."
     )
-    return Table("operators", f"Where the time of {label}'s network goes.", columns, rows, notes=(note,), folded=True)
+    notes = (note, *as_written(frames))
+    return Table("operators", f"Where the time of {label}'s network goes.", columns, rows, notes=notes, folded=True)
 
 
 def timings(material: Material, clock: Timings) -> Chapter | None:

@@ -176,7 +176,7 @@ def batches(frames: Frames, clock: Timings) -> Table | None:
         "Images | Batch | Forward pass (ms) | One image (ms) | Throughput (images/s) | Rate (GFLOP/s) | From"
     )
     what = f"Forward passes of {label}'s network without gradients, by batch and by resolution."
-    return Table("throughput", what, columns, rows, notes=("Medians, with quartiles in brackets.",))
+    return Table("throughput", what, columns, rows, notes=("Medians, with quartiles in brackets.", *as_written(frames)))
 
 
 CARD = "RTX 3090"
@@ -280,6 +280,14 @@ def clocked(frames: Frames, clock: Timings) -> tuple[dict[str, Any], dict[str, A
         return None
     name = timing["measured_run"]
     return timing, frames.cost["runs"][name], run_label(frames.loaded, name), clock.links([timing["file"]])
+
+
+def as_written(frames: Frames) -> tuple[str, ...]:
+    """What is to be said of times and memory of a network that is not as the study runs it."""
+    hardware = frames.loaded.study.hardware
+    if hardware.precision == "float32" and not hardware.compile:
+        return ()
+    return ("Of the network in float32 and not compiled, whatever the study has otherwise.",)
 
 
 def spread(record: dict[str, Any], scale: float = 1.0) -> Value:

@@ -39,6 +39,17 @@ def settings(material: Material) -> Chapter | None:
     return chapter_of("settings", "Settings", _settings(material.frames))
 
 
+SAME_BYTES = (
+    "On the same model of processor all of this report comes out as the same bytes, apart from its other part: the "
+    "times of this machine are in [timings.md](timings.md)."
+)
+ON_GPU = (
+    "It takes a GPU, and `make gpu` there where the three tools are absent. Last bits can differ from one build to the "
+    "next, as torch's compiler chooses kernels by their speed, and with them what trainings decide. The times of this "
+    "machine are in [timings.md](timings.md)."
+)
+
+
 def repeat(material: Material) -> Chapter | None:
     """The commands, and what they promise."""
     study, baseline = material.loaded.study, run_of_role(material.loaded, "baseline")
@@ -56,10 +67,7 @@ def repeat(material: Material) -> Chapter | None:
         ("rediffuse track", "log to MLflow what is on disk and not there yet"),
     )
     where = "In a clone of the repository, with the environment active after the first `make`:"
-    promise = (
-        "On the same model of processor all of this report comes out as the same bytes, apart from its other part: the "
-        "times of this machine are in [timings.md](timings.md)."
-    )
+    promise = ON_GPU if study.hardware.device != "cpu" else SAME_BYTES
     return chapter_of("repeat", "How to repeat", where, Code(lines), promise)
 
 
