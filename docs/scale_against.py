@@ -98,7 +98,7 @@ def known(costs: dict[str, Any]) -> Iterator[str]:
     yield paragraph(
         "The n are of few trainings on one machine that other work shared, and no independent draws. Where the rate",
         "was taken hours from the runs, under another load, the ratio says how loaded the machine was, and nothing of",
-        "the model. On the GPU up to three jobs shared it, their first steps and settings hold torch.compile, and the",
+        "the model. On the GPU several jobs shared it, their first steps and settings hold torch.compile, and the",
         "passes were launched one by one, which a recorded training step is not: three reasons, and the ratio does not",
         "say how much each of them is.",
     )
@@ -116,7 +116,7 @@ def whole_steps() -> Iterator[str]:
     yield paragraph(
         "**Whole steps on a GPU**, as a study has them: batch, noise, loss, gradient, Adam and average. A training",
         "step is recorded once as a CUDA graph and replayed, with the same bytes (tests/training/test_replay.py holds",
-        "that on a GPU, but for a compiled network: on an H200 its last bits differed from one training to the next);",
+        "that on a GPU, but for a compiled network: on an H200 recorded and unrecorded steps did not have the same);",
         "“one by one” is the same step without it.",
         f"Sampling: a step of ancestral sampling of {first['images']} images, with its noise made by torch's",
         "operations, by one compiled kernel (as a study that compiles has it), and with noise that costs nothing.",
@@ -174,6 +174,7 @@ def whole_study() -> Iterator[str]:
     rest = [row for row in sampled if row is not first[row["Run"]]]
     rates = [float(row["Network evaluations"]) / float(row["Time per image (s)"]) for row in rest]
     trained = json.loads((folder / "ablations.json").read_text(encoding="utf-8"))
+    asked = statistics.median(float(row["Network evaluations"]) * float(row["Images"]) for row in first.values())
     held = statistics.median(float(row["Time in all (s)"]) for row in first.values())
     yield paragraph(
         f"**A whole study on one {' and '.join(on)}**, [cifar10-jpeg](../reports/cifar10-jpeg/report.md): from the end",
@@ -182,7 +183,7 @@ def whole_study() -> Iterator[str]:
         f"{len(rows_of('training-cost')) + len(trained)} trainings, samples of {len(sampled)} settings of the main",
         "runs, and what else a study has; the costs were measured last, alone.",
         f"A job that sampled made {statistics.median(rates):,.0f} evaluations of an image a second beside others",
-        f"(median of {len(rates)} settings). The first setting of a run took {held:.0f} s, nearly all of it",
-        "torch.compile; the times of trainings hold that, too",
-        "([its times](../reports/cifar10-jpeg/timings.md)).",
+        f"(median of {len(rates)} settings). The first setting of a run took {held:.0f} s, where its evaluations at",
+        f"that rate take {asked / statistics.median(rates):.0f}: the rest is torch.compile, which the times of",
+        "trainings hold, too ([its times](../reports/cifar10-jpeg/timings.md)).",
     )

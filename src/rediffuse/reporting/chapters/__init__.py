@@ -67,7 +67,7 @@ TIMINGS = (
     ),
     *(
         "rediffuse.reporting.chapters.during_training:timings",
-        "rediffuse.reporting.chapters.experiments:timings",
+        "rediffuse.reporting.chapters.experiment_times:timings",
         "rediffuse.reporting.chapters.setup:timings",
         "rediffuse.reporting.chapters.pedigree:timings",
     ),

@@ -10,12 +10,11 @@ from rediffuse.evaluation.metrics import metric_short
 from rediffuse.reporting.chapters.quality import evaluations
 from rediffuse.reporting.chapters.training_curves import curves
 from rediffuse.reporting.experiments.answers import answers
-from rediffuse.reporting.experiments.cells import Cell, bounds, estimate, is_numberless, made_of, recorded
+from rediffuse.reporting.experiments.cells import Cell, bounds, estimate, is_numberless, made_of
 from rediffuse.reporting.experiments.contrasts import compare
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.experiments.results import COMMAND, KEPT, Result, Row, result_of
 from rediffuse.reporting.read.records import sample_images
-from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render import plots
 from rediffuse.reporting.render.blocks import Bullets, Chapter, Folded, Item, chapter_of
 from rediffuse.reporting.render.picture import Picture
@@ -34,14 +33,12 @@ from rediffuse.reporting.terms import (
 from rediffuse.reporting.values import (
     NO_NUMBER,
     NOT_ASKED,
-    NOT_RECORDED,
     NOT_RUN,
     Estimate,
     Value,
     counted,
     listed,
     setting_text,
-    short,
 )
 from rediffuse.runs import facts
 
@@ -314,38 +311,3 @@ def _x_axis(result: Result, kind: str) -> int:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _by_what(machine: dict[str, Any]) -> str:
-    """The GPU that a network ran on, with the jobs that shared it, else the processor."""
-    device = machine.get("device")
-    if device in (None, "cpu"):
-        return str(machine.get("cpu") or NOT_RECORDED)
-    shared = machine.get("at_once") or 1
-    return f"{device}, up to {shared} jobs at a time" if shared > 1 else str(device)
-
-
-def timings(material: Material, clock: Timings) -> Chapter | None:
-    """What the trainings of experiments cost where they ran."""
-    rows = Rows()
-    for entry in clock.ablations:
-        machine = entry.get("machine") or {}
-        who = [_by_what(machine), *(str(machine.get(name) or NOT_RECORDED) for name in ("threads", "torch"))]
-        times = [recorded(entry.get(f"{name}_ms_per_step")) for name in ("train", "sample")]
-        date, commit = (entry.get(name) or NOT_RECORDED for name in ("date", "commit"))
-        trained = recorded(entry.get("train_seconds"))
-        rows.add(entry["ablation"], entry["seed"], trained, *times, *who, date, short(commit))
-    by_what = "Processor" if material.loaded.study.hardware.device == "cpu" else "GPU"
-    columns = headers(
-        "Trained for an experiment | Seed | Training time (s) | Training step (ms) | Sampling step of a batch (ms) | "
-        f"{by_what} | Threads | PyTorch | Date | Commit"
-    )
-    notes = (
-        f"As kept in {clock.ablations_file}: of the machines they ran on. Sampling: the median over the settings.",
-    )
-    what = "What the trainings of experiments cost, each on the machine that it names."
-    return chapter_of(
-        "experiments-times",
-        "Experiments on their machines",
-        Table("ablations-cost", what, columns, rows, notes) if rows else None,
-    )

@@ -90,8 +90,8 @@ def gains(frames: Frames, clock: Timings) -> tuple[str, Table] | tuple[()]:
     )
     columns = headers("Change | Training (times as fast) | Sampling (times as fast) | n | From")
     caption = f"What each change buys: speed against {label} as it is."
-    at_once = [f"Images at once: {told[0].lower()}{told[1:]}" for told in as_written(frames)]
-    return f"Sampling {said}.", Table("gains", caption, columns, rows, notes=(note, *at_once))
+    notes = (note, *as_written(frames, "The row of images at once"))
+    return f"Sampling {said}.", Table("gains", caption, columns, rows, notes=notes)
 
 
 def operators(frames: Frames, clock: Timings) -> Table | None:

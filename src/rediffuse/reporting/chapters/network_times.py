@@ -10,7 +10,7 @@ from rediffuse.cost.model import CostModel
 from rediffuse.reporting.experiments.cells import optional
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames, of_run
-from rediffuse.reporting.read.timings import Timings, by_setting
+from rediffuse.reporting.read.timings import Timings, by_setting, computed_on
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import diffusion_runs, run_label, setting_title, training_of
@@ -236,8 +236,9 @@ def quoted(frames: Frames, clock: Timings) -> Table | None:
     timing, entry, label, _ = found
     rows, side = Rows(), entry["config"]["image_size"]
     machine = timing.get("machine") or {}
-    on_gpu = machine.get("device") not in (None, "cpu")
-    here = machine["device"] if on_gpu else f"{machine.get('cpu')}, {counted(machine.get('threads') or 1, 'thread')}"
+    here = str(computed_on(machine))
+    if here == machine.get("cpu"):
+        here += f", {counted(machine.get('threads') or 1, 'thread')}"
     for row in latencies(frames, clock, frames.loaded.runs[timing["measured_run"]]):
         if row.steps in (50, 100, 1000):
             times = (row.step, row.batch, row.image, 1 / row.image)
@@ -282,12 +283,12 @@ def clocked(frames: Frames, clock: Timings) -> tuple[dict[str, Any], dict[str, A
     return timing, frames.cost["runs"][name], run_label(frames.loaded, name), clock.links([timing["file"]])
 
 
-def as_written(frames: Frames) -> tuple[str, ...]:
+def as_written(frames: Frames, what: str = "This table") -> tuple[str, ...]:
     """What is to be said of times and memory of a network that is not as the study runs it."""
     hardware = frames.loaded.study.hardware
     if hardware.precision == "float32" and not hardware.compile:
         return ()
-    return ("Of the network in float32 and not compiled, whatever the study has otherwise.",)
+    return (f"{what} is of the network in float32 and not compiled, which the study has otherwise.",)
 
 
 def spread(record: dict[str, Any], scale: float = 1.0) -> Value:

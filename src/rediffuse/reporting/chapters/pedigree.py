@@ -44,8 +44,8 @@ SAME_BYTES = (
     "times of this machine are in [timings.md](timings.md)."
 )
 ON_GPU = (
-    "It takes a GPU, and `make gpu` there where the three tools are absent. Last bits can differ from one build to the "
-    "next, as torch's compiler chooses kernels by their speed, and with them what trainings decide. The times of this "
+    "It takes a GPU, and `make gpu` there where the three tools are absent. The same bytes are not promised there: "
+    "compiled trainings may differ from one build to the next, and with them what they decide. The times of this "
     "machine are in [timings.md](timings.md)."
 )
 

@@ -112,6 +112,12 @@ def read_timing(job: Job, root: Path) -> dict[str, Any] | None:
     return record if belongs else None
 
 
+def computed_on(machine: dict[str, Any]) -> str | None:
+    """The name of the GPU that networks ran on, else of the processor; None where neither is recorded."""
+    device = machine.get("device")
+    return machine.get("cpu") if device in (None, "cpu") else str(device)
+
+
 def _taken(identifier: str, job: Job, record: dict[str, Any]) -> Taken:
     return Taken(
         id=identifier,
