@@ -167,7 +167,7 @@ def test_a_claim_is_told_with_the_values_that_it_compares(tree: StudyTree) -> No
     verdict = conclude(read_frames(tree.loaded, tree.root)).verdicts[0]
     told = verdict.told("efficientnet-lite0")
     assert told.startswith(f"Holds: {verdict.claim.claim}. Fréchet distance 255.0 [249.9, 260.1] against 615.0 [")
-    assert "]; the difference over 2 groups from the same noise is 360.0 [" in told
+    assert "]; the difference in the claim's favour over 2 groups from the same noise is 360.0 [" in told
 
 
 def test_cells_are_called_in_a_reason_what_the_report_calls_them(tmp_path: Path) -> None:

@@ -89,6 +89,19 @@ def test_quality_is_drawn_against_network_evaluations(frames: Frames, cells: Cel
     plt.close("all")
 
 
+def test_the_first_figure_shows_every_pair_that_the_opening_compares(tmp_path: Path):
+    study = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
+    vary = study["experiments"]["comparison"]["vary"]
+    vary["steps"] = [5, 10]  # of which the runs themselves have one
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    tree = StudyTree(tmp_path / "project", tmp_path / "study.yaml").everything()
+    frames = read_frames(tree.loaded, tree.root, tree.plan)
+    lines = quality._lines(frames, make_cells(frames.measured()))
+    for run in ("baseline", "improved"):
+        assert {steps for _, _, steps in lines[run, "ancestral"]} == {5, 10, 50}
+        assert {steps for _, _, steps in lines[run, "ddim"]} == {5, 10}
+
+
 @pytest.mark.parametrize("lowest", [300, -5])
 def test_every_value_lies_within_the_axes(frames: Frames, cells: Cells, monkeypatch: pytest.MonkeyPatch, lowest: float):
     # Far enough apart for a logarithmic axis, and above or below 0 at their lowest end.

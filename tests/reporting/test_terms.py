@@ -5,7 +5,7 @@ import pytest
 from rediffuse.config import load_study
 from rediffuse.evaluation.metrics import metric_title
 from rediffuse.reporting.experiments.cells import Cell
-from rediffuse.reporting.experiments.comparison import in_short
+from rediffuse.reporting.experiments.comparison import by_variance, in_short
 from rediffuse.reporting.read.frames import read_frames
 from rediffuse.reporting.terms import (
     BASELINE,
@@ -19,6 +19,7 @@ from rediffuse.reporting.terms import (
     setting_words,
 )
 from rediffuse.reporting.values import number, spans
+from tests.reporting.made_cells import cell
 from tests.reporting.study_tree import PROJECT, StudyTree
 
 
@@ -94,6 +95,20 @@ def test_the_first_sentence_says_whether_the_improved_run_wins(
         f"; 1 pair not run. Improved DDPM wins {wins[0]} of 1 by ancestral sampling "
         f"(variance learned-range against fixed-large) and {wins[1]} of 1 by DDIM."
     )
+
+
+def test_the_opening_tells_the_baseline_with_another_variance_too() -> None:
+    loaded = load_study(PROJECT / "studies/digits.yaml")
+    pair = loaded.run("baseline"), loaded.run("improved")
+    shared = ["ancestral-20", "ancestral-10", "ddim-20"]
+    values = {("improved", "ancestral-20"): 100, ("improved", "ancestral-10"): 300, ("improved", "ddim-20"): 1}
+    values |= {("baseline", f"ancestral-small-{steps}"): 200 for steps in (20, 10)}
+    cells = {(*place, "frechet_distance"): cell(value) for place, value in values.items()}
+    assert by_variance(pair, shared, cells, "frechet_distance") == (
+        "Where DDPM takes steps of the variance fixed-small instead, as many of them, Improved DDPM is clearly better "
+        "in 1 (with 20 steps: 100 against 200), DDPM in 1 (with 10 steps: 200 against 300)."
+    )
+    assert by_variance(pair, ["ddim-20"], cells, "frechet_distance") == ""
 
 
 def test_what_metrics_are_measured_with_is_said_once() -> None:

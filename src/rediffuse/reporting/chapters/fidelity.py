@@ -73,7 +73,9 @@ def _lpips_note(cells: Cells, lpips: LpipsWeights) -> str:
 
 
 def words(frames: Frames, cells: Cells) -> str:
-    """Which of precision and recall each model lacks beside real images, at the setting that stands for it."""
+    """Which of precision and recall each model lacks beside real images, at the setting that stands for it; what noise
+    has tells how much such a number means.
+    """
     real = {metric: cells.get(("real", "held-out", metric)) for metric in ("precision", "recall")}
     known = {metric: line for metric, line in real.items() if line is not None}
     parts = []
@@ -87,7 +89,9 @@ def words(frames: Frames, cells: Cells) -> str:
         return ""
     n = next(cell.n for cell in known.values())
     line = listed([f"{metric} {number(cell.value, 3)}" for metric, cell in known.items()])
-    return f"{counted(n, 'held-out real image')} have {line}; {'; '.join(parts)}."
+    noise = [number(cell.value, 3) for metric in known if (cell := cells.get(("real", "noise", metric))) is not None]
+    beside = f" (noise: {listed(noise)})" if noise else ""
+    return f"{counted(n, 'held-out real image')} have {line}{beside}; {'; '.join(parts)}."
 
 
 def chapter(material: Material) -> Chapter | None:

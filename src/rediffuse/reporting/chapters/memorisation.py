@@ -43,9 +43,24 @@ def words(frames: Frames) -> str:
     text = "No model's samples lie clearly nearer to the training images than held-out images do."
     if nearer:
         text = f"Clearly nearer to the training images than held-out images are: {listed(nearer)}."
+        text += f" That alone is no copying, as smooth images lie nearer to all others: {listed(_copies(frames))}."
     if farther:
         text += f" Clearly farther: {listed(farther)}; samples that lie off the images would hide copies among them."
     return text
+
+
+def _copies(frames: Frames) -> list[str]:
+    """How many samples of each model that has samples clearly nearer are a training image, or nearly."""
+    counts: dict[str, list[tuple[int, int]]] = {}
+    for run, _, record, _ in examined(frames):
+        if any(scores["z"] < -CLEAR for scores in record["memorisation"].values()):
+            n, _, near, *_ = _counts(record["duplicates"]["samples"])
+            counts.setdefault(run.label, []).append((near, n))
+    sums = {label: [sum(part) for part in zip(*some, strict=True)] for label, some in counts.items()}
+    return [
+        f"{near:,} of {counted(n, 'sample')} of {label} {'is' if near == 1 else 'are'} nearly equal to a training image"
+        for label, (near, n) in sums.items()
+    ]
 
 
 def table(frames: Frames) -> Table | None:

@@ -14,6 +14,7 @@ from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting import terms
 from rediffuse.reporting.chapters import whole_sets
 from rediffuse.reporting.experiments.cells import Cell, Cells, bounds, optional, recorded
+from rediffuse.reporting.experiments.comparison import main_pair, shared_settings
 from rediffuse.reporting.experiments.material import Material
 from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.timings import Timings
@@ -33,7 +34,7 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
     """
     loaded, metric, asked = frames.loaded, terms.MAIN, evaluations(frames)
     panels: dict[str, list[tuple[str, str, list[tuple[float, str]]]]] = {}
-    for (run, key), settings in _lines(loaded, cells).items():
+    for (run, key), settings in _lines(frames, cells).items():
         kind = loaded.run(run).sampling.samplers[key].kind or key
         counted = [(asked[run, setting], setting) for setting, _, _ in settings if (run, setting) in asked]
         panels.setdefault(kind, []).append((run, key, counted))
@@ -62,7 +63,7 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
         picture.log_steps(axes, [round(n) for _, _, counted in lines for n, _ in counted])
         axes.set(title=terms.plain_title(kind), xlabel="network evaluations")
         axes.tick_params(axis="x", labelsize=9)
-    _scale(loaded, grid[0, 0], cells, metric)  # of what is drawn: it ends the fitting of the axis
+    _scale(frames, grid[0, 0], cells, metric)  # of what is drawn: it ends the fitting of the axis
     for axes in grid[:, 0]:
         better = terms.direction(metric)
         axes.set_ylabel(f"{metric_short(metric, frames.features)}\n({better} is better, no unit)")
@@ -79,7 +80,7 @@ def quality_by_sampler(frames: Frames, cells: Cells) -> picture.Picture | None:
 
 def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> picture.Picture | None:
     """The main metric against the time that one image takes."""
-    lines = _lines(frames.loaded, cells)
+    lines = _lines(frames, cells)
     times = clock.sampling.dropna(subset=["ms_per_image"]).groupby(["run", "setting"])["ms_per_image"].mean() / 1000
     figure, axes = plt.subplots(figsize=(picture.WIDTH, 5.2))
     drawn, labels = {}, []
@@ -98,7 +99,7 @@ def quality_against_seconds(frames: Frames, clock: Timings, cells: Cells) -> pic
         return None
     marks = one_pass_points(frames, clock, cells, axes, terms.MAIN)
     _reference_lines(frames.loaded, axes, cells, terms.MAIN)
-    _scale(frames.loaded, axes, cells, terms.MAIN)
+    _scale(frames, axes, cells, terms.MAIN)
     axes.set_xscale("log")
     picture.plain_log(axes, "x")
     picture.label_points(axes, labels)
@@ -126,12 +127,17 @@ def evaluations(frames: Frames) -> dict[tuple[str, str], float]:
     return {place: float(np.mean(found)) for place, found in counted.items()}
 
 
-def _lines(loaded: LoadedStudy, cells: Cells) -> dict[tuple[str, str], list[Setting]]:
-    """(run, sampler) -> its settings, the coarsest first, for those that have a value."""
+def _lines(frames: Frames, cells: Cells) -> dict[tuple[str, str], list[Setting]]:
+    """(run, sampler) -> its settings, the coarsest first, for those that have a value: those that the study asks of the
+    run, and of the main pair those in which the report's opening compares the two.
+    """
+    loaded, pair = frames.loaded, main_pair(frames)
+    compared = set(shared_settings(frames, pair)) if pair else set()
     lines: dict[tuple[str, str], list[Setting]] = {}
     for run in terms.compared_runs(loaded):
-        for setting in sorted(facts.comparable_settings(run), key=facts.fineness, reverse=True):
-            if (run.name, setting[0], terms.MAIN) in cells:
+        own = {name for name, _, _ in facts.comparable_settings(run)} | (compared if pair and run in pair else set())
+        for setting in sorted(facts.settings(run), key=facts.fineness, reverse=True):
+            if setting[0] in own and (run.name, setting[0], terms.MAIN) in cells:
                 lines.setdefault((run.name, setting[1]), []).append(setting)
     order = terms.sampler_keys(loaded)
     runs = [run.name for run in terms.diffusion_runs(loaded)]
@@ -166,11 +172,11 @@ def _handles(loaded: LoadedStudy, lines: Iterable[tuple[str, str]]) -> list[Line
     ]
 
 
-def _scale(loaded: LoadedStudy, axes: Axes, cells: Cells, metric: str) -> None:
+def _scale(frames: Frames, axes: Axes, cells: Cells, metric: str) -> None:
     """Of what is compared here by a metric, real images and noise too."""
-    drawn = {(run, setting) for (run, _), settings in _lines(loaded, cells).items() for setting, _, _ in settings}
+    drawn = {(run, setting) for (run, _), settings in _lines(frames, cells).items() for setting, _, _ in settings}
     drawn |= {("real", name) for name in terms.REAL_LINES}
-    drawn |= {(model.name, facts.ONE_PASS[0]) for model in terms.one_pass_runs(loaded)}
+    drawn |= {(model.name, facts.ONE_PASS[0]) for model in terms.one_pass_runs(frames.loaded)}
     chosen = [cell for (run, setting, name), cell in cells.items() if name == metric and (run, setting) in drawn]
     picture.far_apart(axes, [cell.value for cell in chosen], min(bounds(cell)[0] for cell in chosen))
 

@@ -1,7 +1,12 @@
 """What trained networks make of damaged images, and how a sample comes about."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from rediffuse.config import ResolvedRun
 from rediffuse.evaluation.intervals import over_images
@@ -10,7 +15,7 @@ from rediffuse.reporting.read.frames import Frames
 from rediffuse.reporting.read.records import Found, records, restoration_images
 from rediffuse.reporting.read.trained import restorations
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
-from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, row_label, show
+from rediffuse.reporting.render.picture import WIDTH, Picture, finish, mosaic, show
 from rediffuse.reporting.render.table import Rows, Table, headers
 from rediffuse.reporting.terms import compared_runs, run_colours
 from rediffuse.reporting.values import NOT_ASKED, Estimate, Value
@@ -59,7 +64,7 @@ def table(frames: Frames) -> Table | None:
         f"Noise to remove: σ = {study.sigma:g} where pixels span [−1, 1]. {study.steps} steps; RePaint walks each "
         f"{study.resamples} times. Brackets: 95 % t-interval over images. More than the first run: of the same images, "
         "image by image.",
-        "A posterior mean has the highest PSNR that any method can have; a sample is sharper and scores less.",
+        "The exact posterior mean has the least squared error to be expected; a sample is sharper and errs more.",
     )
     return Table("restoration", caption, columns, rows, notes=notes, narrow=True)
 
@@ -80,13 +85,7 @@ def figure(frames: Frames) -> Picture | None:
                 method = name.removeprefix(f"{task}/")
                 if method not in (name, "damaged"):
                     strips.append((f"{run.label}, {method}", run_colours(frames.loaded)[run.name], images))
-    side = (WIDTH - LABELS) / SHOWN
-    size = (WIDTH, (side + 0.04) * len(strips) + 0.2)
-    drawing, grid = plt.subplots(len(strips), 1, figsize=size, squeeze=False, layout="none")
-    drawing.subplots_adjust(left=LABELS / WIDTH, right=1.0, top=0.995, bottom=0.005, hspace=0.05)
-    for axes, (label, colour, images) in zip(grid[:, 0], strips, strict=True):
-        show(axes, mosaic(images[:SHOWN], SHOWN))
-        axes.text(-0.02, 0.5, label, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes)
+    drawing, _ = _rows([(label, colour, images[:SHOWN]) for label, colour, images in strips], SHOWN)
     caption = (
         "Held-out images, what was done to them, and what each run makes of it. The images are the first of the "
         "table's; none was picked."
@@ -95,23 +94,34 @@ def figure(frames: Frames) -> Picture | None:
     return finish(drawing, "restoration", caption, alt, raster=True)
 
 
+def _rows(strips: Sequence[tuple[str, str, np.ndarray]], columns: int, above: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """A row of so many images for each strip (label, its colour, images), under `above` inches left free."""
+    side = (WIDTH - LABELS) / columns
+    height = (side + 0.04) * len(strips) + 0.2 + above
+    drawing, grid = plt.subplots(len(strips), 1, figsize=(WIDTH, height), squeeze=False, layout="none")
+    top = 0.995 - above / height
+    drawing.subplots_adjust(left=LABELS / WIDTH, right=1.0, top=top, bottom=0.005, hspace=0.05)
+    for axes, (label, colour, images) in zip(grid[:, 0], strips, strict=True):
+        show(axes, mosaic(images, columns))
+        axes.text(-0.02, 0.5, label, ha="right", va="center", fontsize=10, color=colour, transform=axes.transAxes)
+    return drawing, list(grid[:, 0])
+
+
 def film(frames: Frames) -> Picture | None:
     """x_t and the estimate of x_0 along the steps of ancestral sampling."""
     runs = _shown(frames)
     if not runs:
         return None
-    count = len((restoration_images(frames, runs[0]) or {})["film-t"])
-    size = (WIDTH, 2 * len(runs) * WIDTH / (count + 2) + 0.3)
-    drawing, grid = plt.subplots(2 * len(runs), count + 1, figsize=size, squeeze=False)
-    for i, run in enumerate(runs):
-        arrays = restoration_images(frames, run) or {}
-        for j in range(count + 1):
-            title = (f"t = {arrays['film-t'][j]:.0f}" if j < count else "sample") if i == 0 else ""
-            show(grid[2 * i, j], mosaic(arrays["film-x"][j][:1], 1), title)
-            show(grid[2 * i + 1, j], mosaic(arrays["film-x0"][j][:1], 1))
-        colour = run_colours(frames.loaded)[run.name]
-        row_label(grid[2 * i, 0], f"{run.label}\nxₜ", colour)
-        row_label(grid[2 * i + 1, 0], "estimate\nof x₀", colour)
+    times = [f"t = {t:.0f}" for t in (restoration_images(frames, runs[0]) or {})["film-t"]] + ["sample"]
+    strips = []
+    for run in runs:
+        arrays, colour = restoration_images(frames, run) or {}, run_colours(frames.loaded)[run.name]
+        for name, what in (("film-x", "xₜ"), ("film-x0", "estimate of x₀")):
+            strips.append((f"{run.label}, {what}", colour, np.stack([images[0] for images in arrays[name]])))
+    drawing, (first, *_) = _rows(strips, len(times), above=0.3)
+    for place, time in enumerate(times):
+        where: dict[str, Any] = {"ha": "center", "va": "bottom", "transform": first.transAxes}
+        first.text((place + 0.5) / len(times), 1.05, time, fontsize=10, **where)
     caption = (
         f"How a sample comes about: x_t and the network's estimate of x_0 from it, along "
         f"{frames.loaded.study.restoration.steps} steps of ancestral sampling from the same noise."

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from rediffuse.evaluation.metrics import metric_short, metric_title
 from rediffuse.reporting.experiments.material import Material
@@ -191,9 +192,10 @@ def figure(frames: Frames) -> Picture | None:
     right.set(title="Extrapolated to infinitely many", xlabel="1 / n", ylabel=short)
     right.set_ylim(bottom=min(0.0, right.get_ylim()[0]))
     right.set_xlim(left=-0.03 * right.get_xlim()[1])
-    handles = [handle(c.label + _seed(c, found), c.colour, marker="o", linestyle=_dash(c)) for c in found]
+    right.xaxis.set_major_locator(MaxNLocator(5))
+    one_each = {c.label: handle(c.label + _of(c, found), c.colour, marker="o", linestyle=_dash(c)) for c in found}
     star = handle("value at 1/n = 0", "#666666", marker="*", markersize=11, linestyle="none")
-    outside_legend(drawing, [*handles, star])
+    outside_legend(drawing, [*one_each.values(), star])
     caption = (
         f"The {short} against the number of images. Left: disjoint random subsets, with intervals over them where "
         "there are three or more. Right: the points through which the line in 1/n is drawn, the line, and its value at "
@@ -219,9 +221,10 @@ def _dash(curve: Curve) -> Any:
     return (0, (6, 3)) if curve.label == REAL_LABEL else (0, (1.5, 1.5)) if curve.one_pass else "solid"
 
 
-def _seed(curve: Curve, found: list[Curve]) -> str:
-    several = sum(other.label == curve.label for other in found) > 1 and curve.seed is not None
-    return f", seed {curve.seed}" if several else f" ({counted(curve.record['images'], 'image')})"
+def _of(curve: Curve, found: list[Curve]) -> str:
+    """How many images, or training seeds with a line each, stand behind a label."""
+    seeds = sum(other.label == curve.label for other in found)
+    return f" ({counted(seeds, 'seed')})" if seeds > 1 else f" ({counted(curve.record['images'], 'image')})"
 
 
 def chapter(material: Material) -> Chapter | None:

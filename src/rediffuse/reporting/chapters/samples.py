@@ -24,7 +24,7 @@ from rediffuse.reporting.terms import (
     sampler_title,
     setting_title,
 )
-from rediffuse.reporting.values import NOT_RUN, number, whole
+from rediffuse.reporting.values import NOT_RUN, listed, number, whole
 from rediffuse.runs import facts
 
 
@@ -46,9 +46,10 @@ def previews(frames: Frames) -> Picture | None:
     averaged = {run.training.ema_decay > 0 for run in runs}
     weights = "averaged (EMA) weights" if averaged == {True} else "each run's own kind of weights"
     seed = f", training seed {runs[0].seeds[0]}" if len(runs[0].seeds) > 1 else ""
+    by = listed(sorted({"Euler's method" if facts.is_flow(run) else "DDIM" for run in runs}))
     caption = (
-        f"Samples by training step, drawn with {weights}{seed}. A column is one training step; the noise they start "
-        "from is the same."
+        f"Samples by training step, drawn by {by} with {weights}{seed}. A column is one training step; the noise they "
+        "start from is the same."
     )
     alt = "Grids of samples, one row for each run and one column for each training step."
     return finish(figure, "previews", caption, alt, raster=True)

@@ -109,7 +109,7 @@ def in_short(frames: Frames, cells: Cells, metric: str = MAIN) -> str:
         for s in shared_settings(frames, pair)
     }
     text = contest(frames, metric, (pair[0].label, pair[1].label), list(found.values()))
-    return f"{text} {by_sampler(pair, found)}".rstrip()
+    return " ".join(filter(None, (text, by_sampler(pair, found), by_variance(pair, list(found), cells, metric))))
 
 
 def by_sampler(pair: tuple[ResolvedRun, ResolvedRun], found: Mapping[str, tuple[str, Cell | None, Cell | None]]) -> str:
@@ -130,6 +130,36 @@ def by_sampler(pair: tuple[ResolvedRun, ResolvedRun], found: Mapping[str, tuple[
         wins = sum(one.how.outcome == "better" for one in pairs)
         told.append(f"{wins} of {len(pairs)} by {in_sentence(sampler_title(pair[1], key))}{how}")
     return f"{pair[1].label} wins {listed(told)}."
+
+
+def by_variance(pair: tuple[ResolvedRun, ResolvedRun], shared: Sequence[str], cells: Cells, metric: str) -> str:
+    """Who is better where the first run, too, takes ancestral steps of another variance than its own, which costs no
+    training: at the same steps as the second run's, all else alike.
+    """
+    first, second = pair
+    ours = {
+        (pace, _but_variance(second, key)): setting
+        for setting, key, pace in facts.settings(second)
+        if setting in shared and facts.describe(second, key)["kind"] == "ancestral"
+    }
+    by: dict[str, list[Pair]] = {}
+    for setting, key, pace in facts.settings(first):
+        mine, variance = ours.get((pace, _but_variance(first, key))), str(facts.describe(first, key)["variance"])
+        if mine is not None and first.diffusion is not None and variance != first.diffusion.variance:
+            one, two = cells.get((first.name, setting, metric)), cells.get((second.name, mine, metric))
+            words = f"{pace} step{'' if pace == 1 else 's'}"
+            by.setdefault(variance, []).extend(pairs_of([(words, one, two)]))
+    return " ".join(
+        f"Where {first.label} takes steps of the variance {variance} instead, as many of them, "
+        f"{won(pairs, first.label, second.label)}."
+        for variance, pairs in by.items()
+        if pairs
+    )
+
+
+def _but_variance(run: ResolvedRun, key: str) -> str:
+    """All that a sampler does but its variance."""
+    return repr(sorted((facts.describe(run, key) | {"variance": None}).items()))
 
 
 def likelihood_sentence(frames: Frames, cells: Cells) -> list[str]:

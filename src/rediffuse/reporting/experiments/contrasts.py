@@ -213,10 +213,8 @@ def compare(first: Cell, second: Cell) -> Comparison:
     return Comparison(leaning if found.side() else "undecided", leaning, found.why)
 
 
-def gain(first: Cell, second: Cell, times: float = 1.0) -> Contrast:
+def gain(first: Cell, second: Cell, times: float = 1.0, name: str = "the difference") -> Contrast:
     """How much better the first is: the larger value less `times` the smaller, if the first is better."""
     lower = direction(first.metric) == "lower"
     pair, order = ((second, first), ("second", "first")) if lower else ((first, second), ("first", "second"))
-    return contrast(
-        *pair, times, "the difference" if times == 1 else f"the {order[0]} less {times:g} times the {order[1]}"
-    )
+    return contrast(*pair, times, name if times == 1 else f"the {order[0]} less {times:g} times the {order[1]}")

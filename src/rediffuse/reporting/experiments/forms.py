@@ -45,7 +45,7 @@ def pair(claim: Claim, cells: Sequence[Cell]) -> Finding:
         return Finding(UNDECIDED, "a value is not above 0, so that no multiple tells how far apart the two are")
     asked = [] if claim.times is None else [(gain(better, worse, claim.times), 0.0)]
     if claim.margin is not None or not asked:
-        asked.append((gain(better, worse), claim.margin or 0.0))
+        asked.append((gain(better, worse, name="the difference in the claim's favour"), claim.margin or 0.0))
     sides = [found.side(bound) for found, bound in asked]
     wanted = min(sides)
     found, bound = asked[sides.index(wanted)]
@@ -74,7 +74,8 @@ def trend(claim: Claim, cells: Sequence[Cell]) -> Finding:
     if claim.trend == "linear":
         return _linear(claim, cells)
     rising = claim.trend == "rising"
-    steps = [(contrast(b, a) if rising else contrast(a, b), a, b) for a, b in [*pairwise(cells), (cells[0], cells[-1])]]
+    name, both = "the rise" if rising else "the fall", [*pairwise(cells), (cells[0], cells[-1])]
+    steps = [(contrast(b, a, name=name) if rising else contrast(a, b, name=name), a, b) for a, b in both]
     for found, a, b in steps:
         if found.side() < 0:
             return Finding(
