@@ -21,7 +21,8 @@ class Replayed(Generic[Result]):
     call. Both are overwritten by the next call, and gradients replace what was there.
 
     The function must not look at values on the device, must do the same at every call, and must change nothing but
-    gradients. One that cannot be recorded is called plainly, and a line says so.
+    gradients. One that cannot be recorded is called plainly, and a line says so; if it draws random numbers on the GPU
+    it then fails, because PyTorch's generator stays in its recording state (seen with PyTorch 2.11).
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
