@@ -188,8 +188,8 @@ def whole_study() -> Iterator[str]:
         "trainings hold, too ([its times](../reports/cifar10-jpeg/timings.md)).",
     )
     yield paragraph(
-        "Three things in that report are wrong and were mended after it was made; to make it anew takes a GPU. In “Which",
-        "part of Improved DDPM buys what?” the samples named DDIM have quadratic spacing, which is probably what makes",
+        "Three things in that report are wrong and were mended after it was made; to make it anew takes a GPU. In",
+        "“Which part of Improved DDPM buys what?” the samples named DDIM have quadratic spacing, which probably makes",
         "the cosine schedule alone look worse there; the comparison of the main runs has the uniform spacing that it",
         "says. Shares of operators are half of what they should be, as each kernel was counted with its launch and by",
         "itself. Smaller networks were timed uncompiled beside a compiled one.",
