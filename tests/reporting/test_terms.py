@@ -105,8 +105,8 @@ def test_the_opening_tells_the_baseline_with_another_variance_too() -> None:
     values |= {("baseline", f"ancestral-small-{steps}"): 200 for steps in (20, 10)}
     cells = {(*place, "frechet_distance"): cell(value) for place, value in values.items()}
     assert by_variance(pair, shared, cells, "frechet_distance") == (
-        "Where DDPM takes steps of the variance fixed-small instead, as many of them, Improved DDPM is clearly better "
-        "in 1 (with 20 steps: 100 against 200), DDPM in 1 (with 10 steps: 200 against 300)."
+        "Against DDPM with the variance fixed-small instead, at the same steps, Improved DDPM is clearly better in 1 "
+        "(with 20 steps: 100 against 200), DDPM in 1 (with 10 steps: 200 against 300)."
     )
     assert by_variance(pair, ["ddim-20"], cells, "frechet_distance") == ""
 

@@ -133,8 +133,8 @@ def by_sampler(pair: tuple[ResolvedRun, ResolvedRun], found: Mapping[str, tuple[
 
 
 def by_variance(pair: tuple[ResolvedRun, ResolvedRun], shared: Sequence[str], cells: Cells, metric: str) -> str:
-    """Who is better where the first run, too, takes ancestral steps of another variance than its own, which costs no
-    training: at the same steps as the second run's, all else alike.
+    """Who is better where the first run takes ancestral steps of another variance than its own, which costs no training:
+    at the same steps as the second run's, all else alike.
     """
     first, second = pair
     ours = {
@@ -150,7 +150,7 @@ def by_variance(pair: tuple[ResolvedRun, ResolvedRun], shared: Sequence[str], ce
             words = f"{pace} step{'' if pace == 1 else 's'}"
             by.setdefault(variance, []).extend(pairs_of([(words, one, two)]))
     return " ".join(
-        f"Where {first.label} takes steps of the variance {variance} instead, as many of them, "
+        f"Against {first.label} with the variance {variance} instead, at the same steps, "
         f"{won(pairs, first.label, second.label)}."
         for variance, pairs in by.items()
         if pairs
