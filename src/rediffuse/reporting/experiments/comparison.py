@@ -133,8 +133,8 @@ def by_sampler(pair: tuple[ResolvedRun, ResolvedRun], found: Mapping[str, tuple[
 
 
 def by_variance(pair: tuple[ResolvedRun, ResolvedRun], shared: Sequence[str], cells: Cells, metric: str) -> str:
-    """Who is better where the first run takes ancestral steps of another variance than its own, which costs no training:
-    at the same steps as the second run's, all else alike.
+    """Who is better where the first run takes ancestral steps of another variance than its own, at no cost of
+    training, at the same steps as the second run's, all else alike.
     """
     first, second = pair
     ours = {
