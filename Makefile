@@ -47,7 +47,11 @@ gpu:
 clone:
 	@git rev-parse --git-dir > /dev/null 2>&1 || { echo "make: here is no clone of the repository, which DVC needs; use git clone, or git init in the project's folder"; exit 2; }
 
+# In memory where that has room: the tests make and delete very many files, each of which waits for a disk.
 test: $(INSTALLED)
+	@if [ -z "$$TMPDIR" ] && [ -w /dev/shm ] && [ "$$(df -Pk /dev/shm | awk 'END {print $$4}')" -gt 8000000 ]; then \
+		export TMPDIR=/dev/shm; \
+	fi; \
 	pytest
 
 lint: $(INSTALLED)
