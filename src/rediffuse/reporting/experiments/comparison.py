@@ -147,8 +147,7 @@ def by_variance(pair: tuple[ResolvedRun, ResolvedRun], shared: Sequence[str], ce
         mine, variance = ours.get((pace, _but_variance(first, key))), str(facts.describe(first, key)["variance"])
         if mine is not None and first.diffusion is not None and variance != first.diffusion.variance:
             one, two = cells.get((first.name, setting, metric)), cells.get((second.name, mine, metric))
-            words = f"{pace} step{'' if pace == 1 else 's'}"
-            by.setdefault(variance, []).extend(pairs_of([(words, one, two)]))
+            by.setdefault(variance, []).extend(pairs_of([(facts.in_words(pace), one, two)]))
     return " ".join(
         f"Against {first.label} with the variance {variance} instead, at the same steps, "
         f"{won(pairs, first.label, second.label)}."
