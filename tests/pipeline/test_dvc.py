@@ -240,8 +240,3 @@ def page(address: str, server, seconds: float = 120) -> str:
             assert server.poll() is None, "the server has stopped"
             assert time.monotonic() < end, "the server does not answer"
             time.sleep(0.5)
-
-
-def test_pictures_and_links_of_the_readme_are_there():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
-    assert [link for link in links if not (ROOT / Path(link)).exists()] == []
