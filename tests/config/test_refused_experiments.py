@@ -62,7 +62,7 @@ def test_an_experiment_that_cannot_be_made_is_refused_in_one_line_that_names_it(
 @pytest.mark.parametrize(
     ("claim", "message"),
     [
-        ({"better": "baseline/ddim-5"}, "claims.0: a claim has one of: better and worse; .*; this one has better$"),
+        ({"better": "baseline/ddim-5"}, "claims.0: a claim has one of: better [+] worse; .*; this one has better$"),
         ({"better": "baseline/ddim-5", "worse": "baseline/ddim-5"}, "claims.0: a claim compares a cell with itself"),
         (
             {"better": "baseline/ddim-5", "worse": "baselin/ddim-5"},

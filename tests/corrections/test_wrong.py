@@ -13,6 +13,7 @@ import torch
 from rediffuse.corrections.registry import RIGHT, WRONG
 from rediffuse.diffusion import Denoiser, DiffusionProcess, respaced_timesteps
 from rediffuse.registry import load
+from rediffuse.reporting.chapters.tried_mistakes import SECOND
 from rediffuse.samplers.ddim import ddim_sigma
 
 T, S, SHAPE = 40, 4, (3, 1, 2, 2)
@@ -178,3 +179,7 @@ def test_d4_noise_on_top_of_the_whole_direction_leaves_the_marginals():
     shorter = np.sqrt(1 - prev - eta**2 * tilde) * eps + eta * np.sqrt(tilde) * z
     assert whole.var() == pytest.approx(1 - prev + eta * tilde, rel=0.01)
     assert shorter.var() == pytest.approx(1 - prev, rel=0.01)
+
+
+def test_where_two_things_are_wrong_in_one_place_it_is_said_of_samplers_that_exist():
+    assert set(SECOND) <= set(WRONG)

@@ -13,6 +13,10 @@ from rediffuse.reporting.chapters.damage import ordered, verdicts
         ("frechet_distance", [1.0, 1.0, 2.0], False),
         ("recall", [0.9, 0.5, 0.1], True),
         ("recall", [0.1, 0.5, 0.9], False),
+        ("recall", [0.9, 0.1, 0.0, 0.0], True),  # it has none worse to give
+        ("recall", [0.9, 0.1, 0.1], False),
+        ("recall", [0.0, 0.0, 0.0], False),
+        ("frechet_distance", [1.0, 0.0, 0.0], False),
     ],
 )
 def test_a_metric_orders_damage_when_it_gets_worse_with_every_degree(metric: str, values: list[float], yes: bool):

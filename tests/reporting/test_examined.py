@@ -106,8 +106,9 @@ def test_a_run_that_copies_is_named(tree: StudyTree, frames: Frames):
     finally:
         path.write_text(kept)
     assert text.startswith(
-        "Clearly nearer to the training images than held-out images are: DDPM in features (z = -9.50). That alone is "
-        "no copying, as smooth images lie nearer to all others: 0 of 40 samples of DDPM are nearly equal to a training"
+        "Clearly nearer (z below −3) to the training images than held-out images are: DDPM in features (z = -9.50). "
+        "That alone is no copying, as smooth images lie nearer to all others: 0 of 40 samples of DDPM are nearly equal "
+        "to a training"
     )
 
 

@@ -10,13 +10,14 @@ import scipy.stats
 import yaml
 
 from rediffuse.reporting.chapters import experiments as chapter
-from rediffuse.reporting.experiments.answers import _beside, _percent, answers
+from rediffuse.reporting.experiments.answers import _beside, _falls_off, _percent, answers
 from rediffuse.reporting.experiments.beside import bases_of
 from rediffuse.reporting.experiments.material import Material, conclude
 from rediffuse.reporting.experiments.results import Result, result_of
 from rediffuse.reporting.read.frames import read_frames
 from rediffuse.reporting.render import plots
 from rediffuse.reporting.render.picture import Picture, styled
+from tests.reporting.made_cells import cell
 from tests.reporting.made_experiments import experiments
 from tests.reporting.study_tree import PROJECT, StudyTree
 
@@ -59,13 +60,22 @@ def test_the_answer_is_given_at_most_and_at_fewest_steps(material):
 
 
 def test_the_fewest_steps_that_do_are_named_and_where_none_are(material, monkeypatch: pytest.MonkeyPatch):
-    # Of η = 0 and 1 the 5 steps are clearly worse than the 10; with η = 0.5 both have the same value.
+    # With η = 0 and 1 the 5 steps are clearly worse than the 10; with η = 0.5 both have the same value.
     monkeypatch.setattr("rediffuse.reporting.experiments.answers.LEAST_STEPS", 2)
-    assert said(material, "eta")[-1] == "Every smaller number of steps is clearly worse than the most."
+    every = "Every smaller number of steps is clearly worse than the most, or by more than 20 %."
+    assert said(material, "eta")[-1] == every
     assert said(material, "few")[-1] == (
-        "Fewest steps that are not clearly worse than the most: 5 of 10 with η = 0.5; "
-        "with η = 0 every smaller number is clearly worse."
+        "Fewest steps that are neither clearly worse than the most nor by more than 20 %: 5 of 10 with η = 0.5; "
+        "with η = 0 every smaller number is."
     )
+
+
+def test_fewer_steps_that_only_wide_intervals_keep_from_being_clearly_worse_do_not_do():
+    most = cell(100, 60)
+    assert not _falls_off(cell(119, 60), most)
+    assert _falls_off(cell(121, 60), most)
+    assert _falls_off(cell(0.75, 0.6, metric="recall"), cell(0.95, 0.6, metric="recall"))  # 0.95 is 27 % more
+    assert not _falls_off(cell(0.85, 0.6, metric="recall"), cell(0.95, 0.6, metric="recall"))
 
 
 def test_what_chooses_its_steps_is_compared_with_every_number_of_them(material):

@@ -161,6 +161,36 @@ def test_two_ways_to_one_value(first: Cell, second: Cell, wanted: str) -> None:
     assert verdict(claim(same=("a/x-5", "b/x-5"), within=5), first, second) == wanted
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "wanted"),
+    [
+        (cell(60, 1), cell(100, 1), HOLDS),  # far better is as good, too
+        (cell(107, 1), cell(100, 1), HOLDS),  # 7 ± 2 worse, of 10 % of 100
+        (cell(113, 1), cell(100, 1), FAILS),  # 13 ± 2
+        (cell(109, 1), cell(100, 1), UNDECIDED),  # 9 ± 2
+        (cell(109, None), cell(100, None), HOLDS),
+        (cell(111, None), cell(100, None), FAILS),
+        (cell(100, None), cell(110, None), HOLDS),
+        (cell(109, None), cell(100, None, n=9), UNDECIDED),
+        (cell(0.92, 0.01, metric="recall"), cell(1.0, 0.01, metric="recall"), HOLDS),  # 0.08 ± 0.02 of 0.1
+        (cell(0.8, 0.01, metric="recall"), cell(1.0, 0.01, metric="recall"), FAILS),
+        (cell(2.0, 0.01, metric="recall"), cell(1.0, 0.01, metric="recall"), HOLDS),
+    ],
+)
+def test_one_that_is_as_good_as_another(first: Cell, second: Cell, wanted: str) -> None:
+    asked = claim(as_good=("a/x-5", "b/x-5"), within=10, metric=first.metric)
+    found = forms.FORMS["as_good"](asked, [first, second])
+    assert found.verdict == wanted
+    assert "(10 % of the other) worse" in found.reason
+
+
+def test_what_is_as_good_is_measured_by_the_other_and_not_by_the_mean_of_both() -> None:
+    """20 % of 300 are 60, of the mean of 300 and 362 they are 66: 62 ± 2 lies between them."""
+    worse, other = cell(362, 1), cell(300, 1)
+    assert verdict(claim(same=("a/x-5", "b/x-5"), within=20), worse, other) == HOLDS
+    assert verdict(claim(as_good=("a/x-5", "b/x-5"), within=20), worse, other) == UNDECIDED
+
+
 def curve(*losses: float) -> Losses:
     """A loss logged every 100 steps."""
     return Losses(tuple((100 * i, value) for i, value in enumerate(losses, 1)), "history.csv")
@@ -211,6 +241,7 @@ WIDE = [of_groups(v) for v in ([9.0, 11, 9, 11], [9.5, 11, 9.5, 11], [10.0, 11, 
         ({"cells": STEPS, "trend": "falling"}, WIDE, (1 / 3) ** 0.5, 0.5),
         ({"cells": STEPS, "trend": "flat", "within": 8}, WIDE, (1 / 3) ** 0.5, 0.08 * 10.25 - 0.5),
         ({"same": ("a/x-5", "b/x-5"), "within": 4}, WIDE[::2], (1 / 3) ** 0.5, 0.5 - 0.04 * 10.25),
+        ({"as_good": ("a/x-5", "b/x-5"), "within": 4}, WIDE[::-2], (1 / 3) ** 0.5, 0.5 - 0.04 * 10),
         ({**PAIR, "margin": 0.7}, WIDE[::2], (1 / 3) ** 0.5, 0.2),
     ],
 )
@@ -234,6 +265,7 @@ ASKED = {
     "above": {"cell": "a/x-5", "above": 1.0},
     "trend": {"cells": STEPS, "trend": "rising"},
     "same": {"same": ("a/x-5", "b/x-5"), "within": 1.0},
+    "as_good": {"as_good": ("a/x-5", "b/x-5"), "within": 1.0},
     "loss": {"run": "baseline", "loss_below": 0.5, "before": 9},
 }
 

@@ -2,12 +2,14 @@ import csv
 import html
 import io
 import re
+from pathlib import Path
 
 import pytest
 
 from rediffuse.reporting.render.picture import finish, styled
 from rediffuse.reporting.render.table import Column, Table, headers, latex_escape, markdown_escape
 from rediffuse.reporting.values import Anchor, Estimate, Links, Mark
+from tests.reporting.study_tree import PROJECT
 
 
 def table(*rows: tuple, columns: tuple[Column, ...] | None = None) -> Table:
@@ -44,6 +46,17 @@ def test_a_spread_over_seeds_shows_as_plus_minus_and_has_a_csv_column() -> None:
     text = table(("a", Estimate(90.0, std=2.5)), columns=(Column("Name"), Column("D")))
     assert "90.00 ± 2.50" in text.markdown()
     assert text.csv().splitlines()[0] == "Name,D,D std over seeds"
+
+
+def test_a_spread_over_something_else_is_not_said_to_be_over_seeds() -> None:
+    text = Table("t", "", (Column("D"),), [(Estimate(9.0, std=0.3),)], spread="parts")
+    assert text.csv().splitlines()[0] == "D,D std over parts"
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "reports").glob("*/tables/*.md")), ids=lambda path: path.stem)
+def test_latex_has_every_sign_that_a_committed_table_has(path: Path) -> None:
+    lost = {sign for sign in path.read_text(encoding="utf-8") if ord(sign) > 255 and latex_escape(f"x{sign}") == "x?"}
+    assert not lost
 
 
 def test_latex_escapes_what_latex_would_read() -> None:

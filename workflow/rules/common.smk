@@ -28,9 +28,16 @@ HARDWARE = CONTEXT.loaded.study.hardware
 REDIFFUSE = f"{shlex.quote(sys.executable)} -m rediffuse"
 STATE = f"state/{PLAN.study}"
 
-# On a cluster each job asks its scheduler for a GPU; `--resources gpu=N` limits those that run here.
+# The jobs of one machine take turns at its GPU, or share N by `--resources gpu=N`. On a cluster each asks for all the
+# GPUs and cores that its study names: what the machine has from which they are sent there, says nothing of the nodes.
 resource_scopes:
     gpu="local",
+
+
+if workflow.nodes is not None:
+    workflow.register_resource("_cores", None)
+elif workflow.is_main_process and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", 1)
 
 
 # A cluster runs a Snakemake of its own for each job: it hears here which jobs begin anew, and none does so twice.

@@ -26,6 +26,7 @@ FORMS = {
     "above": (("cell", "above"), ()),
     "trend": (("cells", "trend"), ("within", "at")),
     "same": (("same", "within"), ()),
+    "as_good": (("as_good", "within"), ()),
     "loss": (("run", "loss_below", "before"), ()),
 }
 
@@ -48,8 +49,8 @@ class Claim(Section):
     """A sentence of a paper, put to the test. A cell is run/sampler-steps, run/likelihood, run/trained (what the
     trained network tells by itself), run/task-method (`psnr` of restored images), or real/held-out, real/noise.
 
-    One of: `better` against `worse`; `cell` with `below` or `above`; `cells` with `trend`; `same` with `within`; `run`
-    with `loss_below` and `before`.
+    One of: `better` against `worse`; `cell` with `below` or `above`; `cells` with `trend`; `same` or `as_good` with
+    `within`; `run` with `loss_below` and `before`.
     """
 
     claim: Words = Field(..., max_length=300, description="what the paper says")
@@ -68,7 +69,11 @@ class Claim(Section):
         None, description="what `linear` is linear in; the numbers of steps when absent"
     )
     same: tuple[str, str] | None = Field(None, description="two cells that are two ways to one value")
-    within: PositiveFloat | None = Field(None, description="how far `flat`, `linear` or `same` may be off, in per cent")
+    as_good: tuple[str, str] | None = Field(None, description="a cell, and another than which it is hardly worse")
+    within: PositiveFloat | None = Field(
+        None,
+        description="how far `flat`, `linear` or `same` may be off, and how much worse `as_good` may be, in per cent",
+    )
     run: str | None = Field(None, description="run whose training loss is meant")
     loss_below: PositiveFloat | None = Field(
         None, description="what its loss, averaged over `log_every` steps, falls to"
@@ -80,7 +85,7 @@ class Claim(Section):
         given = {key for form in FORMS.values() for keys in form for key in keys if getattr(self, key) is not None}
         fits = [n for n, (must, may) in FORMS.items() if set(must) <= given <= {*must, *may}]
         if not fits:
-            forms = "; ".join(" and ".join(must) for must, _ in FORMS.values())
+            forms = "; ".join(" + ".join(must) for must, _ in FORMS.values())
             raise ValueError(f"a claim has one of: {forms}; this one has {', '.join(sorted(given)) or 'none of them'}")
         if fits == ["trend"]:
             self._check_trend()
@@ -110,7 +115,8 @@ class Claim(Section):
     def places(self) -> list[tuple[str, str]]:
         """(key, cell) of the cells it names, in its order."""
         alone = [(key, cell) for key in ("better", "worse", "cell") if (cell := getattr(self, key)) is not None]
-        lists = [(f"{key}.{n}", cell) for key in ("cells", "same") for n, cell in enumerate(getattr(self, key) or ())]
+        several = ("cells", "same", "as_good")
+        lists = [(f"{key}.{n}", cell) for key in several for n, cell in enumerate(getattr(self, key) or ())]
         return alone + lists
 
     def named(self) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class SamplerKeys(Options):
     classifier_scale: NotNegative | None = Field(
         None,
         le=1e4,
-        description="classifier guidance by the run's classifier (`classifiers`): factor of its gradient, 0 asks for "
+        description="classifier guidance by the run's classifier (`classifier`): factor of its gradient, 0 asks for "
         "classes without steering towards them",
     )
     initial_temperature: NotNegative = Field(1.0, le=1000, description="standard deviation of x_T")

@@ -15,17 +15,22 @@ FILE = Path(__file__).with_name("questions.yaml")
 class Question(Options):
     """What a document asks, in our words, and what answers it.
 
-    experiment: one by this name, of the study that is reported, or of `study` alone. chapter: of the report, by its
-    title. page: of this project.
+    experiment: one by this name, of the study that is reported, or of `study` alone; of several names the first that
+    the study has. chapter: of the report, by its title. page: of this project.
     """
 
     document: Literal["D0", "D1", "D2", "D3", "D4"]
     place: Words
     asks: Words
-    experiment: str | None = None
+    experiment: str | tuple[str, ...] | None = None
     study: str | None = None
     chapter: Words | None = None
     page: Annotated[str, Field(pattern=r"^(docs|reports/[\w-]+)/[\w-]+\.md$")] | None = None
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """The names of `experiment`."""
+        return (self.experiment,) if isinstance(self.experiment, str) else self.experiment or ()
 
     @model_validator(mode="after")
     def _one(self) -> "Question":

@@ -1,7 +1,7 @@
 """The documents' mistakes of sampling, as samplers: (denoiser of all T steps, steps, noise) -> x0. None is right.
 
-Each is as its document writes it in the one thing that is wrong, and the library's in all else, so that it differs from
-its right neighbour (`registry.WRONG`) in the mistake alone.
+Each is as its document writes it in the place that is wrong, and the library's in all else. In three of them the place
+holds a second mistake, which the docstring shows (`range_swapped`, `full_direction`, `lower_clip`).
 """
 
 from collections.abc import Callable

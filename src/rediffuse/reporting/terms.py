@@ -56,6 +56,11 @@ def direction(metric: str) -> str:
     return find_metric(metric).better
 
 
+def aim(metric: str) -> str:
+    """Which way a metric is better, as it follows its name."""
+    return "best as real images have it" if metric in AS_REAL else f"{direction(metric)} is better"
+
+
 def capital(text: str) -> str:
     """`text` as a sentence or heading begins with it; a Greek letter is a symbol, and stays."""
     return text[:1].upper() + text[1:] if text[:1].isascii() else text
@@ -249,6 +254,7 @@ AXES = {
     "sampler.step_temperature": "temperature of steps",
     "sampler.classifier_scale": "scale of the classifier",
     "training.accumulate": "parts of a step",
+    "training.steps": "training steps",
     "training.clip_norm": "limit of the gradient's norm",
     "training.decay": "decay of the learning rate",
     "training.ema_decay": "EMA decay",
@@ -265,6 +271,8 @@ NONE_AT_ZERO = ("training.clip_norm", "training.ema_decay", "training.warmup")
 
 #: Metrics of variety, of which more is not better in itself.
 VARIETY = ("diversity", "pixel_diversity", "lpips_diversity")
+#: Metrics whose best value is that of real images.
+AS_REAL = (*VARIETY, "class_diversity", "hue_agreement")
 
 #: Predictions as they are written in formulas.
 PREDICTIONS = {"eps": "ε", "x0": "x₀", "mu": "μ"}

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 NOT_RUN = "not run"
 IMPORTED = "imported"
 NOT_RECORDED = "not recorded"
-#: Measured, and not to be told from 0.
+#: Measured, and without an upper end.
 NO_NUMBER = "no number"
 NOT_ASKED = "—"
 

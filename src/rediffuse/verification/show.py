@@ -274,7 +274,7 @@ def badge(outcome: Outcome) -> dict[str, Any]:
 def sentence(badge: dict[str, Any]) -> str:
     """A badge in words, as the README has it."""
     here, files, numbers = badge["machine"], badge["counts"]["files"], badge["counts"]["numbers"]
-    part = {"whole": "", "report": ", without what its experiments train"}[badge["part"]]
+    part = {"whole": "", "report": ", without what its experiments train,"}[badge["part"]]
     kind = "the same kind of machine as the report's" if badge["same_kind_of_machine"] else "another kind of machine"
     return (
         f"Verified: commit `{short(badge['commit'])}` was rebuilt{part} on {badge['date']} on {kind} "
@@ -284,7 +284,7 @@ def sentence(badge: dict[str, Any]) -> str:
 
 
 def _states(counts: dict[str, int]) -> str:
-    return ", ".join(f"{whole(counts[state])} {IN_WORDS[state]}" for state in State if counts[state])
+    return ", ".join(f"{counts[state]:,} {IN_WORDS[state]}" for state in State if counts[state])
 
 
 def show_badge(root: Path, study: str, badge: dict[str, Any]) -> None:

@@ -196,7 +196,7 @@ def precision(processes: "dict[str, DiffusionProcess]") -> tuple[Table, str]:
     ]
     text = (
         f"Where every operation is in float32 a table is off by up to {number(worst[torch.float32], 2)} %, in bfloat16 "
-        f"by {number(worst[torch.bfloat16], 2)} % and more. So the tables of this project are float64, whatever the "
+        f"by up to {number(worst[torch.bfloat16], 2)} %. So the tables of this project are float64, whatever the "
         "networks compute in, and are rounded at use. A network's ε of 1, rounded to bfloat16, moves x̂₀ at the last t "
         f"by up to {listed(moved)}, where pixels span 2: one reason why x̂₀ is clipped."
     )

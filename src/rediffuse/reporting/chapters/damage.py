@@ -15,9 +15,15 @@ FILE = "damage/damage.json"
 
 
 def ordered(metric: str, values: list[float]) -> bool:
-    """Whether a metric gets worse with every degree, the undamaged images first."""
+    """Whether a metric gets worse with every degree, the undamaged images first; one that has come to 0, the least it
+    can be, stays there.
+    """
     sign = 1 if direction(metric) == "lower" else -1
-    return all(sign * (after - before) > 0 for before, after in pairwise(values))
+    least = [before == after == 0 and sign < 0 < values[0] for before, after in pairwise(values)]
+    return all(
+        sign * (after - before) > 0 or at_least
+        for (before, after), at_least in zip(pairwise(values), least, strict=True)
+    )
 
 
 def verdicts(rows: list[dict[str, Any]]) -> dict[str, dict[str, bool]]:
@@ -54,7 +60,7 @@ def summary(material: Material, found: dict[str, dict[str, bool]]) -> Table:
         told = ("✓ yes" if yes else "✗ no" for yes in by_kind.values())
         shown.add(metric_short(metric, material.frames.features), *told, f"{sum(by_kind.values())} of {len(by_kind)}")
     kinds = [capital(kind) for kind in next(iter(found.values()))]
-    caption = "Whether a metric calls images worse with every degree of a known damage."
+    caption = "Whether a metric calls images worse with every degree of a known damage, or has none worse to give."
     return Table("damage-ordered", caption, headers("Metric", kinds, "Ordered"), shown)
 
 

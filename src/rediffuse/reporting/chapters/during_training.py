@@ -16,7 +16,7 @@ from rediffuse.reporting.read.timings import Timings
 from rediffuse.reporting.render.blocks import Chapter, chapter_of
 from rediffuse.reporting.render.picture import WIDTH, Picture, finish, handle, outside_legend, plain_log, reference_line
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import REAL, capital, direction, run_colours
+from rediffuse.reporting.terms import REAL, capital, direction, run_colours, training_of
 from rediffuse.reporting.values import NOT_RECORDED, Value, listed, number, spans
 from rediffuse.runs import facts
 
@@ -61,8 +61,9 @@ def words(frames: Frames) -> str:
     several = "; ranges are over training seeds" if any(len(one.run.seeds) > 1 for one in found) else ""
     texts = [
         f"While the runs trained, {record['n']} images were drawn {times} times from the averaged and from the raw "
-        f"weights of each, with {record['steps']} steps and always from the same noise, and scored as one group: a "
-        "value has no interval, and compares with those of other steps and weights, not with those of other tables.",
+        f"weights of each, with {record['steps']} steps of DDIM and always from the same noise, and scored as one "
+        "group: a value has no interval, and compares with those of other steps and weights, not with those of other "
+        "tables.",
         f"At the last step the {short} is {listed(parts)}{several}.",
     ]
     if metric in record["held_out"]:
@@ -114,12 +115,18 @@ def figure(frames: Frames) -> Picture | None:
     record = found[0].record
     colour_words = " ".join(["", *_colour_notes(metrics)])
     caption = (
-        f"Samples scored while the runs trained: {record['n']} images by {record['steps']} sampling steps, from the "
-        "same noise each time. Solid: averaged weights, which all other results use; dotted: raw weights."
-        + colour_words
+        f"Samples scored while the runs trained: {record['n']} images by {record['steps']} steps of DDIM, from the "
+        f"same noise each time. Solid: averaged weights, which all other results use{_unaveraged(found)}; dotted: raw "
+        "weights." + colour_words
     )
     alt = "Panels of sample quality against training step, for averaged and raw weights of each run."
     return finish(drawing, "during-training", caption, alt)
+
+
+def _unaveraged(found: list[Watched]) -> str:
+    """Which runs have no average of their weights."""
+    labels = dict.fromkeys(one.run.label for one in found if training_of(one.run).ema_decay == 0)
+    return f" (with {listed(list(labels))} the raw ones, as nothing is averaged there)" if labels else ""
 
 
 def _shown(found: list[Watched]) -> list[str]:

@@ -22,6 +22,7 @@ from rediffuse.reporting.render.table import Rows, Table, headers, metric_titles
 from rediffuse.reporting.terms import (
     REAL_LABEL,
     RUN_SETTINGS,
+    aim,
     axis_title,
     axis_value,
     capital,
@@ -259,7 +260,7 @@ def _picture(material: Material, result: Result) -> Picture | None:
                 seeds = tuple(part.value for part in cell.parts) if len(cell.parts) > 1 else ()
                 points.append(plots.Point(x, series, cell.value, bounds(cell), seeds))
         real = _real(material, metric)
-        label = f"{metric_short(metric, features)}\n({direction(metric)} is better)"
+        label = f"{metric_short(metric, features)}\n({aim(metric)})"
         if points:
             panels.append(plots.Panel(label, points, real and real.value, direction(metric) == "lower"))
     drawing = replace(drawing, panels=tuple(panels), caption=_caption(material, result, kind, left))
@@ -276,8 +277,8 @@ def _caption(material: Material, result: Result, kind: str, left: list[str]) -> 
     metrics = result.planned.asks.metrics[: 1 if kind == "heat-map" else MOST_PANELS]
     what = capital(metrics_title(metrics, material.frames.features))
     seeds = max(len(cell.seeds) for _, cell in result.known())
-    ways = {direction(metric) for metric in metrics}
-    better = f" {capital(*ways)} is better." if len(ways) == 1 else ""
+    ways = {aim(metric) for metric in metrics}
+    better = f" {capital(*ways)}." if len(ways) == 1 else ""
     bars = (
         ""
         if kind == "heat-map"

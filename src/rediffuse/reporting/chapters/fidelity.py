@@ -42,7 +42,8 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         return None
     titles = metric_titles(METRICS, frames.features) + (["LPIPS diversity"] if weighed else [])
     columns = headers("Model | Sampler | Steps", titles, "n | From")
-    interval = next((c.interval for c in cells.values() if c.metric in METRICS and c.low is not None), None)
+    shown = [cells.get((name, setting, metric)) for *_, name, setting in places for metric in METRICS]
+    intervals = sorted({cell.interval for cell in shown if cell is not None and cell.low is not None})
     caption = (
         "Fidelity (precision, density) and variety (recall, coverage, diversity) of the sampler that stands for each "
         "model, at each number of steps."
@@ -53,7 +54,7 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         "with 5th-neighbour balls of training images, counted (Naeem et al. 2020). Diversity: mean feature "
         "distance between two samples; that of real images is what samples should have, not exceed.",
         "Recall and coverage grow with n, which is the same in every row."
-        + (f" Brackets: {interval}." if interval else ""),
+        + (f" Brackets: {' or '.join(intervals)}, of as many as a row has." if intervals else ""),
         *([_lpips_note(cells, weighed)] if weighed else []),
     )
     marked = frozenset((len(rows) - 2, len(rows) - 1))

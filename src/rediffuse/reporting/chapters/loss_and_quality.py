@@ -113,12 +113,16 @@ def picture(material: Material, steps: Sequence[Pairs], networks: tuple[Pairs, s
         plain_log(one)
         plain_log(one, "x")
     outside_legend(figure, handles)
-    caption = (
-        "Fréchet distance against the loss: a point for each scored step of a training, joined in their order, and for "
-        "each trained network and seed. Losses of different objectives are different things, so that networks are "
-        "compared by their error of ε̂, averaged over the noise levels that all of them meet."
-    )
-    return finish(figure, "loss-and-quality", caption, "Scatter of Fréchet distance against loss.")
+    caption = [f"{short} against the loss."]
+    if shown:
+        caption.append("Along a training: a point for each scored step, joined in their order.")
+    if networks is not None:
+        caption.append(
+            "Across networks: a point for each trained network and seed; losses of different objectives are different "
+            "things, so that networks are compared by their error of ε̂, averaged over the noise levels that all of "
+            "them meet."
+        )
+    return finish(figure, "loss-and-quality", " ".join(caption), f"Scatter of {short} against loss.")
 
 
 def chapter(material: Material) -> Chapter | None:

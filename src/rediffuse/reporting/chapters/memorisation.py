@@ -40,9 +40,9 @@ def words(frames: Frames) -> str:
 
     nearer = told([(who, z) for who, z in scores if z < -CLEAR])
     farther = told([(who, z) for who, z in scores if z > CLEAR])
-    text = "No model's samples lie clearly nearer to the training images than held-out images do."
+    text = f"No model's samples lie clearly nearer (z below −{CLEAR:g}) to the training images than held-out images do."
     if nearer:
-        text = f"Clearly nearer to the training images than held-out images are: {listed(nearer)}."
+        text = f"Clearly nearer (z below −{CLEAR:g}) to the training images than held-out images are: {listed(nearer)}."
         text += f" That alone is no copying, as smooth images lie nearer to all others: {listed(_copies(frames))}."
     if farther:
         text += f" Clearly farther: {listed(farther)}; samples that lie off the images would hide copies among them."

@@ -284,8 +284,8 @@ def losses(frames: Frames) -> Picture | None:
         axes.legend(handles=handles, fontsize=8)
     caption = (
         "Losses of the one-pass models along training, each point a mean over the logged interval. A GAN's losses say "
-        "how the two networks stand against each other, not how good the images are: at 2 ln 2 = 1.386 the "
-        "discriminator knows nothing. Each panel has its own scale."
+        "how the two networks stand against each other, not how good the images are: a DCGAN's discriminator knows "
+        "nothing at 2 ln 2 = 1.386. Each panel has its own scale."
     )
     alt = "One panel for each one-pass model with its losses against training step."
     return finish(figure, "one-pass-losses", caption, alt)

@@ -14,12 +14,17 @@ from rediffuse.reporting.render import plots
 from rediffuse.reporting.render.blocks import Bullets, Chapter, chapter_of
 from rediffuse.reporting.render.picture import DASHES, WIDTH, Picture, finish, handle, outside_legend, plain_log
 from rediffuse.reporting.render.table import Rows, Table, headers
-from rediffuse.reporting.terms import OTHER, PREDICTIONS, REAL, run_colours, run_label, run_seed
+from rediffuse.reporting.terms import OTHER, PREDICTIONS, REAL, capital, run_colours, run_label, run_seed
 from rediffuse.reporting.values import Estimate, listed, number
 from rediffuse.runs import facts
 
 #: Below this share of the variance of ε or x₀ nothing is drawn.
 LEAST = 1e-4
+#: Times a linear formula's error from which on an error is the network's own; times its own error from which on one
+#: that is told another t shows that it heeds it.
+MUCH, HEEDED = 1.5, 1.1
+#: Share of a mean from which on its first stretch is much, and how many times the end of the stretch its start then is.
+SHARE, STEEP = 0.25, 3.0
 OTHERS = (
     ("linear", "best linear prediction (the least error of all is at or below it)", REAL, DASHES[1], "held-out"),
     ("memory", "who knows the training images alone, on held-out ones", OTHER, DASHES[2], "held-out"),
@@ -40,7 +45,9 @@ def shown(frames: Frames) -> list[Found]:
 def picture(material: Material, networks: Sequence[Found]) -> Picture:
     """Errors of ε̂ and of x̂₀ against the signal-to-noise ratio."""
     figure, grid = plt.subplots(1, 2, figsize=(WIDTH, 4.8))
-    colours, others = run_colours(material.loaded), iter(plots.PALETTE[2:] * len(networks))
+    colours = run_colours(material.loaded)
+    free = [colour for colour in plots.PALETTE if colour not in {colours.get(one.run.name) for one in networks}]
+    others = iter((free or plots.PALETTE) * len(networks))
     first, handles = networks[0].record, []
     looks = {one.run.name: colours.get(one.run.name) or next(others) for one in networks}
     for axes, name, title in zip(grid, ("eps", "x0"), ("Error of ε̂", "Error of x̂₀"), strict=True):
@@ -93,7 +100,8 @@ def table(material: Material, networks: Sequence[Found]) -> Table:
         "Best linear: exact, for data of the training images' mean and covariance; the least possible error of a "
         "Gaussian with these, and an upper bound to that of any other data. Floor of the training loss: what is left "
         "on training images to who knows exactly these; nothing can go below it on them, and a network that came to it "
-        "would only repeat them. A straight path has 1 − τ for √ᾱ.",
+        "would only repeat them. It is tried on the images and noise at hand, and so may come out above the linear "
+        "one, which is a formula. A straight path has 1 − τ for √ᾱ.",
     )
     count = networks[0].record["images"]["held-out"]
     caption = f"Errors at five times on {count} held-out images, with the schedule's √ᾱ and signal-to-noise ratio."
@@ -105,20 +113,30 @@ def questions(one: Found) -> tuple[str, ...]:
     rows = one.record["by_t"]
     first, middle = rows[0], min(rows, key=lambda row: abs(row["t"] - rows[-1]["t"] / 2))
     means = {key: _over_t(one, *key) for key in ((s, k) for s in ("held-out", "train") for k in rows[0][s])}
-    own, told = means["held-out", "eps"], means["held-out", "eps_mistold"]
+    own, told, linear = (means["held-out", key] for key in ("eps", "eps_mistold", "eps_linear"))
+    stops = (
+        "So the loss stops falling long before 0, as D3 saw"
+        if own < MUCH * linear
+        else f"Here most of the error is the network's own, which errs {number(own / linear, 2)} times as much as a "
+        "linear formula"
+    )
+    heeded = (
+        f"{number(told / own, 2)} times as much"
+        if told > own * HEEDED
+        else "hardly more: this network makes little of its t"
+    )
     n, who = one.record["images"]["held-out"], run_seed(one.run, one.seed)
     return (
         "Why can noise be predicted that was drawn at random (document D3, section 4)? It cannot. What is learned is "
         "its mean E[ε | x_t] over all that may have led to x_t; the rest no network removes, and where an image shows "
         f"through it is large: at t = {first['t']} {who} errs by {number(first['held-out']['eps'])} of a variance of 1 "
         f"(the best linear prediction by {number(first['held-out']['eps_linear'])}), at t = {middle['t']} by "
-        f"{number(middle['held-out']['eps'])} ({number(middle['held-out']['eps_linear'])}). So the loss stops falling "
-        f"long before 0, as D3 saw: its mean over t is {number(own)} on {n} held-out images, where the best linear "
-        f"prediction has {number(means['held-out', 'eps_linear'])}; {number(means['train', 'eps_memory'])} is the "
-        "floor on training images, for who has memorised them.",
+        f"{number(middle['held-out']['eps'])} ({number(middle['held-out']['eps_linear'])}). {stops}: the mean over t "
+        f"is {number(own)} on {n} held-out images, where the best linear prediction has {number(linear)}; "
+        f"{number(means['train', 'eps_memory'])} is the floor on training images, for who has memorised them.",
         "Why is t an input? The noise does not depend on it, but what x_t says of the noise does: the same x_t is a "
         f"faint image at one t and a noisy one at another. Told a t that is a tenth of T off, {who} errs by "
-        f"{number(told)} instead of {number(own)} in the mean over t, {number(told / own, 2)} times as much.",
+        f"{number(told)} instead of {number(own)} in the mean over t, {heeded}.",
     )
 
 
@@ -130,7 +148,7 @@ def _words(material: Material, networks: Sequence[Found]) -> str:
         if cell is not None:
             told.append(f"{Estimate(cell.value, cell.low, cell.high)} for {_name(material, one)}")
     n = networks[0].record["images"]["held-out"]
-    text = f"Averaged over t, the error of ε̂ on {n} held-out images is {listed(told)}. "
+    text = f"Averaged over t, the error of ε̂ on {n} held-out images is {listed(told)}. {_steep(material, networks)}"
     text += "It is a mean over the noise levels of a run's own schedule, and compares where schedules are the same. "
     worse = []
     for one in networks:
@@ -141,6 +159,21 @@ def _words(material: Material, networks: Sequence[Found]) -> str:
         seed = f", seed {one.seed}," if len(one.run.seeds) > 1 else ""
         worse.append(f"{_name(material, one)}{seed} at {len(above)} of {len(snr)} times{noisy}")
     return text + f"A linear formula errs less than {listed(worse)}."
+
+
+def _steep(material: Material, networks: Sequence[Found]) -> str:
+    """Of whose mean the first of the times says too much, as straight lines join the errors."""
+    told = []
+    for one in networks:
+        t, errors = [row["t"] for row in one.record["by_t"]], values(one.record, "eps")
+        parts = np.diff(t) * (np.array(errors[1:]) + np.array(errors[:-1])) / 2
+        if (share := float(parts[0] / parts.sum())) > SHARE and errors[0] > STEEP * errors[1]:
+            told.append(
+                f"{100 * share:.0f} % of that of {_name(material, one)} lie between t = {t[0]} and {t[1]}, where the "
+                f"error falls from {number(errors[0])} to {number(errors[1])}"
+            )
+    tail = "by straight lines between the times that were looked at, which is too much where an error falls steeply"
+    return f"({capital(listed(told))}: {tail}.) " if told else ""
 
 
 def _name(material: Material, one: Found) -> str:

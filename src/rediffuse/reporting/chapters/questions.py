@@ -22,7 +22,8 @@ def answered(material: Material, titles: Container[str], one: Question) -> tuple
         return f"{one.page} of the project", NOT_ASKED
     if one.chapter is not None:
         return (f"“{one.chapter}”", NOT_ASKED) if one.chapter in titles else None
-    planned = material.loaded.experiments.get(one.experiment or "")
+    asked = (material.loaded.experiments.get(name) for name in one.experiments)
+    planned = next((found for found in asked if found is not None), None)
     if planned is None or one.study not in (None, material.loaded.study.study):
         return None
     verdicts = [verdict for verdict in material.verdicts if verdict.experiment == planned.name]

@@ -102,15 +102,15 @@ def table(frames: Frames) -> Table | None:
         else:
             row += [Estimate.of(line), curvature, doubt(curve) or "none seen"]
         rows.add(*row, frames.pedigree.links([curve.file]))
-    pairs = ["At all n", "Bias of that (%)"]
+    pairs = ["At n", "Bias of that (%)"]
     if small:
         pairs += [f"At {small} images", "Bias of it (%)"]
     line_titles = "Extrapolated to n = ∞ | Departure from the line (% of its drop) | Against the line | From"
     columns = headers("Images | Setting | Seed | n", pairs, line_titles)
     title = metric_title("frechet_distance", frames.features)
     caption = (
-        f"{capital(title)} at all images of a setting, at fewer, and extrapolated to infinitely many by "
-        "a line in 1/n (Chong & Forsyth 2020)."
+        f"{capital(title)} at the n images of a setting that are looked at here, at fewer, and extrapolated to "
+        "infinitely many by a line in 1/n (Chong & Forsyth 2020)."
     )
     notes = (
         "Bias: what a distance exceeds the extrapolated one by. Brackets: of distances the t-interval over "
@@ -142,13 +142,7 @@ def words(frames: Frames) -> str:
     if parts:
         texts.append(f"At {small} images part of the {short} is bias by the extrapolation: {listed(parts)}.")
     if real is not None:
-        whole_line = at(found[-1], found[-1].record["images"])
-        assert whole_line is not None
-        texts.append(
-            f"Real images that no model has seen score {number(real['value'])} at {small} images and "
-            f"{number(whole_line['value'])} at {found[-1].record['images']}: as far as they are drawn like the "
-            "training images, nearly all of that is bias."
-        )
+        texts.append(_of_real(found[-1], real, small))
     texts.append(
         "So it is with the lab report's FID of 205 from 100 images, where a covariance of rank 99 at most stands for "
         "one of 2,048 dimensions: part of it is the number of images, whatever the model."
@@ -167,6 +161,19 @@ def words(frames: Frames) -> str:
                 "bias and what sets held-out images apart."
             )
     return " ".join(texts)
+
+
+def _of_real(curve: Curve, reading: dict[str, Any], small: int) -> str:
+    """What held-out images score, and how much of that their number explains."""
+    total, line = curve.record["images"], curve.record["extrapolation"]
+    most = at(curve, total)
+    assert most is not None
+    text = f"Real images that no model has seen score {number(reading['value'])} at {small} images and "
+    text += f"{number(most['value'])} at {total}"
+    if line is None or min(reading["value"], most["value"]) <= 0:
+        return f"{text}."
+    shares = [f"{100 * (one['value'] - line['value']) / one['value']:.0f}" for one in (reading, most)]
+    return f"{text}; by the same line {shares[0]} and {shares[1]} % of these are bias."
 
 
 def figure(frames: Frames) -> Picture | None:

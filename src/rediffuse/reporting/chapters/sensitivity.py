@@ -56,8 +56,8 @@ def _factor(way: Changed) -> float:
 def choices(material: Material) -> list[Choice]:
     """Every choice of a training that an experiment tries, the one that moves most first.
 
-    Of several ways of sampling the one in which it moves most: a network that only shows its fault in few steps has
-    one.
+    Of several ways of sampling the one in which it moves most, of those in which it moves clearly if there are any: a
+    network that only shows its fault in few steps has one.
     """
     found = []
     for planned in material.loaded.experiments.values():
@@ -70,7 +70,7 @@ def choices(material: Material) -> list[Choice]:
             if (ways := tuple(way for way in base.ways if way.factor is not None and way.factor > 0))
         ]
         if tried:
-            found.append(max(tried, key=lambda choice: choice.most / choice.least))
+            found.append(max(tried, key=lambda choice: (bool(choice.clear), choice.most / choice.least)))
     return sorted(found, key=lambda choice: -choice.most / choice.least)
 
 
@@ -122,12 +122,13 @@ def table(material: Material, found: list[Choice]) -> Table:
             material.frames.pedigree.links(files),
         )
     columns = headers(
-        f"Question | Sampled by | {short} as it is | Lowest | moves it by (%) | Verdict | Highest | moved by (%) | "
-        "verdict | Clear changes | From"
+        f"Question | Sampled by | {short} as it is | Least | moves it by (%) | Verdict | Most | moved by (%) | verdict "
+        "| Clear changes | From"
     )
     notes = (
-        "Each choice is an experiment of this report, in the way of sampling in which it moves most. A change is clear "
-        "where the 95 % interval of the difference from the run as it is leaves out 0.",
+        "Each choice is an experiment of this report, in the way of sampling in which it moves most, of those "
+        "in which it moves clearly if there are any. A change is clear where the 95 % interval of the difference from "
+        "the run as it is leaves out 0. Least and most: the lowest and the highest value among the changed ways.",
     )
     caption = f"How sensitive the {metric_title(MAIN, material.frames.features)} is to each choice of a training."
     return Table("sensitivity", caption, columns, rows, notes, narrow=True, folded=len(rows) > 12)

@@ -22,6 +22,12 @@ from rediffuse.reporting.values import Estimate, Mark, counted, listed
 METRIC = "frechet_distance"
 #: D4's bound on the standard deviation of pixels, above which quality is called high (exercise 3.7).
 D4_HIGH = 0.3
+#: What a document gets wrong in the same line or formula as a mistake.
+SECOND = {
+    "range-swapped": "takes v as the network gives it, without bringing it from [−1, 1] to [0, 1]",
+    "full-direction": "scales the variance by η in place of η²",
+    "lower-clip": "clips them at 0.9999 above, where 0.999 is right",
+}
 #: Verdicts, with sign and tone.
 WORSE, BETTER, ALIKE = (
     Mark("✗", "worse", "fails"),
@@ -116,12 +122,20 @@ def table(frames: Frames, found: list[Trial]) -> Table:
     n, groups = found[0].n, found[0].groups
     notes = (
         f"n = {n} images a value, {groups} groups; the right sampler has the same steps, noise and weights, and "
-        "differs in the mistake alone. Difference: paired by groups, 95 % t-interval. Values of so few images are high "
-        "for all, and compare with each other only.",
+        "differs in what the document writes there alone. Difference: paired by groups, 95 % t-interval. Values of so "
+        "few images are high for all, and compare with each other only.",
+        *_second([one.variant for one in found]),
         "Deviation: of pixels in [−1, 1].",
     )
     caption = "The documents' mistakes of sampling on this study's networks, each beside what is right."
     return Table("mistakes-tried", caption, columns, rows, notes=notes, narrow=True)
+
+
+def _second(variants: list[Variant]) -> tuple[str, ...]:
+    """What else is wrong in the same place of a document, and therefore not told apart here."""
+    told = {one.title: SECOND[one.name] for one in variants if one.name in SECOND}
+    said = "; ".join(f"“{title}” also {what}" for title, what in told.items())
+    return (f"Two things are wrong in one place, and tried together: {said}.",) if told else ()
 
 
 def words(found: list[Trial]) -> str:

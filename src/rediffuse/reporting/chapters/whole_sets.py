@@ -40,7 +40,7 @@ def table(frames: Frames) -> Table | None:
         "their order (ten, where there are 20 images or more) ± their deviation; it has no reference."
     )
     marked = frozenset(range(len(rows) - len(REAL_LINES), len(rows)))
-    return Table("all-images", caption, columns, rows, (note,), marked, folded=True)
+    return Table("all-images", caption, columns, rows, (note,), marked, folded=True, spread="parts")
 
 
 def _values(file: str, whole: dict[str, Any] | None) -> tuple[Value, Value, Value, str]:

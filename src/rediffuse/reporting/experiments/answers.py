@@ -25,6 +25,8 @@ from rediffuse.reporting.values import counted, decimals, listed, number, signed
 
 #: Numbers of steps from which on it is told how few do.
 LEAST_STEPS = 4
+#: By how much, as a share, a value may be worse than another and still do.
+LITTLE = 0.2
 
 
 def answers(frames: Frames, result: Result) -> list[str]:
@@ -82,7 +84,7 @@ def _over_seeds(result: Result) -> list[str]:
 
 
 def _fewest(result: Result) -> list[str]:
-    """How few steps do: down to which number none is clearly worse than the most."""
+    """How few steps do: down to which number none is clearly worse than the most, nor by more than `LITTLE`."""
     if (steps := result.place("steps")) is None:
         return []
     series: dict[str, dict[int, Cell]] = {}
@@ -92,7 +94,7 @@ def _fewest(result: Result) -> list[str]:
     found = {}
     for name, cells in series.items():
         counts = sorted(cells, reverse=True)
-        worse = (place for place, n in enumerate(counts) if compare(cells[n], cells[counts[0]]).outcome == "worse")
+        worse = (place for place, n in enumerate(counts) if _falls_off(cells[n], cells[counts[0]]))
         fewest = counts[next(worse, len(counts)) - 1]
         if len(counts) >= LEAST_STEPS:
             found[name] = (fewest, counts[0])
@@ -100,11 +102,20 @@ def _fewest(result: Result) -> list[str]:
         return []
     told = [f"{few} of {most}{f' with {name}' if name else ''}" for name, (few, most) in found.items() if few < most]
     if not told:
-        return ["Every smaller number of steps is clearly worse than the most."]
+        return [f"Every smaller number of steps is clearly worse than the most, or by more than {100 * LITTLE:g} %."]
     others = [name for name, (few, most) in found.items() if few == most]
     who = listed(others) if len(others) <= 3 else f"the {len(others)} others"
-    rest = f"; with {who} every smaller number is clearly worse" if others else ""
-    return [f"Fewest steps that are not clearly worse than the most: {listed(told)}{rest}."]
+    rest = f"; with {who} every smaller number is" if others else ""
+    neither = f"neither clearly worse than the most nor by more than {100 * LITTLE:g} %"
+    return [f"Fewest steps that are {neither}: {listed(told)}{rest}."]
+
+
+def _falls_off(cell: Cell, most: Cell) -> bool:
+    """Whether a value is clearly worse than that of the most steps, or by much where intervals are too wide to tell."""
+    if compare(cell, most).outcome == "worse":
+        return True
+    small, large = (most.value, cell.value) if direction(cell.metric) == "lower" else (cell.value, most.value)
+    return small > 0 and large > (1 + LITTLE) * small
 
 
 def _contests(frames: Frames, result: Result, sides: dict[str, str]) -> list[str]:

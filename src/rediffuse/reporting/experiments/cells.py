@@ -141,7 +141,7 @@ def estimate(cell: Cell | None, asked: bool = True) -> Value:
 
 
 def is_numberless(cells: Cells, run: str, setting: str, metric: str) -> bool:
-    """Whether a network was measured, and by this metric of its own came to no number that can be told from 0."""
+    """Whether a network was measured, and by this metric of its own has no number (gradient noise without a signal)."""
     there = any((run, setting) == place[:2] for place in cells)
     return metric in RUN_METRICS and there and (run, setting, metric) not in cells
 

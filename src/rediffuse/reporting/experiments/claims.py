@@ -14,6 +14,10 @@ from rediffuse.reporting.read.trained import Losses
 from rediffuse.reporting.terms import capital, cell_label, run_label
 from rediffuse.reporting.values import NOT_RUN, counted, listed, number
 
+#: Why `gradient_noise` may have no number.
+SIGNALLESS = "the mean gradient, by which it is divided, cannot be told from 0 beside its noise"
+#: Forms that hold one cell against another.
+AGAINST = ("pair", "as_good")
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_RUN)
 
 
@@ -51,8 +55,11 @@ class Verdict:
         known = [cell for cell in self.cells.values() if cell is not None]
         values, why = "", capital(self.why)
         if len(known) == len(self.cells) > 1:
-            pair = self.claim.form == "pair"
-            shown = " against ".join(map(written, known)) if pair else listed([number(cell.value) for cell in known])
+            shown = (
+                " against ".join(map(written, known))
+                if self.claim.form in AGAINST
+                else listed([number(cell.value) for cell in known])
+            )
             values, why = f"{metric_short(self.claim.metric, features)} {shown}; ", self.why
         return f"{capital(self.verdict)}: {self.claim.claim.rstrip('.')}. {values}{why}."
 
@@ -81,7 +88,7 @@ def _judge_cells(loaded: LoadedStudy, where: str, claim: Claim, cells: Cells) ->
     if absent := [name for name in named if name not in there]:
         labels = listed([cell_label(loaded, *_split(name)) for name in absent])
         found = (
-            Finding(UNDECIDED, f"{short} of {labels} was measured, and came to no number that can be told from 0")
+            Finding(UNDECIDED, f"{short} of {labels} was measured, and has no upper end: {SIGNALLESS}")
             if all(is_numberless(cells, *_split(name), claim.metric) for name in absent)
             else Finding(NOT_RUN, f"no value for {labels}")
         )
@@ -93,7 +100,7 @@ def _judge_cells(loaded: LoadedStudy, where: str, claim: Claim, cells: Cells) ->
     if found.verdict in (HOLDS, FAILS) and points and len(points) < len(there):
         found = found._replace(reason=f"{found.reason} ({listed(points)}: no interval, taken as a point)")
     values = [f"{written(cell)} ({cell_label(loaded, *_split(name))}{made_of(cell)})" for name, cell in there.items()]
-    evidence = f"{short} {(' against ' if claim.form == 'pair' else ', ').join(values)}" if values else ""
+    evidence = f"{short} {(' against ' if claim.form in AGAINST else ', ').join(values)}" if values else ""
     files = tuple(dict.fromkeys(file for cell in there.values() for file in cell.files))
     return Verdict(where, claim, named, found.verdict, evidence, found.reason, found.decided_by, files)
 

@@ -124,6 +124,11 @@ def contrast(first: Cell, second: Cell, times: float = 1.0, name: str = "the dif
         mean, half = float(differences.mean()), t_half_width(differences)
         same = {"group": "groups from the same noise", "image": "images", "training seed": "training seeds"}
         over = f"over {'' if kind == 'group' else 'the same '}{len(differences)} {same[kind]}"
+        means = float(np.mean(ours)), float(np.mean(theirs))
+        if not np.allclose(means, (first.value, second.value), rtol=1e-4, atol=0):
+            # Of more seeds or groups than the other has, a value is shown of all: the difference is not of these.
+            multiple = "" if times == 1 else f"{times:g} times "
+            over += f", {number(means[0])} less {multiple}{number(means[1])},"
         sample = Sample.of(kind, list(differences), first.n if kind == "group" else 1)
         return Contrast(mean, half, f"{name} {over} is {spread(mean, half)}", sample)
     one, other = sample_of(first), sample_of(second)

@@ -8,7 +8,9 @@ Intervals are of 95 %, of differences where two cells are compared.
   ends are clearly apart in the claimed direction.
 - flat, same: holds where the intervals of all differences lie within ± `within` % of the mean value, does not hold
   where one lies wholly beyond. Two values that both lack an interval are taken as they stand by `same`.
-- linear: the same of the distances from the least-squares line, each with its value's interval.
+- as_good: holds where the first cell is at most `within` % of the second worse than the second, to the far end of the
+  interval; does not hold where it is more to the near end. Two values that both lack an interval as above.
+- linear: as flat, of the distances from the least-squares line, each with its value's interval.
 - loss: the first logged row whose loss is below the number comes before the step, with every seed. A training that
   ended earlier, without getting there, decides nothing.
 Whatever is neither is undecided; what would decide it assumes that differences and spreads stay as they are.
@@ -100,6 +102,20 @@ def same(claim: Claim, cells: Sequence[Cell]) -> Finding:
     return _equal(claim, limit, [found])
 
 
+def as_good(claim: Claim, cells: Sequence[Cell]) -> Finding:
+    """A cell that is hardly worse than another, or better."""
+    first, second = cells
+    limit = (claim.within or 0) / 100 * abs(second.value)
+    better = gain(first, second, name="its lead")
+    allowed = f"it may be {number(limit)} ({claim.within:g} % of the other) worse"
+    if first.low is None and second.low is None and first.n == second.n:
+        return Finding(HOLDS if -better.value <= limit else FAILS, f"its lead is {number(better.value)}; {allowed}")
+    why = f"{better.why}; {allowed}"
+    if side := better.side(-limit):
+        return Finding(HOLDS if side > 0 else FAILS, why)
+    return _undecided(better, -limit, why)
+
+
 def _flat(claim: Claim, cells: Sequence[Cell]) -> Finding:
     return _equal(claim, _share(claim, cells), [contrast(b, a) for a, b in combinations(cells, 2)])
 
@@ -172,4 +188,5 @@ FORMS: dict[str, Callable[[Claim, Sequence[Cell]], Finding]] = {
     "above": bound,
     "trend": trend,
     "same": same,
+    "as_good": as_good,
 }

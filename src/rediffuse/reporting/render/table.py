@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rediffuse.evaluation.metrics import metric_short
-from rediffuse.reporting.terms import direction
+from rediffuse.reporting.terms import aim
 from rediffuse.reporting.values import (
     NOT_ASKED,
     NOT_RECORDED,
@@ -52,7 +52,7 @@ class Rows(list[tuple[Value, ...]]):
 
 def metric_titles(metrics: Iterable[str], features: str) -> list[str]:
     """Titles of the columns of metrics, with which way each is better."""
-    return [f"{metric_short(metric, features)} ({direction(metric)} is better)" for metric in metrics]
+    return [f"{metric_short(metric, features)} ({aim(metric)})" for metric in metrics]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Table:
 
     marked: rows that stand out on the page; folded: it opens on demand; narrow: intervals may stand below their values,
     for tables of many columns. grouped: a column by which rows belong together: on the page, what is as in the row
-    above stands there once.
+    above stands there once. spread: of what a standard deviation of its estimates is, in the CSV.
     """
 
     name: str
@@ -73,6 +73,7 @@ class Table:
     folded: bool = False
     narrow: bool = False
     grouped: int | None = None
+    spread: str = "seeds"
 
     def __post_init__(self) -> None:
         wrong = [row for row in self.rows if len(row) != len(self.columns)]
@@ -87,7 +88,9 @@ class Table:
             columns.append([column.title, *(_csv(value) for value in values)])
             if any(isinstance(value, Estimate) for value in values):
                 parts = [value.parts()[1:] if isinstance(value, Estimate) else ("", "", "") for value in values]
-                for name, filled in zip(("low", "high", "std over seeds"), zip(*parts, strict=True), strict=False):
+                for name, filled in zip(
+                    ("low", "high", f"std over {self.spread}"), zip(*parts, strict=True), strict=False
+                ):
                     if any(filled):
                         columns.append([f"{column.header} {name}", *filled])
         stream = io.StringIO()
@@ -217,8 +220,8 @@ def markdown_escape(text: str) -> str:
 _SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"}
 _MACROS = "textbackslash textasciicircum textasciitilde textless textgreater dots"
 _TEXT = {character: f"\\{name}{{}}" for character, name in zip("\\^~<>…", _MACROS.split(), strict=True)}
-_SIGNS = "pm times to le ge approx cdot infty alpha beta gamma epsilon eta lambda mu sigma surd"
-_MATHS = {character: f"$\\{name}$" for character, name in zip("±×→≤≥≈·∞αβγεηλμσ√", _SIGNS.split(), strict=True)}
+_SIGNS = "pm times to le ge approx cdot infty alpha beta gamma epsilon eta lambda mu rho sigma tau nabla | surd"
+_MATHS = {character: f"$\\{name}$" for character, name in zip("±×→≤≥≈·∞αβγεηλμρστ∇‖√", _SIGNS.split(), strict=True)}
 _MARKS = {
     "✓": r"$\surd$",
     "✗": r"$\times$",
@@ -228,6 +231,8 @@ _MARKS = {
     "−": "$-$",
     "²": "$^2$",
     "₀": "$_0$",
+    "ᵀ": "$^T$",
+    "ᵖ": "$^p$",
     "’": "'",
     "“": "``",
     "”": "''",
