@@ -49,7 +49,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1
 JobFileAppend=1
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Gres=gpu:4 State=UNKNOWN
 PartitionName=normal Nodes={host} Default=YES MaxTime=INFINITE PriorityTier=1 OverSubscribe=NO State=UP
 PartitionName=urgent Nodes={host} MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF State=UP
 """
@@ -62,7 +62,7 @@ def missing() -> str | None:
 
 
 class Slurm:
-    """A cluster of one node with two cores and one make-believe GPU, for the length of a `with` block."""
+    """A cluster of one node with eight cores and four GPUs, all make-believe, for the length of a `with` block."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -79,7 +79,7 @@ class Slurm:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         text = CONFIG.format(folder=self.folder, host=host, user=user, ports=(free_port(), free_port()))
         (self.folder / "slurm.conf").write_text(text)
-        (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
+        (self.folder / "gres.conf").write_text("Name=gpu Count=4\n")
         # Snakemake's plugin keeps SLURM_CONF from srun, which would look for a cluster's own.
         srun = self.folder / "bin" / "srun"
         srun.write_text(

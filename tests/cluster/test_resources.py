@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -94,6 +95,41 @@ def test_a_pod_is_said_to_have_ended_as_it_did(tmp_path: Path, conditions: str, 
     names = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     command = [ROOT / "profiles/kubernetes/job", "status", "job.batch/rediffuse-x"]
     assert subprocess.run(command, env=names, check=True, capture_output=True, text=True).stdout == f"{said}\n"
+
+
+@needs("cluster-generic")
+def test_a_training_that_processes_share_asks_a_cluster_for_more_than_the_machine_has_that_sends_it(
+    clone: Clone, content: dict[str, Any], tmp_path: Path
+):
+    project = clone.copy(tmp_path / "project")
+    project.run("rediffuse prepare")
+    shared = {**content, "hardware": {**content["hardware"], "device": "cuda", "threads": 2, "processes": 4}}
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(shared))
+    (tmp_path / "bin").mkdir()
+    kubectl = tmp_path / "bin/kubectl"
+    kubectl.write_text(f"#!/bin/sh\n[ $1 = get ] && echo Failed || cat >> {tmp_path}/manifest.yaml\n")
+    kubectl.chmod(0o755)
+    project.environment |= {"REDIFFUSE_IMAGE": "python:3.11", "REDIFFUSE_CLAIM": "shared"}
+    project.environment["PATH"] = f"{tmp_path}/bin:{project.environment['PATH']}"
+    # As DVC's stages call it, on a machine of one core.
+    project.run("SNAKEMAKE_PROFILE=profiles/kubernetes snakemake --cores 1 --retries 0 -- trained", code=1)
+    [container] = yaml.safe_load((tmp_path / "manifest.yaml").read_text())["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "4"
+    assert container["resources"]["requests"]["cpu"] == "8"
+
+
+@pytest.mark.parametrize(("options", "gpus"), [("", 1), ("--resources gpu=2", 2), ("--resources gpu=8", 4)])
+def test_on_one_machine_a_training_takes_as_many_of_the_gpus_as_there_are(
+    clone: Clone, content: dict[str, Any], tmp_path: Path, options: str, gpus: int
+):
+    project = clone.copy(tmp_path / "project")
+    project.run("rediffuse prepare")
+    shared = {**content, "hardware": {**content["hardware"], "device": "cuda", "processes": 4}}
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(shared))
+    project.edit(
+        "workflow/rules/jobs.smk", 'f"{stage.doing}: {job.name}"', 'f"{stage.doing}: {job.name}, {{resources.gpu}}"'
+    )
+    assert f"Training: train/baseline/seed0, {gpus}\n" in project.run(f"snakemake -n {options} -- train")
 
 
 DRY_RUNS = {

@@ -132,8 +132,10 @@ def test_a_training_that_processes_share_goes_on_with_the_same_bytes_after_its_t
     project.environment = slurm.around(project.environment)
     lock = project.folder / "state/tiny/baseline/seed0/train/lock"
 
-    with building(project, f"{COMMANDS[0]} {QUICKLY} --latency-wait 5 --until {TRAIN} -- evaluated"):
+    # One core here, as where `dvc repro` is called on a small machine, says nothing of the nodes.
+    with building(project, f"{COMMANDS[0]} {QUICKLY} --cores 1 --latency-wait 5 --until {TRAIN} -- evaluated"):
         first = stopped(lock)
+        assert job_of(slurm, TRAIN)["CPUs/Task"] == str(2 * content["hardware"]["threads"])
         slurm.run("scancel", "--signal=USR1", job_of(slurm, TRAIN)["JobId"])
         os.kill(int(first), signal.SIGCONT)
 
@@ -142,3 +144,18 @@ def test_a_training_that_processes_share_goes_on_with_the_same_bytes_after_its_t
     assert timing["processes"] == 2
     assert timing["resumed_from"] > 0
     assert trained(project.folder) == trained(here.root)
+
+
+def test_a_training_that_processes_share_asks_for_the_gpus_of_one_node(
+    slurm: Slurm, clone: Clone, content: dict[str, Any], tmp_path: Path
+):
+    project = clone.copy(tmp_path / "project")
+    project.run("rediffuse prepare")
+    shared = {**content, "hardware": {**content["hardware"], "device": "cuda", "processes": 4}}
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(shared))
+    project.environment = slurm.around(project.environment)
+    before = job_of(slurm, TRAIN).get("JobId")
+    project.run(f"{COMMANDS[0]} {QUICKLY} --cores 1 --retries 0 --latency-wait 5 -- trained", code=1)  # no GPU is there
+    job = job_of(slurm, TRAIN)
+    assert job["JobId"] != before
+    assert (job["TresPerJob"], job["NumNodes"]) == ("gres:gpu:4", "1")
