@@ -86,7 +86,8 @@ def signature(value: object) -> str:
 
 def argument(parameter: inspect.Parameter) -> str:
     """One argument: name, kind and default."""
-    text = parameter.name
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
+    text = stars.get(parameter.kind, "") + parameter.name
     if parameter.annotation is not parameter.empty:
         text += f": {annotation(parameter.annotation)}"
     if parameter.default is not parameter.empty:

@@ -17,7 +17,7 @@ INTRODUCTION = (
     "# What a build survives\n\n"
     "Written by `python docs/make_reliability.py` from what the scripts in `benchmarks/reliability/` have measured; "
     "a test holds\n"
-    "the page and their results together. Each script runs from a clean clone (`pip install -e '.[test]'`) "
+    "the page and their results together. Each script runs from a clean clone (`pip install -e '.[test,team]'`) "
     "with one command,\n"
     "draws from a stated seed, and works on a study of seconds that has a job of every stage. A *result* is a file of\n"
     "`data/`, `runs/`, `reports/` or `plan/` that holds no times. A count of zero says little by itself: "
@@ -25,9 +25,10 @@ INTRODUCTION = (
     "a rate up to the bound given beside it (95 %, Clopper and Pearson).\n"
 )
 KILLS = """\
-While a build goes on it is killed in every stage, at drawn moments, and started again each time. A signal goes to
-the tool alone, whose jobs then go on as orphans (in half of the cases beside the next build), to all of its
-processes, or to the job alone. What counts as a kill is a signal that ended something at work.
+While a build goes on it is killed, at drawn moments, and started again each time: single jobs and `rediffuse make` in
+every stage, the tools in those where the moment fell. A signal goes to the tool alone, whose jobs then go on as orphans
+(in half of the cases beside the next build), to all of its processes, or to the job alone. What counts as a kill is a
+signal that ended a job, or a tool at its own work between jobs.
 A tool that is asked to end (SIGTERM, SIGINT) lets end first what is at work: the time that takes is that of the jobs.
 """
 DISK = """\
@@ -130,6 +131,7 @@ def kills(files: Results) -> Iterator[str]:
                 word: lambda case, target=target: sum(case[1]["by target"][target].values())
                 for target, word in TARGETS.items()
             },
+            "between jobs": lambda case: case[1]["with no job at work"],
             "stages with a kill": lambda case: sum(sum(n.values()) > 0 for n in case[1]["by stage"].values()),
             "slowest end, s": lambda case: f"{case[1]['slowest to end, s']:.1f}",
         },
@@ -151,7 +153,7 @@ def kills(files: Results) -> Iterator[str]:
             "runs or values twice": lambda case: case[1]["logged twice"],
         },
     )
-    yield "\nKills by the stage that was at work:\n\n"
+    yield "\nKills by the stage that was at work, in each of two where two jobs were:\n\n"
     yield table(
         next(iter(every.values()))["by stage"],
         {

@@ -79,7 +79,9 @@ class Slurm:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         text = CONFIG.format(folder=self.folder, host=host, user=user, ports=(free_port(), free_port()))
         (self.folder / "slurm.conf").write_text(text)
-        (self.folder / "gres.conf").write_text("Name=gpu Count=4\n")
+        for name in ("gpu0", "gpu1", "gpu2", "gpu3"):
+            (self.folder / name).touch()
+        (self.folder / "gres.conf").write_text(f"Name=gpu File={self.folder}/gpu[0-3]\n")
         # Snakemake's plugin keeps SLURM_CONF from srun, which would look for a cluster's own.
         srun = self.folder / "bin" / "srun"
         srun.write_text(

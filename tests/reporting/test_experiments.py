@@ -62,11 +62,10 @@ def test_the_answer_is_given_at_most_and_at_fewest_steps(material):
 def test_the_fewest_steps_that_do_are_named_and_where_none_are(material, monkeypatch: pytest.MonkeyPatch):
     # With η = 0 and 1 the 5 steps are clearly worse than the 10; with η = 0.5 both have the same value.
     monkeypatch.setattr("rediffuse.reporting.experiments.answers.LEAST_STEPS", 2)
-    every = "Every smaller number of steps is clearly worse than the most, or by more than 20 %."
-    assert said(material, "eta")[-1] == every
+    worse = "clearly worse than the most, or by more than 20 %"
+    assert said(material, "eta")[-1] == f"No smaller number of steps does: each is {worse}."
     assert said(material, "few")[-1] == (
-        "Fewest steps that are neither clearly worse than the most nor by more than 20 %: 5 of 10 with η = 0.5; "
-        "with η = 0 every smaller number is."
+        f"Fewest steps that do (are not {worse}): 5 of 10 with η = 0.5; with η = 0 no smaller number does."
     )
 
 

@@ -1,5 +1,7 @@
 """Fidelity and variety apart: precision, recall, density, coverage and diversity beside the line of real images."""
 
+import re
+
 from rediffuse.config import ResolvedRun
 from rediffuse.config.sampling import Setting
 from rediffuse.config.sections import LpipsWeights
@@ -43,7 +45,7 @@ def table(frames: Frames, cells: Cells) -> Table | None:
     titles = metric_titles(METRICS, frames.features) + (["LPIPS diversity"] if weighed else [])
     columns = headers("Model | Sampler | Steps", titles, "n | From")
     shown = [cells.get((name, setting, metric)) for *_, name, setting in places for metric in METRICS]
-    intervals = sorted({cell.interval for cell in shown if cell is not None and cell.low is not None})
+    intervals = {cell.interval for cell in shown if cell is not None and cell.low is not None}
     caption = (
         "Fidelity (precision, density) and variety (recall, coverage, diversity) of the sampler that stands for each "
         "model, at each number of steps."
@@ -54,11 +56,21 @@ def table(frames: Frames, cells: Cells) -> Table | None:
         "with 5th-neighbour balls of training images, counted (Naeem et al. 2020). Diversity: mean feature "
         "distance between two samples; that of real images is what samples should have, not exceed.",
         "Recall and coverage grow with n, which is the same in every row."
-        + (f" Brackets: {' or '.join(intervals)}, of as many as a row has." if intervals else ""),
+        + (f" Brackets: {_together(intervals)}." if intervals else ""),
         *([_lpips_note(cells, weighed)] if weighed else []),
     )
     marked = frozenset((len(rows) - 2, len(rows) - 1))
     return Table("fidelity", caption, columns, rows, notes, marked, narrow=True)
+
+
+def _together(intervals: set[str]) -> str:
+    """What intervals are called that differ in a number: "t-interval over 3, 4 or 10 groups"."""
+    parts = [re.fullmatch(r"(.* over )(\d+)( .*)", one) for one in sorted(intervals)]
+    found = [part.groups() for part in parts if part is not None]
+    if len(found) < 2 or len({(head, tail) for head, _, tail in found}) > 1 or len(found) < len(parts):
+        return "; ".join(sorted(intervals))
+    counts = sorted((number for _, number, _ in found), key=int)
+    return f"{found[0][0]}{', '.join(counts[:-1])} or {counts[-1]}{found[0][2]}"
 
 
 def _lpips_note(cells: Cells, lpips: LpipsWeights) -> str:

@@ -94,20 +94,20 @@ def _fewest(result: Result) -> list[str]:
     found = {}
     for name, cells in series.items():
         counts = sorted(cells, reverse=True)
-        worse = (place for place, n in enumerate(counts) if _falls_off(cells[n], cells[counts[0]]))
-        fewest = counts[next(worse, len(counts)) - 1]
+        fallen = (place for place, n in enumerate(counts) if _falls_off(cells[n], cells[counts[0]]))
+        fewest = counts[next(fallen, len(counts)) - 1]
         if len(counts) >= LEAST_STEPS:
             found[name] = (fewest, counts[0])
     if not found:
         return []
+    worse = f"clearly worse than the most, or by more than {100 * LITTLE:g} %"
     told = [f"{few} of {most}{f' with {name}' if name else ''}" for name, (few, most) in found.items() if few < most]
     if not told:
-        return [f"Every smaller number of steps is clearly worse than the most, or by more than {100 * LITTLE:g} %."]
+        return [f"No smaller number of steps does: each is {worse}."]
     others = [name for name, (few, most) in found.items() if few == most]
     who = listed(others) if len(others) <= 3 else f"the {len(others)} others"
-    rest = f"; with {who} every smaller number is" if others else ""
-    neither = f"neither clearly worse than the most nor by more than {100 * LITTLE:g} %"
-    return [f"Fewest steps that are {neither}: {listed(told)}{rest}."]
+    rest = f"; with {who} no smaller number does" if others else ""
+    return [f"Fewest steps that do (are not {worse}): {listed(told)}{rest}."]
 
 
 def _falls_off(cell: Cell, most: Cell) -> bool:
