@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -128,3 +129,19 @@ def test_without_as_many_held_out_images_no_line_of_theirs_is_drawn(tmp_path: Pa
     assert "held-out" not in during_training.words(frames)
     with styled():
         assert during_training.figure(frames) is not None
+
+
+def test_a_run_without_an_average_is_named_and_the_sampler_is_that_of_the_runs(frames: Frames):
+    (one, *_) = during_training.watched(frames)
+
+    def like(**overrides: Any) -> during_training.Watched:
+        assert one.run.diffusion is not None
+        training = one.run.training.model_copy(update={"ema_decay": overrides.get("decay", 0.9)})
+        diffusion = one.run.diffusion.model_copy(update={"prediction": overrides.get("prediction", "eps")})
+        return one._replace(run=one.run.model_copy(update={"training": training, "diffusion": diffusion}))
+
+    assert during_training._unaveraged([like()]) == ""
+    assert during_training._unaveraged([like(), like(decay=0)]).startswith(f" (with {one.run.label} the raw ones")
+    assert during_training._method([like()]) == "DDIM"
+    assert during_training._method([like(prediction="velocity")]) == "Euler's method"
+    assert "DDIM or" in during_training._method([like(), like(prediction="velocity")])

@@ -254,3 +254,19 @@ def test_lpips_stands_beside_the_line_of_held_out_images(tree: StudyTree, tmp_pa
     ]
     assert isinstance(shown, Table)
     assert "mean LPIPS (AlexNet, images brought to 64×64) over all pairs of the first 20 images" in shown.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (50.0, "score 200.0 at 100 images and 100.0 at 400; by their own line 75 and 50 % of these are bias."),
+        (-1.0, "score 200.0 at 100 images and 100.0 at 400."),  # more than all of it would be bias
+        (None, "score 200.0 at 100 images and 100.0 at 400."),
+    ],
+)
+def test_how_much_of_what_real_images_score_is_bias_is_told_where_their_line_says_it(line: float | None, said: str):
+    counts = [{"n": 100, "value": 200.0}, {"n": 400, "value": 100.0}]
+    extrapolation = None if line is None else {"value": line}
+    record = {"images": 400, "counts": counts, "extrapolation": extrapolation}
+    curve = sample_count.Curve("real", "", None, "#000000", record, "file")
+    assert sample_count._of_real(curve, counts[0], 100).endswith(said)

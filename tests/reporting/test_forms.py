@@ -181,7 +181,18 @@ def test_one_that_is_as_good_as_another(first: Cell, second: Cell, wanted: str) 
     asked = claim(as_good=("a/x-5", "b/x-5"), within=10, metric=first.metric)
     found = forms.FORMS["as_good"](asked, [first, second])
     assert found.verdict == wanted
-    assert "(10 % of the other) worse" in found.reason
+    assert "(10 % of the second) is allowed" in found.reason
+
+
+def test_the_reason_says_how_much_worse_the_first_is_whatever_its_interval_is_of() -> None:
+    asked = claim(as_good=("a/x-5", "b/x-5"), within=10)
+    known, made = forms.FORMS["as_good"](asked, [cell(113, 1), cell(100, 1)]), WIDE[::-2]
+    assert (
+        known.reason
+        == "what the first is worse by is 13.00 [11.00, 15.00]; at most 10.00 (10 % of the second) is allowed"
+    )
+    found = forms.FORMS["as_good"](asked, made)
+    assert found.reason.startswith("what the first is worse by over 4 groups from the same noise is 0.5000 [")
 
 
 def test_what_is_as_good_is_measured_by_the_other_and_not_by_the_mean_of_both() -> None:

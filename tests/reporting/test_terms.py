@@ -8,8 +8,11 @@ from rediffuse.reporting.experiments.cells import Cell
 from rediffuse.reporting.experiments.comparison import by_variance, in_short
 from rediffuse.reporting.read.frames import read_frames
 from rediffuse.reporting.terms import (
+    AS_REAL,
     BASELINE,
     IMPROVED,
+    VARIETY,
+    aim,
     axis_value,
     metrics_title,
     run_colours,
@@ -143,3 +146,10 @@ def test_some_seeds_of_a_run_are_named_and_all_of_them_are_not(empty_tree: Study
     run = empty_tree.loaded.ablations["improved-seeds"]
     assert run_seeds(run, list(run.seeds)) == run.label
     assert run_seeds(run, [1]) == f"{run.label} (seed 1)"
+
+
+def test_variety_is_best_as_real_images_have_it_and_quality_has_a_direction() -> None:
+    assert aim("frechet_distance") == "lower is better"
+    assert aim("recall") == "higher is better"
+    assert {aim(metric) for metric in AS_REAL} == {"best as real images have it"}
+    assert set(VARIETY) < set(AS_REAL)

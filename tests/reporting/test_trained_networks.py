@@ -115,6 +115,19 @@ def test_a_network_that_is_hardly_trained_shows_neither_a_floor_of_the_loss_nor_
     assert "hardly more: this network makes little of its t" in what_for
 
 
+@pytest.mark.parametrize(("times", "own"), [(1.8, False), (2.2, True)])
+def test_most_of_an_error_is_the_networks_own_from_twice_that_of_a_formula_on(
+    material: Material, times: float, own: bool
+):
+    (one, *_) = prediction_errors.shown(material.frames)
+    rows = [
+        {**row, "held-out": {**row["held-out"], "eps": times * row["held-out"]["eps_linear"]}}
+        for row in one.record["by_t"]
+    ]
+    why, _ = prediction_errors.questions(one._replace(record={**one.record, "by_t": rows}))
+    assert ("most of the error is the network's own" in why) is own
+
+
 def test_a_mean_that_one_steep_stretch_makes_is_called_too_much(material: Material):
     (one, *_) = prediction_errors.shown(material.frames)
     assert prediction_errors._steep(material, [one]) == ""
@@ -125,7 +138,7 @@ def test_a_mean_that_one_steep_stretch_makes_is_called_too_much(material: Materi
     t = [row["t"] for row in rows]
     first, rest = (t[1] - t[0]) * 40.05, (t[-1] - t[1]) * 0.1
     told = prediction_errors._steep(material, [one._replace(record={**one.record, "by_t": rows})])
-    assert told.startswith(f"({100 * first / (first + rest):.0f} % of that of DDPM (ε) lie between t = 0 and {t[1]}")
+    assert told.startswith(f"({100 * first / (first + rest):.0f} % of that of DDPM (ε) lies between t = 0 and {t[1]}")
     assert "falls from 80.00 to 0.1000" in told
 
 

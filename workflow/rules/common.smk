@@ -34,12 +34,6 @@ resource_scopes:
     gpu="local",
 
 
-if workflow.nodes is not None:
-    workflow.register_resource("_cores", None)
-elif workflow.is_main_process and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", 1)
-
-
 # A cluster runs a Snakemake of its own for each job: it hears here which jobs begin anew, and none does so twice.
 FORCED = "REDIFFUSE_FORCED"
 if workflow.is_main_process or "SLURM_RESTART_COUNT" in os.environ:
@@ -60,10 +54,19 @@ onstart:
         date_back(job.receipt for job in PLAN.jobs.values())
 
 
+def limit():
+    """Say what this machine limits, once it is known where the jobs run; of a dry run only `jobs` of a profile tells."""
+    if workflow.nodes is not None if workflow.dryrun else not workflow.local_exec:
+        workflow.register_resource("_cores", None)
+    elif "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", 1)
+
+
 @functools.cache
 def due():
     """What has to run. Receipts decide that: Snakemake is told once it knows what the user asks for, which is when it
     first asks a rule for its input, and sees to the order. No date of a file counts."""
+    limit()
     Digests.kept = not workflow.dryrun
     settings = workflow.dag_settings
     decided = schedule(

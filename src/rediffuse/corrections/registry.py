@@ -1,4 +1,4 @@
-"""What can be run of the documents' mistakes, each beside the right sampler that differs from it in nothing else."""
+"""What can be run of the documents' mistakes, each beside the right sampler: it differs in that place alone."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass

@@ -270,9 +270,9 @@ AXES = {
 NONE_AT_ZERO = ("training.clip_norm", "training.ema_decay", "training.warmup")
 
 #: Metrics of variety, of which more is not better in itself.
-VARIETY = ("diversity", "pixel_diversity", "lpips_diversity")
+VARIETY = ("diversity", "class_diversity", "pixel_diversity", "lpips_diversity")
 #: Metrics whose best value is that of real images.
-AS_REAL = (*VARIETY, "class_diversity", "hue_agreement")
+AS_REAL = (*VARIETY, "hue_agreement")
 
 #: Predictions as they are written in formulas.
 PREDICTIONS = {"eps": "ε", "x0": "x₀", "mu": "μ"}

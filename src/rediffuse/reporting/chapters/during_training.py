@@ -61,9 +61,9 @@ def words(frames: Frames) -> str:
     several = "; ranges are over training seeds" if any(len(one.run.seeds) > 1 for one in found) else ""
     texts = [
         f"While the runs trained, {record['n']} images were drawn {times} times from the averaged and from the raw "
-        f"weights of each, with {record['steps']} steps of DDIM and always from the same noise, and scored as one "
-        "group: a value has no interval, and compares with those of other steps and weights, not with those of other "
-        "tables.",
+        f"weights of each, with {record['steps']} steps of {_method(found)} and always from the same noise, and scored "
+        "as one group: a value has no interval, and compares with those of other steps and weights, not with those of "
+        "other tables.",
         f"At the last step the {short} is {listed(parts)}{several}.",
     ]
     if metric in record["held_out"]:
@@ -115,12 +115,18 @@ def figure(frames: Frames) -> Picture | None:
     record = found[0].record
     colour_words = " ".join(["", *_colour_notes(metrics)])
     caption = (
-        f"Samples scored while the runs trained: {record['n']} images by {record['steps']} steps of DDIM, from the "
-        f"same noise each time. Solid: averaged weights, which all other results use{_unaveraged(found)}; dotted: raw "
-        "weights." + colour_words
+        f"Samples scored while the runs trained: {record['n']} images by {record['steps']} steps of {_method(found)}, "
+        "from the same noise each time. Solid: averaged weights, which all other results use"
+        f"{_unaveraged(found)}; dotted: raw weights." + colour_words
     )
     alt = "Panels of sample quality against training step, for averaged and raw weights of each run."
     return finish(drawing, "during-training", caption, alt)
+
+
+def _method(found: list[Watched]) -> str:
+    """By which sampler the images are drawn."""
+    kinds = {facts.is_flow(one.run) for one in found}
+    return {(False,): "DDIM", (True,): "Euler's method"}.get(tuple(kinds), "DDIM or, on straight paths, Euler's method")
 
 
 def _unaveraged(found: list[Watched]) -> str:

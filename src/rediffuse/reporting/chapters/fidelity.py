@@ -64,13 +64,16 @@ def table(frames: Frames, cells: Cells) -> Table | None:
 
 
 def _together(intervals: set[str]) -> str:
-    """What intervals are called that differ in a number: "t-interval over 3, 4 or 10 groups"."""
-    parts = [re.fullmatch(r"(.* over )(\d+)( .*)", one) for one in sorted(intervals)]
-    found = [part.groups() for part in parts if part is not None]
-    if len(found) < 2 or len({(head, tail) for head, _, tail in found}) > 1 or len(found) < len(parts):
-        return "; ".join(sorted(intervals))
-    counts = sorted((number for _, number, _ in found), key=int)
-    return f"{found[0][0]}{', '.join(counts[:-1])} or {counts[-1]}{found[0][2]}"
+    """What intervals are called, those that differ in a number alone once: "t-interval over 3, 4 or 10 groups"."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for one in sorted(intervals):
+        head, number_, tail = re.fullmatch(r"(.*?)(\d*)(\D*)", one).groups()  # type: ignore[union-attr]
+        counts.setdefault((head, tail), []).append(int(number_ or 0))
+    texts = []
+    for (head, tail), found in counts.items():
+        *few, most = map(str, sorted(found))
+        texts.append(f"{head}{', '.join(few)}{' or ' if few else ''}{most if max(found) else ''}{tail}")
+    return "; ".join(texts)
 
 
 def _lpips_note(cells: Cells, lpips: LpipsWeights) -> str:

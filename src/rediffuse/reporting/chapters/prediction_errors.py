@@ -22,7 +22,7 @@ from rediffuse.runs import facts
 LEAST = 1e-4
 #: Times a linear formula's error from which on an error is the network's own; times its own error from which on one
 #: that is told another t shows that it heeds it.
-MUCH, HEEDED = 1.5, 1.1
+MUCH, HEEDED = 2.0, 1.1
 #: Share of a mean from which on its first stretch is much, and how many times the end of the stretch its start then is.
 SHARE, STEEP = 0.25, 3.0
 OTHERS = (
@@ -100,8 +100,8 @@ def table(material: Material, networks: Sequence[Found]) -> Table:
         "Best linear: exact, for data of the training images' mean and covariance; the least possible error of a "
         "Gaussian with these, and an upper bound to that of any other data. Floor of the training loss: what is left "
         "on training images to who knows exactly these; nothing can go below it on them, and a network that came to it "
-        "would only repeat them. It is tried on the images and noise at hand, and so may come out above the linear "
-        "one, which is a formula. A straight path has 1 − τ for √ᾱ.",
+        "would only repeat them. It is measured on these images and this noise, and so may come out above "
+        "the linear error, which is a formula. A straight path has 1 − τ for √ᾱ.",
     )
     count = networks[0].record["images"]["held-out"]
     caption = f"Errors at five times on {count} held-out images, with the schedule's √ᾱ and signal-to-noise ratio."
@@ -123,7 +123,7 @@ def questions(one: Found) -> tuple[str, ...]:
     heeded = (
         f"{number(told / own, 2)} times as much"
         if told > own * HEEDED
-        else "hardly more: this network makes little of its t"
+        else f"{'hardly' if told > own else 'no'} more: this network makes little of its t"
     )
     n, who = one.record["images"]["held-out"], run_seed(one.run, one.seed)
     return (
@@ -156,8 +156,7 @@ def _words(material: Material, networks: Sequence[Found]) -> str:
         pairs = zip(snr, values(one.record, "eps"), values(one.record, "eps_linear"), strict=True)
         above = [ratio for ratio, ours, linear in pairs if ours > linear]
         noisy = f" (all at SNR {number(max(above), 2)} or less)" if above and max(above) < max(snr) else ""
-        seed = f", seed {one.seed}," if len(one.run.seeds) > 1 else ""
-        worse.append(f"{_name(material, one)}{seed} at {len(above)} of {len(snr)} times{noisy}")
+        worse.append(f"{_name(material, one)}{_seed(one)} at {len(above)} of {len(snr)} times{noisy}")
     return text + f"A linear formula errs less than {listed(worse)}."
 
 
@@ -169,8 +168,8 @@ def _steep(material: Material, networks: Sequence[Found]) -> str:
         parts = np.diff(t) * (np.array(errors[1:]) + np.array(errors[:-1])) / 2
         if (share := float(parts[0] / parts.sum())) > SHARE and errors[0] > STEEP * errors[1]:
             told.append(
-                f"{100 * share:.0f} % of that of {_name(material, one)} lie between t = {t[0]} and {t[1]}, where the "
-                f"error falls from {number(errors[0])} to {number(errors[1])}"
+                f"{100 * share:.0f} % of that of {_name(material, one)}{_seed(one)} lies between t = {t[0]} and "
+                f"{t[1]}, where the error falls from {number(errors[0])} to {number(errors[1])}"
             )
     tail = "by straight lines between the times that were looked at, which is too much where an error falls steeply"
     return f"({capital(listed(told))}: {tail}.) " if told else ""
@@ -180,6 +179,11 @@ def _name(material: Material, one: Found) -> str:
     """A network with what it predicts, which the name of one that an experiment trains may say."""
     label, predicts = run_label(material.loaded, one.run.name), _predicts(one)
     return label if label.endswith(f" {predicts})") else f"{label} ({predicts})"
+
+
+def _seed(one: Found) -> str:
+    """The seed of a network, where there are others."""
+    return f", seed {one.seed}," if len(one.run.seeds) > 1 else ""
 
 
 def _predicts(one: Found) -> str:

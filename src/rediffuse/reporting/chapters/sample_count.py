@@ -170,10 +170,10 @@ def _of_real(curve: Curve, reading: dict[str, Any], small: int) -> str:
     assert most is not None
     text = f"Real images that no model has seen score {number(reading['value'])} at {small} images and "
     text += f"{number(most['value'])} at {total}"
-    if line is None or min(reading["value"], most["value"]) <= 0:
+    if line is None or not 0 <= line["value"] <= most["value"] <= reading["value"] or not most["value"]:
         return f"{text}."
     shares = [f"{100 * (one['value'] - line['value']) / one['value']:.0f}" for one in (reading, most)]
-    return f"{text}; by the same line {shares[0]} and {shares[1]} % of these are bias."
+    return f"{text}; by their own line {shares[0]} and {shares[1]} % of these are bias."
 
 
 def figure(frames: Frames) -> Picture | None:

@@ -122,13 +122,13 @@ def table(material: Material, found: list[Choice]) -> Table:
             material.frames.pedigree.links(files),
         )
     columns = headers(
-        f"Question | Sampled by | {short} as it is | Least | moves it by (%) | Verdict | Most | moved by (%) | verdict "
-        "| Clear changes | From"
+        f"Question | Sampled by | {short} as it is | Lowest | moves it by (%) | Verdict | Highest | moved by (%) | "
+        "verdict | Clear changes | From"
     )
     notes = (
         "Each choice is an experiment of this report, in the way of sampling in which it moves most, of those "
         "in which it moves clearly if there are any. A change is clear where the 95 % interval of the difference from "
-        "the run as it is leaves out 0. Least and most: the lowest and the highest value among the changed ways.",
+        "the run as it is leaves out 0. Lowest and highest: among the values of the changed ways.",
     )
     caption = f"How sensitive the {metric_title(MAIN, material.frames.features)} is to each choice of a training."
     return Table("sensitivity", caption, columns, rows, notes, narrow=True, folded=len(rows) > 12)

@@ -39,9 +39,9 @@ def stability(frames: Frames) -> Table:
     )
     every = sorted({training_of(run).log_every for run in diffusion_runs(frames.loaded)})
     notes = (
-        f"All numbers are of the rows of history.csv, each a mean over {setting_text(every)} training steps, by the "
-        "raw weights. Loss at the end: mean of the last tenth of training. Spread: standard deviation over the second "
-        "half. Gradient norms: before clipping, after warm-up.",
+        "All numbers are of the rows of history.csv and, but for the held-out loss, of the raw weights, each a mean "
+        f"over {setting_text(every)} training steps. Loss at the end: mean of the last tenth of training. Spread: "
+        "standard deviation over the second half. Gradient norms: before clipping, after warm-up.",
         "Held-out loss: of the averaged weights, where there is an average, at the end and with dropout off: it may "
         "lie below the training loss for that alone.",
         "Losses of runs with different schedules or objectives measure different things and are not to be ranked; "

@@ -84,7 +84,7 @@ def _over_seeds(result: Result) -> list[str]:
 
 
 def _fewest(result: Result) -> list[str]:
-    """How few steps do: down to which number none is clearly worse than the most, nor by more than `LITTLE`."""
+    """Down to which number of steps no value is clearly worse than that of the most, nor by more than `LITTLE`."""
     if (steps := result.place("steps")) is None:
         return []
     series: dict[str, dict[int, Cell]] = {}
@@ -100,22 +100,24 @@ def _fewest(result: Result) -> list[str]:
             found[name] = (fewest, counts[0])
     if not found:
         return []
-    worse = f"clearly worse than the most, or by more than {100 * LITTLE:g} %"
+    much = f"more than {100 * LITTLE:g} %"
     told = [f"{few} of {most}{f' with {name}' if name else ''}" for name, (few, most) in found.items() if few < most]
     if not told:
-        return [f"No smaller number of steps does: each is {worse}."]
+        return [f"Already the next smaller number of steps is clearly worse than the most, or worse by {much}."]
     others = [name for name, (few, most) in found.items() if few == most]
     who = listed(others) if len(others) <= 3 else f"the {len(others)} others"
-    rest = f"; with {who} no smaller number does" if others else ""
-    return [f"Fewest steps that do (are not {worse}): {listed(told)}{rest}."]
+    rest = f"; with {who} already the next smaller number is" if others else ""
+    down = f"Fewest steps down to which no value is clearly worse than that of the most, nor worse by {much}"
+    return [f"{down}: {listed(told)}{rest}."]
 
 
 def _falls_off(cell: Cell, most: Cell) -> bool:
     """Whether a value is clearly worse than that of the most steps, or by much where intervals are too wide to tell."""
     if compare(cell, most).outcome == "worse":
         return True
-    small, large = (most.value, cell.value) if direction(cell.metric) == "lower" else (cell.value, most.value)
-    return small > 0 and large > (1 + LITTLE) * small
+    worse = cell.value - most.value if direction(cell.metric) == "lower" else most.value - cell.value
+    # Of a value that may be 0, per cent say nothing.
+    return abs(most.value) > most.half and worse > LITTLE * abs(most.value)
 
 
 def _contests(frames: Frames, result: Result, sides: dict[str, str]) -> list[str]:

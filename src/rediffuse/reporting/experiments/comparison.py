@@ -12,7 +12,6 @@ from rediffuse.reporting.read.pedigree import ALTERED
 from rediffuse.reporting.terms import (
     MAIN,
     RUN_SETTINGS,
-    aim,
     capital,
     direction,
     in_sentence,
@@ -89,10 +88,10 @@ def contest(
         _, first, second, how = pairs[0]
         winner = {"better": labels[1], "worse": labels[0]}.get(how.outcome, "neither")
         values = f"{number(second.value)} ({labels[1]}) against {number(first.value)} ({labels[0]})"
-        return f"By {title} ({aim(metric)}), {winner} is clearly better: {values}."
+        return f"By {title} ({direction(metric)} is better), {winner} is clearly better: {values}."
     missing = f"; {counted(len(found) - len(pairs), 'pair')} {NOT_RUN}" if len(pairs) < len(found) else ""
     if metric != MAIN:
-        return f"By {title} ({aim(metric)}), {won(pairs, *labels)}{missing}."
+        return f"By {title} ({direction(metric)} is better), {won(pairs, *labels)}{missing}."
     return (
         f"Of {counted(len(pairs), 'pair')} with the same sampler and steps, compared by {title} ({direction(metric)} "
         f"is better, n = {pairs[0].first.n} images a value), {won(pairs, *labels)}{missing}."

@@ -29,6 +29,8 @@ from rediffuse.reporting.experiments.contrasts import Contrast, against, contras
 from rediffuse.reporting.read.trained import Losses
 from rediffuse.reporting.values import listed, number
 
+#: What is said of the first of two cells of `as_good`; below 0 it is better.
+WORSE_BY = "what the first is worse by"
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 
 
@@ -106,11 +108,14 @@ def as_good(claim: Claim, cells: Sequence[Cell]) -> Finding:
     """A cell that is hardly worse than another, or better."""
     first, second = cells
     limit = (claim.within or 0) / 100 * abs(second.value)
-    better = gain(first, second, name="its lead")
-    allowed = f"it may be {number(limit)} ({claim.within:g} % of the other) worse"
+    worse = gain(second, first, name=WORSE_BY)
+    allowed = f"at most {number(limit)} ({claim.within:g} % of the second) is allowed"
     if first.low is None and second.low is None and first.n == second.n:
-        return Finding(HOLDS if -better.value <= limit else FAILS, f"its lead is {number(better.value)}; {allowed}")
-    why = f"{better.why}; {allowed}"
+        verdict = HOLDS if worse.value <= limit else FAILS
+        return Finding(verdict, f"{WORSE_BY} is {number(worse.value)}; {allowed}")
+    told = WORSE_BY in worse.why or worse.half is None
+    why = f"{worse.why if told else f'{WORSE_BY} is {spread(worse.value, worse.half or 0)}'}; {allowed}"
+    better = replace(worse, value=-worse.value)
     if side := better.side(-limit):
         return Finding(HOLDS if side > 0 else FAILS, why)
     return _undecided(better, -limit, why)
