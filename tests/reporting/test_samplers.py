@@ -93,13 +93,18 @@ def test_the_first_figure_shows_every_pair_that_the_opening_compares(tmp_path: P
     study = yaml.safe_load((PROJECT / "studies" / "smoke.yaml").read_text())
     vary = study["experiments"]["comparison"]["vary"]
     vary["steps"] = [5, 10]  # of which the runs themselves have one
+    vary["sampler"] = [*vary["sampler"], "plms"]  # which they have not
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
     tree = StudyTree(tmp_path / "project", tmp_path / "study.yaml").everything()
     frames = read_frames(tree.loaded, tree.root, tree.plan)
-    lines = quality._lines(frames, make_cells(frames.measured()))
+    cells = make_cells(frames.measured())
+    lines = quality._lines(frames, cells)
+    assert quality.quality_by_sampler(frames, cells) is not None
+    plt.close("all")
     for run in ("baseline", "improved"):
         assert {steps for _, _, steps in lines[run, "ancestral"]} == {5, 10, 50}
-        assert {steps for _, _, steps in lines[run, "ddim"]} == {5, 10}
+        for sampler in ("ddim", "plms"):
+            assert {steps for _, _, steps in lines[run, sampler]} == {5, 10}
 
 
 @pytest.mark.parametrize("lowest", [300, -5])

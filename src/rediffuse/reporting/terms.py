@@ -235,8 +235,9 @@ def compared_runs(loaded: LoadedStudy) -> list[ResolvedRun]:
 
 
 def sampler_keys(loaded: LoadedStudy) -> list[str]:
-    """The samplers of the compared runs, in the order in which the study names them."""
-    return list(dict.fromkeys(key for run in compared_runs(loaded) for _, key, _ in facts.comparable_settings(run)))
+    """The samplers of the compared runs, in the order in which the study names them; those of experiments last."""
+    ways = (facts.comparable_settings, facts.settings)
+    return list(dict.fromkeys(key for of in ways for run in compared_runs(loaded) for _, key, _ in of(run)))
 
 
 def settings_in_order(loaded: LoadedStudy) -> list[Setting]:
