@@ -28,8 +28,9 @@ HARDWARE = CONTEXT.loaded.study.hardware
 REDIFFUSE = f"{shlex.quote(sys.executable)} -m rediffuse"
 STATE = f"state/{PLAN.study}"
 
-# The jobs of one machine take turns at its GPU, or share N by `--resources gpu=N`. On a cluster each asks for all the
-# GPUs and cores that its study names: what the machine has from which they are sent there, says nothing of the nodes.
+# The jobs of one machine take turns at its GPUs; by `--resources gpu=N` N of one process each share the first. On a
+# cluster each asks for all the GPUs and cores that its study names: the machine that sends them there says nothing of
+# the nodes.
 resource_scopes:
     gpu="local",
 
