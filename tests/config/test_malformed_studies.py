@@ -180,7 +180,7 @@ MISTAKES = {
     "claim of no form": (
         "        worse: baseline/ancestral-5\n",
         "",
-        ["experiments.comparison.claims.0", "better and worse"],
+        ["experiments.comparison.claims.0", "better + worse"],
     ),
     "claim of two forms": (
         "        worse: baseline/ancestral-5\n",

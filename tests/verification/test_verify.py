@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from rediffuse.cli import main
-from rediffuse.reporting.values import whole
 from rediffuse.verification.judge import State
 from rediffuse.verification.run import Outcome
 from tests.pipeline.conftest import Clone
@@ -73,7 +72,7 @@ def test_every_file_of_a_true_report_has_equal_bytes_and_the_badge_says_so(proje
     assert badge["commit"] == project.run("git rev-parse HEAD").strip()
     readme = (project.folder / "README.md").read_text()
     assert f"`{badge['commit'][:12]}` was rebuilt" in readme
-    assert f"numbers: {whole(badge['counts']['numbers']['equal'])} equal bytes.<" in readme
+    assert f"numbers: {badge['counts']['numbers']['equal']:,} equal bytes.<" in readme
     assert "timings.md" in (reports / "verify.html").read_text()  # the page says what is not compared
 
 
