@@ -19,11 +19,8 @@ def ordered(metric: str, values: list[float]) -> bool:
     can be, stays there.
     """
     sign = 1 if direction(metric) == "lower" else -1
-    least = [before == after == 0 and sign < 0 < values[0] for before, after in pairwise(values)]
-    return all(
-        sign * (after - before) > 0 or at_least
-        for (before, after), at_least in zip(pairwise(values), least, strict=True)
-    )
+    falls = sign < 0 < values[0]
+    return all(sign * (after - before) > 0 or (falls and before == after == 0) for before, after in pairwise(values))
 
 
 def verdicts(rows: list[dict[str, Any]]) -> dict[str, dict[str, bool]]:

@@ -67,12 +67,13 @@ def _together(intervals: set[str]) -> str:
     """What intervals are called, those that differ in a number alone once: "t-interval over 3, 4 or 10 groups"."""
     counts: dict[tuple[str, str], list[int]] = {}
     for one in sorted(intervals):
-        head, number_, tail = re.fullmatch(r"(.*?)(\d*)(\D*)", one).groups()  # type: ignore[union-attr]
-        counts.setdefault((head, tail), []).append(int(number_ or 0))
+        if found := re.fullmatch(r"(.*?)(\d*)(\D*)", one):  # as every text does
+            head, count, tail = found.groups()
+            counts.setdefault((head, tail), []).append(int(count or 0))
     texts = []
-    for (head, tail), found in counts.items():
-        *few, most = map(str, sorted(found))
-        texts.append(f"{head}{', '.join(few)}{' or ' if few else ''}{most if max(found) else ''}{tail}")
+    for (head, tail), numbers in counts.items():
+        *few, most = map(str, sorted(numbers))
+        texts.append(f"{head}{', '.join(few)}{' or ' if few else ''}{most if max(numbers) else ''}{tail}")
     return "; ".join(texts)
 
 

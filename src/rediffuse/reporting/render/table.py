@@ -88,9 +88,8 @@ class Table:
             columns.append([column.title, *(_csv(value) for value in values)])
             if any(isinstance(value, Estimate) for value in values):
                 parts = [value.parts()[1:] if isinstance(value, Estimate) else ("", "", "") for value in values]
-                for name, filled in zip(
-                    ("low", "high", f"std over {self.spread}"), zip(*parts, strict=True), strict=False
-                ):
+                names = ("low", "high", f"std over {self.spread}")
+                for name, filled in zip(names, zip(*parts, strict=True), strict=True):
                     if any(filled):
                         columns.append([f"{column.header} {name}", *filled])
         stream = io.StringIO()
